@@ -1,0 +1,2 @@
+//! The `hrm` program.
+fn main() {}
