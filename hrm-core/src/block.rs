@@ -1,0 +1,67 @@
+//! One transformer block, post-norm: `y1 = rms(x + attention(x))`, `y = rms(y1 + swiglu(y1))`.
+
+use crate::arena::Act;
+use crate::kernels::{AddRmsNorm, Attention, AttentionVjp, Kernels, Linear, SwiGlu, TrainKernels};
+use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Plan};
+
+fn attention(plan: &Plan, slot: &BlockSlot) -> Attention {
+    Attention {
+        o: slot.o,
+        lse: slot.lse,
+        qkv: slot.qkv,
+        rope: plan.params.rope,
+        heads: plan.config.num_heads,
+    }
+}
+
+/// Applies a block to `slot.x` and leaves the result in `slot.y`.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn forward<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+) -> Result<(), K::Error> {
+    let (t, eps) = (plan.t, plan.config.rms_norm_eps);
+    // A slot that overlays gate_up with qkv has its own scratch for the activation; a kept one borrows it.
+    let a = plan.a;
+    k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
+    k.rope_attention(&attention(plan, slot))?;
+    k.linear(&Linear { y: t, x: slot.o, w: w.o })?;
+    k.add_rms_norm(&AddRmsNorm { y: slot.y1, rstd: slot.rstd1, x: slot.x, t, eps })?;
+    k.linear(&Linear { y: slot.gate_up, x: slot.y1, w: w.gate_up })?;
+    k.swiglu(&SwiGlu { a, gate_up: slot.gate_up })?;
+    k.linear(&Linear { y: t, x: a, w: w.down })?;
+    k.add_rms_norm(&AddRmsNorm { y: slot.y, rstd: slot.rstd2, x: slot.y1, t, eps })
+}
+
+/// Turns `b.dy`, the cotangent of the block's output, into that of its input, and writes the weights'
+/// gradients. `slot` holds what [`forward`] left; its `gate_up` is spent.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn backward<K: TrainKernels>(
+    k: &mut K,
+    plan: &Plan,
+    b: &BackwardPlan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+) -> Result<(), K::Error> {
+    let BackwardPlan { dy, ds, da, d_o, dqkv, .. } = *b;
+    k.add_rms_norm_vjp(ds, dy, slot.y, slot.rstd2)?;
+    k.linear_vjp_input(da, ds, w.down, false)?;
+    k.swiglu_vjp(&SwiGlu { a: da, gate_up: slot.gate_up })?;
+    k.linear_vjp_weight(w.down, ds, da)?;
+    k.linear_vjp_input(ds, slot.gate_up, w.gate_up, true)?;
+    k.linear_vjp_weight(w.gate_up, slot.gate_up, slot.y1)?;
+
+    let dy1: Act = ds;
+    k.add_rms_norm_vjp(dy, dy1, slot.y1, slot.rstd1)?;
+    k.linear_vjp_input(d_o, dy, w.o, false)?;
+    k.linear_vjp_weight(w.o, dy, slot.o)?;
+    k.rope_attention_vjp(&AttentionVjp { forward: attention(plan, slot), d_o, dqkv })?;
+    k.linear_vjp_input(dy, dqkv, w.qkv, true)?;
+    k.linear_vjp_weight(w.qkv, dqkv, slot.x)
+}

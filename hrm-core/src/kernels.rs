@@ -1,0 +1,437 @@
+//! The contract between the model and a backend: one method for each fused kernel.
+//!
+//! A backend owns its arenas; the model hands it [`Span`](crate::arena::Span)s. N is the number of positions in
+//! a batch (B puzzles of S positions each), D the hidden width, F the SwiGLU width, V the vocabulary. Matrices
+//! are row-major. Spans of one call never overlap unless the kernel says so.
+//!
+//! Every kernel that has a gradient has a `_vjp` that turns the cotangent of its output into those of its
+//! operands. None has a default body: a backend that lacks one does not compile. The vjp of [`Kernels::add`] is
+//! the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
+//! gradient).
+
+use crate::arena::{Act, Ids, Param, Stat};
+use crate::loss::LossKind;
+use crate::optim::{AdamAtan2, SignSgd};
+use crate::plan::RopeTables;
+
+/// A floating-point arena of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// Parameters and constants.
+    Params,
+    /// Gradients of the trained parameters.
+    Gradients,
+    /// First moments of the optimizer.
+    FirstMoments,
+    /// Second moments of the optimizer.
+    SecondMoments,
+    /// Activations.
+    Acts,
+    /// Statistics.
+    Stats,
+}
+
+/// Copies between a backend's arenas and the caller's memory. f32 is the wire format: bf16 widens into it
+/// without loss.
+pub trait Memory {
+    /// What can go wrong.
+    type Error: core::error::Error;
+
+    /// Reads `out.len()` elements of `region` from element `offset` on.
+    ///
+    /// # Errors
+    /// The range does not lie within the region, or the device fails.
+    fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), Self::Error>;
+
+    /// Writes `values` to `region` from element `offset` on.
+    ///
+    /// # Errors
+    /// The range does not lie within the region, the region is read-only, or the device fails.
+    fn write(&mut self, region: Region, offset: usize, values: &[f32]) -> Result<(), Self::Error>;
+
+    /// Reads integers, as [`Memory::read`] does.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), Self::Error>;
+
+    /// Writes integers, as [`Memory::write`] does.
+    ///
+    /// # Errors
+    /// As there.
+    fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), Self::Error>;
+}
+
+/// Operands of [`Kernels::embed`].
+#[derive(Clone, Copy, Debug)]
+pub struct Embed {
+    /// Result `[N, D]`.
+    pub y: Act,
+    /// Tokens `[B, seq_len]`.
+    pub inputs: Ids,
+    /// Rows of the puzzle table `[B, 1]`.
+    pub puzzle_ids: Ids,
+    /// Token embedding `[V, D]`.
+    pub tokens: Param,
+    /// Puzzle embedding `[identifiers, ndim]`; without columns there is no prefix.
+    pub puzzles: Param,
+    /// Learned positions `[S, D]`.
+    pub positions: Option<Param>,
+}
+
+/// Operands of [`Kernels::linear`].
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    /// Result `[N, out]`.
+    pub y: Act,
+    /// Input `[N, in]`.
+    pub x: Act,
+    /// Weight `[out, in]`.
+    pub w: Param,
+}
+
+/// Operands of [`Kernels::rope_attention`].
+#[derive(Clone, Copy, Debug)]
+pub struct Attention {
+    /// Result `[N, D]`, heads side by side.
+    pub o: Act,
+    /// Log-sum-exp of the scaled scores `[B * heads, S]`, natural logarithm.
+    pub lse: Stat,
+    /// Queries of all heads, keys of all heads, values of all heads `[N, 3D]`. A backend may rotate queries and
+    /// keys in place; only its own vjp reads them afterwards.
+    pub qkv: Act,
+    /// Rotary tables `[S, head_dim / 2]`.
+    pub rope: Option<RopeTables>,
+    /// Number of heads.
+    pub heads: usize,
+}
+
+impl Attention {
+    /// Positions S of a sequence.
+    #[must_use]
+    pub const fn positions(&self) -> usize {
+        self.lse.cols
+    }
+
+    /// Sequences B.
+    #[must_use]
+    pub const fn batch(&self) -> usize {
+        self.lse.rows / self.heads
+    }
+
+    /// Width of a head.
+    #[must_use]
+    pub const fn head_dim(&self) -> usize {
+        self.o.cols / self.heads
+    }
+}
+
+/// Operands of [`Kernels::swiglu`].
+#[derive(Clone, Copy, Debug)]
+pub struct SwiGlu {
+    /// Result `[N, F]`.
+    pub a: Act,
+    /// Gate, then up `[N, 2F]`.
+    pub gate_up: Act,
+}
+
+/// Operands of [`Kernels::add_rms_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct AddRmsNorm {
+    /// Result `[N, D]`.
+    pub y: Act,
+    /// Reciprocal root mean square `[N, 1]`.
+    pub rstd: Stat,
+    /// Residual stream `[N, D]`.
+    pub x: Act,
+    /// What a sublayer adds to it `[N, D]`.
+    pub t: Act,
+    /// Added to the mean square.
+    pub eps: f64,
+}
+
+/// Operands of [`Kernels::q_head`].
+#[derive(Clone, Copy, Debug)]
+pub struct QHead {
+    /// Q values `[B, 2]`: halt, continue.
+    pub q: Stat,
+    /// State of H `[N, D]`; the first position of each sequence is read.
+    pub z: Act,
+    /// Weight `[2, D]`.
+    pub w: Param,
+    /// Bias `[1, 2]`.
+    pub bias: Param,
+}
+
+/// Operands of [`Kernels::argmax`].
+#[derive(Clone, Copy, Debug)]
+pub struct Argmax {
+    /// Most likely token of each cell `[B, seq_len]`; the first of equals.
+    pub predictions: Ids,
+    /// Logits `[N, V]`; the prefix positions are skipped.
+    pub logits: Act,
+}
+
+/// The forward kernels: all that inference needs.
+pub trait Kernels: Memory {
+    /// Input embedding with its puzzle prefix (paper, eq. for `x~ = f_I(x; theta_I)`):
+    ///
+    /// `y[b, s] = sqrt(D) * e`, or `sqrt(D) * 0.707106781 * (e + positions[s])` with learned positions, where
+    /// `e` is row `s` of the zero-padded puzzle embedding for the first P positions and
+    /// `tokens[inputs[b, s - P]]` after them.
+    ///
+    /// # Errors
+    /// A token or identifier lies outside its table, or the device fails.
+    fn embed(&mut self, op: &Embed) -> Result<(), Self::Error>;
+
+    /// `y = a + b`, all `[N, D]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn add(&mut self, y: Act, a: Act, b: Act) -> Result<(), Self::Error>;
+
+    /// `y = x W^T`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear(&mut self, op: &Linear) -> Result<(), Self::Error>;
+
+    /// Full (not causal) attention over rotated queries and keys, per head:
+    /// `o = softmax(rope(q) rope(k)^T / sqrt(head_dim)) v`. Keeps `lse` for the vjp.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn rope_attention(&mut self, op: &Attention) -> Result<(), Self::Error>;
+
+    /// `a = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Self::Error>;
+
+    /// Post-norm residual: `s = x + t`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row. Keeps
+    /// `rstd` for the vjp.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), Self::Error>;
+
+    /// `q[b] = W z[b, 0] + bias` (paper, eq. for `Q^ = sigma(theta_Q^T z_H)`, without the sigmoid).
+    ///
+    /// # Errors
+    /// The device fails.
+    fn q_head(&mut self, op: &QHead) -> Result<(), Self::Error>;
+
+    /// Carry reset: every position of `z[b]` becomes `init` `[1, D]` where `halted[b]` is not 0.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn reset_rows(&mut self, z: Act, init: Param, halted: Ids) -> Result<(), Self::Error>;
+
+    /// Data replacement: `current[b] = incoming[b]` where `halted[b]` is not 0.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn replace_rows(&mut self, current: Ids, incoming: Ids, halted: Ids) -> Result<(), Self::Error>;
+
+    /// Most likely token of each cell.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn argmax(&mut self, op: &Argmax) -> Result<(), Self::Error>;
+}
+
+/// Operands of [`TrainKernels::embed_vjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct EmbedVjp {
+    /// Cotangent of the embedding `[N, D]`.
+    pub dy: Act,
+    /// Result: cotangent of each row's puzzle embedding `[B, ndim]`.
+    pub dpuzzle: Act,
+    /// Tokens `[B, seq_len]`.
+    pub inputs: Ids,
+    /// Gradient written: token embedding `[V, D]`.
+    pub tokens: Param,
+    /// Gradient written: learned positions `[S, D]`.
+    pub positions: Option<Param>,
+}
+
+/// Operands of [`TrainKernels::rope_attention_vjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionVjp {
+    /// What the forward kernel was given.
+    pub forward: Attention,
+    /// Cotangent of `o` `[N, D]`.
+    pub d_o: Act,
+    /// Result: cotangent of the unrotated `qkv` `[N, 3D]`.
+    pub dqkv: Act,
+}
+
+/// Operands of [`TrainKernels::lm_loss`].
+#[derive(Clone, Copy, Debug)]
+pub struct LmLoss {
+    /// Logits `[N, V]`; the prefix positions are skipped.
+    pub logits: Act,
+    /// Labels `[B, seq_len]`; negative where ignored.
+    pub labels: Ids,
+    /// Result: cotangent of the logits `[N, V]`, 0 at the prefix and at ignored cells.
+    pub dlogits: Act,
+    /// Result: loss by row `[B, 1]`.
+    pub loss: Stat,
+    /// Result: labels that are not ignored, by row `[B, 1]`.
+    pub valid: Ids,
+    /// Result: correct predictions among them, by row `[B, 1]`.
+    pub correct: Ids,
+    /// Which cross-entropy.
+    pub kind: LossKind,
+    /// Factor of the cotangent: `1 / global_batch_size`.
+    pub scale: f64,
+}
+
+/// Operands of [`TrainKernels::q_loss`].
+#[derive(Clone, Copy, Debug)]
+pub struct QLoss {
+    /// Q values of this step `[B, 2]`.
+    pub q: Stat,
+    /// Q values of the next step `[B, 2]`; without it there is no continue loss.
+    pub next_q: Option<Stat>,
+    /// Result: cotangent of `q` `[B, 2]`.
+    pub dq: Stat,
+    /// Result: halt and continue losses by row `[B, 2]`.
+    pub losses: Stat,
+    /// ACT steps done, this one included `[B, 1]`.
+    pub steps: Ids,
+    /// Labels that are not ignored, by row `[B, 1]`.
+    pub valid: Ids,
+    /// Correct predictions among them, by row `[B, 1]`.
+    pub correct: Ids,
+    /// Steps after which every row halts.
+    pub max_steps: usize,
+    /// Factor of the cotangent: `1 / global_batch_size`.
+    pub scale: f64,
+}
+
+/// Operands of [`TrainKernels::advance`].
+#[derive(Clone, Copy, Debug)]
+pub struct Advance {
+    /// Q values of this step `[B, 2]`.
+    pub q: Stat,
+    /// Replaced: `0 where halted, else steps`, plus one `[B, 1]`.
+    pub steps: Ids,
+    /// Replaced: whether each row halts now `[B, 1]`.
+    pub halted: Ids,
+    /// Steps after which every row halts.
+    pub max_steps: usize,
+    /// Probability of exploration.
+    pub exploration: f64,
+}
+
+/// What changes from one training step to the next besides the data. It is handed over once, ahead of the step,
+/// so that a captured step can be replayed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepScalars {
+    /// Optimizer step, counted from 1.
+    pub step: u64,
+    /// Learning rate of AdamATan2.
+    pub lr: f64,
+    /// Learning rate of the puzzle embedding.
+    pub puzzle_emb_lr: f64,
+    /// Seed of the exploration.
+    pub seed: u64,
+}
+
+/// The kernels that training needs beside the forward ones.
+pub trait TrainKernels: Kernels {
+    /// Sets the scalars that [`advance`](Self::advance), [`adam_atan2`](Self::adam_atan2) and
+    /// [`sign_sgd`](Self::sign_sgd) read until the next call.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn begin_step(&mut self, scalars: &StepScalars) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::embed`]: scatters `dy` into the gradients of tokens and positions, which it overwrites,
+    /// and into each row's puzzle embedding.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn embed_vjp(&mut self, op: &EmbedVjp) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::linear`] by its input: `dx = dy W`, or `dx += dy W` with `accumulate`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::linear`] by its weight: the gradient of `w` becomes `dy^T x`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::rope_attention`]. With `p = exp(s - lse)` and `delta = rowsum(do * o)`:
+    /// `dv = p^T do`, `ds = p * (do v^T - delta) / sqrt(head_dim)`, `dq = rope^-1(ds k)`,
+    /// `dk = rope^-1(ds^T q)`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn rope_attention_vjp(&mut self, op: &AttentionVjp) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::swiglu`], in place: `gate_up` becomes its cotangent, and `a`, which holds the cotangent
+    /// of the activation, becomes the activation itself, recomputed.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn swiglu_vjp(&mut self, op: &SwiGlu) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::add_rms_norm`], from its output: `ds = rstd * (dy - y * mean(dy * y))`, the cotangent of
+    /// both summands.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Self::Error>;
+
+    /// vjp of [`Kernels::q_head`]: adds `dq W` to the first position of each sequence of `dz`, and overwrites the
+    /// gradients of weight and bias. `op.q` holds the cotangent `dq`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), Self::Error>;
+
+    /// Token loss of every row with its cotangent, see [`TokenLoss`](crate::loss::TokenLoss):
+    /// `loss[b] = sum(cross entropy) / max(1, valid[b])`.
+    ///
+    /// # Errors
+    /// A label lies outside the vocabulary, or the device fails.
+    fn lm_loss(&mut self, op: &LmLoss) -> Result<(), Self::Error>;
+
+    /// Q losses of every row with their cotangents, see [`PublishedQ`](crate::q_learning::PublishedQ).
+    ///
+    /// # Errors
+    /// The device fails.
+    fn q_loss(&mut self, op: &QLoss) -> Result<(), Self::Error>;
+
+    /// Counts the step and decides which rows halt, by [`Exploring`](crate::act::Exploring).
+    ///
+    /// # Errors
+    /// The device fails.
+    fn advance(&mut self, op: &Advance) -> Result<(), Self::Error>;
+
+    /// One AdamATan2 update of the first `len` parameters, see [`AdamAtan2`].
+    ///
+    /// # Errors
+    /// The device fails.
+    fn adam_atan2(&mut self, len: usize, optimizer: &AdamAtan2) -> Result<(), Self::Error>;
+
+    /// One sign-SGD update of the rows `ids` of `table`: `p = p (1 - lr wd) - lr sign(sum of its gradients)`,
+    /// once for each distinct row.
+    ///
+    /// # Errors
+    /// An identifier lies outside the table, or the device fails.
+    fn sign_sgd(
+        &mut self,
+        table: Param,
+        ids: Ids,
+        gradients: Act,
+        optimizer: &SignSgd,
+    ) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,48 @@
+//! One level, H or L: a stack of blocks over the sum of its inputs.
+
+use crate::arena::Act;
+use crate::block;
+use crate::kernels::{Kernels, TrainKernels};
+use crate::plan::{BackwardPlan, Keep, Level, Plan};
+
+/// Applies the blocks of `level` to what lies in the first block's input (see [`input`]), result to `out`.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn forward<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    level: Level,
+    keep: Keep,
+    out: Act,
+) -> Result<(), K::Error> {
+    for layer in 0..plan.params.layers(level) {
+        let slot = plan.slot(level, layer, keep, out);
+        block::forward(k, plan, &plan.params.block(level, layer), &slot)?;
+    }
+    Ok(())
+}
+
+/// Where `level` expects its input.
+#[must_use]
+pub const fn input(plan: &Plan, level: Level, keep: Keep, out: Act) -> Act {
+    plan.slot(level, 0, keep, out).x
+}
+
+/// Turns `b.dy`, the cotangent of the level's result in `out`, into that of its input.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn backward<K: TrainKernels>(
+    k: &mut K,
+    plan: &Plan,
+    b: &BackwardPlan,
+    level: Level,
+    out: Act,
+) -> Result<(), K::Error> {
+    for layer in (0..plan.params.layers(level)).rev() {
+        let slot = plan.slot(level, layer, Keep::All, out);
+        block::backward(k, plan, b, &plan.params.block(level, layer), &slot)?;
+    }
+    Ok(())
+}

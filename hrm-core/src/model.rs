@@ -1,0 +1,132 @@
+//! The inner model: nested cycles of H and L, the two heads, and the one-step gradient (paper, section 2).
+
+use crate::arena::Stat;
+use crate::kernels::{Argmax, Embed, EmbedVjp, Kernels, Linear, QHead, TrainKernels};
+use crate::level;
+use crate::plan::{BackwardPlan, Carry, Keep, Level, Plan};
+
+/// Input embedding of the current puzzles into `plan.emb`.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn embed<K: Kernels>(k: &mut K, plan: &Plan) -> Result<(), K::Error> {
+    k.embed(&Embed {
+        y: plan.emb,
+        inputs: plan.current.inputs,
+        puzzle_ids: plan.current.puzzle_ids,
+        tokens: plan.params.embed_tokens,
+        puzzles: plan.params.puzzle_emb,
+        positions: plan.params.embed_pos,
+    })
+}
+
+/// One forward pass: `H_cycles` times `L_cycles` of L and one of H, from the states `from` to the states `to`,
+/// which may be the same.
+///
+/// ```text
+/// z_l = L(z_l + (z_h + emb))        L_cycles times, then
+/// z_h = H(z_h + z_l)
+/// ```
+///
+/// With [`Keep::All`] the last application of each level keeps its activations: the only ones that get a
+/// gradient.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn forward<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    from: Carry,
+    to: Carry,
+    keep: Keep,
+) -> Result<(), K::Error> {
+    let (h_cycles, l_cycles) = (plan.config.h_cycles, plan.config.l_cycles);
+    let Carry { mut z_h, mut z_l } = from;
+    for h in 0..h_cycles {
+        for l in 0..l_cycles {
+            let last = h + 1 == h_cycles && l + 1 == l_cycles;
+            let keep = if last { keep } else { Keep::Nothing };
+            k.add(plan.t, z_h, plan.emb)?;
+            k.add(level::input(plan, Level::L, keep, to.z_l), z_l, plan.t)?;
+            level::forward(k, plan, Level::L, keep, to.z_l)?;
+            z_l = to.z_l;
+        }
+        let keep = if h + 1 == h_cycles { keep } else { Keep::Nothing };
+        k.add(level::input(plan, Level::H, keep, to.z_h), z_h, z_l)?;
+        level::forward(k, plan, Level::H, keep, to.z_h)?;
+        z_h = to.z_h;
+    }
+    Ok(())
+}
+
+fn q_head_op(plan: &Plan, carry: Carry, q: Stat) -> QHead {
+    QHead { q, z: carry.z_h, w: plan.params.q_weight, bias: plan.params.q_bias }
+}
+
+/// Q values of the states `carry` into `q` `[B, 2]`.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn q_head<K: Kernels>(k: &mut K, plan: &Plan, carry: Carry, q: Stat) -> Result<(), K::Error> {
+    k.q_head(&q_head_op(plan, carry, q))
+}
+
+/// Logits of the carry into `plan.logits`.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn lm_head<K: Kernels>(k: &mut K, plan: &Plan) -> Result<(), K::Error> {
+    k.linear(&Linear { y: plan.logits, x: plan.carry.z_h, w: plan.params.lm_head })
+}
+
+/// Replaces the puzzles of halted rows by the incoming ones and resets their states.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn refill<K: Kernels>(k: &mut K, plan: &Plan) -> Result<(), K::Error> {
+    let (now, next) = (&plan.current, &plan.incoming);
+    k.replace_rows(now.inputs, next.inputs, plan.halted)?;
+    if !now.labels.is_empty() {
+        k.replace_rows(now.labels, next.labels, plan.halted)?;
+    }
+    k.replace_rows(now.puzzle_ids, next.puzzle_ids, plan.halted)?;
+    k.reset_rows(plan.carry.z_h, plan.params.h_init, plan.halted)?;
+    k.reset_rows(plan.carry.z_l, plan.params.l_init, plan.halted)
+}
+
+/// One ACT step of inference: halted rows start on their incoming puzzles, every row does one forward pass;
+/// logits, predictions and Q values follow. Who halts is the caller's decision, by a
+/// [`HaltPolicy`](crate::act::HaltPolicy), written to `plan.halted` before the next step.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn act_step<K: Kernels>(k: &mut K, plan: &Plan) -> Result<(), K::Error> {
+    refill(k, plan)?;
+    embed(k, plan)?;
+    forward(k, plan, plan.carry, plan.carry, Keep::Nothing)?;
+    lm_head(k, plan)?;
+    k.argmax(&Argmax { predictions: plan.predictions, logits: plan.logits })?;
+    q_head(k, plan, plan.carry, plan.q)
+}
+
+/// The backward pass of a forward pass that kept its activations: from the cotangents of logits and Q values
+/// to every gradient. The carry before the last cycle is a constant (one-step gradient), so the cotangent of
+/// H's input goes on as that of L's result, and the cotangent of L's input as that of the embedding.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn backward<K: TrainKernels>(k: &mut K, plan: &Plan, b: &BackwardPlan) -> Result<(), K::Error> {
+    let p = &plan.params;
+    k.linear_vjp_input(b.dy, b.dlogits, p.lm_head, false)?;
+    k.linear_vjp_weight(p.lm_head, b.dlogits, plan.carry.z_h)?;
+    k.q_head_vjp(&q_head_op(plan, plan.carry, b.dq), b.dy)?;
+    level::backward(k, plan, b, Level::H, plan.carry.z_h)?;
+    level::backward(k, plan, b, Level::L, plan.carry.z_l)?;
+    k.embed_vjp(&EmbedVjp {
+        dy: b.dy,
+        dpuzzle: b.dpuzzle,
+        inputs: plan.current.inputs,
+        tokens: p.embed_tokens,
+        positions: p.embed_pos,
+    })
+}
