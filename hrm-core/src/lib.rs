@@ -8,3 +8,5 @@ extern crate alloc;
 extern crate std;
 
 pub mod rng;
+
+pub mod backend;

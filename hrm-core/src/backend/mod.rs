@@ -1,0 +1,4 @@
+//! Implementations of the kernels.
+
+#[cfg(feature = "std")]
+pub mod cpu;
