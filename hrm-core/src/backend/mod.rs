@@ -1,4 +1,6 @@
 //! Backends: implementations of [`Kernels`](crate::kernels::Kernels) and
 //! [`TrainKernels`](crate::kernels::TrainKernels).
 
+#[cfg(feature = "std")]
+pub mod cpu;
 pub mod reference;
