@@ -6,9 +6,11 @@ use hrm_core::backend::cpu::attention::{
     AttentionShape, Rope, attention, attention_scratch_len, attention_vjp, attention_vjp_scratch_len,
 };
 use hrm_core::backend::cpu::elementwise::{
-    AdamAtan2, adam_atan2, add, add_rms_norm, add_rms_norm_vjp, swiglu, swiglu_vjp,
+    adam_atan2, add, add_rms_norm, add_rms_norm_vjp, swiglu, swiglu_vjp,
 };
 use hrm_core::backend::cpu::gemm::{Write, linear, linear_dw, linear_dx};
+use hrm_core::kernels::StepScalars;
+use hrm_core::optim::AdamAtan2;
 use std::time::Instant;
 
 /// Seconds that one kernel is run for.
@@ -102,16 +104,17 @@ fn main() {
             add_rms_norm_vjp(&mut ds, &dy, &y, &rstd, hidden);
         });
         let (gate_up, da) = (data(rows * 2 * inter), data(rows * inter));
-        let (mut a, mut dgate_up) = (da.clone(), gate_up.clone());
+        let (mut a, mut dgate_up) = (da, gate_up.clone());
         let bytes = 4.0 * (rows * inter) as f64;
         let name = format!("{rows} x {inter}");
         measure(&format!("swiglu {name}"), 3.0 * bytes, "B", || swiglu(&mut a, &gate_up, inter));
         measure(&format!("swiglu_vjp {name}"), 6.0 * bytes, "B", || {
-            swiglu_vjp(&mut dgate_up, &mut a, &gate_up, &da, inter);
+            swiglu_vjp(&mut dgate_up, &mut a, inter);
         });
     }
     let len = 8 << 20;
     let (mut p, mut m, mut v, g) = (data(len), data(len), vec![0.1; len], data(len));
-    let scalars = AdamAtan2::new(1e-4, 0.1, 0.9, 0.95, 10);
+    let optimizer = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
+    let scalars = optimizer.factors(&StepScalars { step: 10, lr: 1e-4, puzzle_emb_lr: 1e-4, seed: 0 });
     measure("adam_atan2 8M", 28.0 * len as f64, "B", || adam_atan2(&mut p, &mut m, &mut v, &g, &scalars));
 }

@@ -5,6 +5,7 @@
 
 use super::math::{atan2_right, exp, sigmoid};
 use super::par::{rows_per_task, vectorized};
+use crate::optim::AdamFactors;
 use rayon::prelude::*;
 
 /// Running totals of every sum in this module.
@@ -221,93 +222,54 @@ fn swiglu_row(a: &mut [f32], gate_up: &[f32]) {
     }
 }
 
-/// The vjp of [`swiglu`]: `dgate_up` from `gate_up` and `da`, and `a` once more, so that the forward pass need not keep it.
+/// The vjp of [`swiglu`], in place: `gate_up` becomes its cotangent, and `a`, which holds that of the activation,
+/// becomes the activation once more, so that the forward pass need not keep it.
 ///
 /// `dgate = da up s (1 + gate (1 - s))`, `dup = da gate s`, with `s = sigmoid(gate)`.
-pub fn swiglu_vjp(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32], inter: usize) {
+pub fn swiglu_vjp(gate_up: &mut [f32], a: &mut [f32], inter: usize) {
     assert!(
-        inter > 0
-            && a.len() % inter == 0
-            && da.len() == a.len()
-            && gate_up.len() == 2 * a.len()
-            && dgate_up.len() == gate_up.len(),
-        "swiglu_vjp: dgate_up {}, a {}, gate_up {}, da {}, inter {inter}",
-        dgate_up.len(),
-        a.len(),
+        inter > 0 && a.len().is_multiple_of(inter) && gate_up.len() == 2 * a.len(),
+        "swiglu_vjp: gate_up {}, a {}, inter {inter}",
         gate_up.len(),
-        da.len()
+        a.len(),
     );
-    let part = |dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32]| {
+    let part = |gate_up: &mut [f32], a: &mut [f32]| {
         vectorized(|| {
-            let outputs = dgate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter));
-            let inputs = gate_up.chunks_exact(2 * inter).zip(da.chunks_exact(inter));
-            for ((dgate_up, a), (gate_up, da)) in outputs.zip(inputs) {
-                swiglu_vjp_row(dgate_up, a, gate_up, da);
+            for (gate_up, a) in gate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter)) {
+                swiglu_vjp_row(gate_up, a);
             }
         });
     };
     let rows = a.len() / inter;
     let task = rows_per_task(rows, 2 * inter);
     if task >= rows {
-        return part(dgate_up, a, gate_up, da);
+        return part(gate_up, a);
     }
-    dgate_up
+    gate_up
         .par_chunks_mut(task * 2 * inter)
         .zip(a.par_chunks_mut(task * inter))
-        .zip(gate_up.par_chunks(task * 2 * inter).zip(da.par_chunks(task * inter)))
-        .for_each(|((dgate_up, a), (gate_up, da))| part(dgate_up, a, gate_up, da));
+        .for_each(|(gate_up, a)| part(gate_up, a));
 }
 
 #[inline(always)]
-fn swiglu_vjp_row(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32]) {
-    let (gate, up) = gate_up.split_at(a.len());
-    let (dgate, dup) = dgate_up.split_at_mut(a.len());
-    let outputs = dgate.iter_mut().zip(dup).zip(a);
-    for (((dgate, dup), a), ((&g, &u), &da)) in outputs.zip(gate.iter().zip(up).zip(da)) {
+fn swiglu_vjp_row(gate_up: &mut [f32], a: &mut [f32]) {
+    let (gate, up) = gate_up.split_at_mut(a.len());
+    for ((gate, up), a) in gate.iter_mut().zip(up).zip(a) {
+        let (g, u, da) = (*gate, *up, *a);
         let s = sigmoid(g);
         let silu = g * s;
         *a = silu * u;
-        *dup = da * silu;
-        *dgate = da * u * (s * (1.0 + g * (1.0 - s)));
-    }
-}
-
-/// The scalars of one AdamATan2 step, formed in f64 and rounded to f32.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamAtan2 {
-    /// `1 - beta1`: how far `m` moves towards the gradient.
-    pub m_rate: f32,
-    /// `1 - beta2`: how far `v` moves towards the squared gradient.
-    pub v_rate: f32,
-    /// `1 - lr * weight_decay`: what the parameter keeps before the update.
-    pub keep: f32,
-    /// `lr / (1 - beta1^t)`: the length of the step.
-    pub step: f32,
-    /// `sqrt(1 - beta2^t)`: the bias correction of `sqrt(v)`.
-    pub v_correction: f32,
-}
-
-impl AdamAtan2 {
-    /// The scalars of step `t` (the first is 1).
-    #[must_use]
-    pub fn new(lr: f64, weight_decay: f64, beta1: f64, beta2: f64, t: u64) -> Self {
-        let t = t as f64;
-        Self {
-            m_rate: (1.0 - beta1) as f32,
-            v_rate: (1.0 - beta2) as f32,
-            keep: (1.0 - lr * weight_decay) as f32,
-            step: (lr / (1.0 - beta1.powf(t))) as f32,
-            v_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
-        }
+        *up = da * silu;
+        *gate = da * u * (s * (1.0 + g * (1.0 - s)));
     }
 }
 
 /// One AdamATan2 step of the parameters `p` with moments `m`, `v` and gradient `g`, all of one length:
 /// `m = lerp(m, g, 1-beta1)`, `v = lerp(v, g^2, 1-beta2)`,
-/// `p = p keep - step atan2(m, sqrt(v) / v_correction)`.
+/// `p = p decay - step atan2(m, sqrt(v) / correction)`.
 ///
 /// The two interpolations are fused multiply-adds, as in the published kernel.
-pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalars: &AdamAtan2) {
+pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], factors: &AdamFactors<f32>) {
     assert!(
         p.len() == m.len() && p.len() == v.len() && p.len() == g.len(),
         "adam_atan2: p {}, m {}, v {}, g {}",
@@ -317,7 +279,7 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalar
         g.len()
     );
     let part = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
-        vectorized(|| adam_atan2_part(p, m, v, g, scalars));
+        vectorized(|| adam_atan2_part(p, m, v, g, factors));
     };
     let task = rows_per_task(p.len(), 1);
     if task >= p.len() {
@@ -330,12 +292,12 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalar
 }
 
 #[inline(always)]
-fn adam_atan2_part(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalars: &AdamAtan2) {
-    let AdamAtan2 { m_rate, v_rate, keep, step, v_correction } = *scalars;
+fn adam_atan2_part(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], factors: &AdamFactors<f32>) {
+    let AdamFactors { rate1, rate2, decay, step, correction } = *factors;
     for ((p, m), (v, &g)) in p.iter_mut().zip(m).zip(v.iter_mut().zip(g)) {
-        *m = m_rate.mul_add(g - *m, *m);
-        *v = v_rate.mul_add(g.mul_add(g, -*v), *v);
-        *p = *p * keep - step * atan2_right(*m, v.sqrt() / v_correction);
+        *m = rate1.mul_add(g - *m, *m);
+        *v = rate2.mul_add(g.mul_add(g, -*v), *v);
+        *p = *p * decay - step * atan2_right(*m, v.sqrt() / correction);
     }
 }
 
@@ -343,6 +305,8 @@ fn adam_atan2_part(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scala
 mod tests {
     use super::super::testing::{close, noise, on_threads};
     use super::*;
+    use crate::kernels::StepScalars;
+    use crate::optim::AdamAtan2;
     use std::vec;
     use std::vec::Vec;
 
@@ -403,10 +367,10 @@ mod tests {
         for (rows, width) in cases() {
             let gate_up = noise(1, rows * 2 * width, 9.0);
             let da = noise(2, rows * width, 1.0);
-            let [mut a, mut again] = [vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]];
-            let mut dgate_up = vec![f32::NAN; rows * 2 * width];
+            let (mut a, mut again) = (vec![f32::NAN; rows * width], da.clone());
+            let mut dgate_up = gate_up.clone();
             swiglu(&mut a, &gate_up, width);
-            swiglu_vjp(&mut dgate_up, &mut again, &gate_up, &da, width);
+            swiglu_vjp(&mut dgate_up, &mut again, width);
             assert!(a == again);
             let value = |g: f64, u: f64| g / (1.0 + (-g).exp()) * u;
             let (mut want, mut want_d) = (Vec::new(), Vec::new());
@@ -423,12 +387,18 @@ mod tests {
         }
     }
 
+    /// The factors of step `step` at rate `lr`.
+    fn factors(lr: f64, step: u64) -> AdamFactors<f32> {
+        let optimizer = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
+        optimizer.factors(&StepScalars { step, lr, puzzle_emb_lr: lr, seed: 0 })
+    }
+
     #[test]
     fn adam_atan2_is_the_formula() {
         for len in [1, 7, 82, 40_003] {
             let [mut p, mut m, g] = [1, 2, 3].map(|seed| noise(seed, len, 1.0));
             let mut v: Vec<f32> = noise(4, len, 1.0).iter().map(|v| v.abs()).collect();
-            let s = AdamAtan2::new(1e-2, 0.1, 0.9, 0.95, 3);
+            let s = factors(1e-2, 3);
             let (p0, m0, v0) = (p.clone(), m.clone(), v.clone());
             adam_atan2(&mut p, &mut m, &mut v, &g, &s);
             let mut want = [const { Vec::new() }; 3];
@@ -450,7 +420,7 @@ mod tests {
     #[test]
     fn first_step_is_the_sign() {
         let [mut p, mut m, mut v] = [[0.0_f32; 3]; 3];
-        adam_atan2(&mut p, &mut m, &mut v, &[2.0, -1e-6, 0.0], &AdamAtan2::new(1e-3, 0.1, 0.9, 0.95, 1));
+        adam_atan2(&mut p, &mut m, &mut v, &[2.0, -1e-6, 0.0], &factors(1e-3, 1));
         close(&p, &[-0.996_687e-3, 0.996_687e-3, 0.0], 1e-5);
     }
 
@@ -463,13 +433,14 @@ mod tests {
             on_threads(threads, || {
                 let [mut y, mut ds, mut a, mut p] =
                     [const { Vec::new() }; 4].map(|_: Vec<f32>| vec![0.0; rows * width]);
-                let (mut rstd, mut dgate_up) = (vec![0.0; rows], vec![0.0; 2 * rows * width]);
+                let (mut rstd, mut dgate_up) = (vec![0.0; rows], gate_up.clone());
                 add_rms_norm(&mut y, &mut rstd, &x, &r, width, 1e-5);
                 add_rms_norm_vjp(&mut ds, &dy, &y, &rstd, width);
-                swiglu_vjp(&mut dgate_up, &mut a, &gate_up, &dy, width);
+                a.copy_from_slice(&dy);
+                swiglu_vjp(&mut dgate_up, &mut a, width);
                 let (mut m, mut v) =
                     (x.clone(), gate_up[..rows * width].iter().map(|v| v.abs()).collect::<Vec<_>>());
-                adam_atan2(&mut p, &mut m, &mut v, &dy, &AdamAtan2::new(1e-3, 0.1, 0.9, 0.95, 1));
+                adam_atan2(&mut p, &mut m, &mut v, &dy, &factors(1e-3, 1));
                 [y, ds, a, p, rstd, dgate_up]
             })
         };

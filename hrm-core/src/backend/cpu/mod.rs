@@ -8,6 +8,7 @@
 //! which is an error in the program and never in its input.
 
 pub mod attention;
+mod backend;
 pub mod elementwise;
 pub mod gemm;
 pub mod math;
@@ -15,3 +16,5 @@ pub mod par;
 
 #[cfg(test)]
 mod testing;
+
+pub use backend::Cpu;

@@ -24,7 +24,7 @@ use crate::scalar::Scalar;
 
 #[cfg(feature = "alloc")]
 pub use storage::Owned;
-pub use storage::{Borrowed, BorrowedMut, Storage, TrainStorage};
+pub use storage::{Borrowed, BorrowedMut, Storage, TrainArenas, TrainStorage};
 
 /// Where values are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,17 +172,20 @@ fn name(f: &mut fmt::Formatter<'_>, region: Option<Region>) -> fmt::Result {
 impl core::error::Error for Error {}
 
 /// Exclusive slices of several spans of one arena at once.
-fn split<const N: usize, U>(arena: &mut [U], ranges: [Range<usize>; N]) -> Result<[&mut [U]; N], Error> {
+pub(crate) fn split<const N: usize, U>(
+    arena: &mut [U],
+    ranges: [Range<usize>; N],
+) -> Result<[&mut [U]; N], Error> {
     arena.get_disjoint_mut(ranges).map_err(|_| Error::Span)
 }
 
 /// The slice of a span.
-fn at<U, A>(arena: &[U], span: Span<A>) -> Result<&[U], Error> {
+pub(crate) fn at<U, A>(arena: &[U], span: Span<A>) -> Result<&[U], Error> {
     arena.get(span.range()).ok_or(Error::Span)
 }
 
 /// The exclusive slice of a span.
-fn at_mut<U, A>(arena: &mut [U], span: Span<A>) -> Result<&mut [U], Error> {
+pub(crate) fn at_mut<U, A>(arena: &mut [U], span: Span<A>) -> Result<&mut [U], Error> {
     arena.get_mut(span.range()).ok_or(Error::Span)
 }
 
