@@ -1,1 +1,3 @@
 //! The host side of HRM.
+
+pub mod data;

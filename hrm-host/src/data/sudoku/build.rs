@@ -1,0 +1,316 @@
+//! Builds Sudoku datasets in the published format, from a CSV file or from the generator.
+//!
+//! As the published builder does: token = digit + 1, padding 0, one puzzle identifier, one group for each original
+//! puzzle, and in it one puzzle of one example for the original and for each shuffled copy. The same options give the
+//! same bytes on every machine. Rows go to the disk as they come, so memory does not grow with the dataset.
+
+use super::augment::training_shuffle;
+use super::csv::{self, PuzzleReader, Row};
+use super::generate::{self, Puzzle};
+use super::grid::{Board, MAX_CELLS, Size};
+pub use super::partition::Split;
+use crate::data::error::{Error, Place, Result};
+use crate::data::writer::{DatasetWriter, Format};
+use hrm_core::rng::{Rng, Stream};
+use rayon::prelude::*;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// Puzzles that are made or proved at once, on all threads.
+const CHUNK: usize = 1024;
+
+/// What to build from a CSV file.
+#[derive(Clone, Debug)]
+pub struct CsvOptions {
+    /// The file.
+    pub csv: PathBuf,
+    /// The directory of the dataset; the arrays go into a directory in it, named after the split.
+    pub out: PathBuf,
+    /// The split to write.
+    pub split: Split,
+    /// Use a uniform choice of so many of the rows.
+    pub subsample: Option<u32>,
+    /// Shuffled copies of each puzzle, beside the original; only for training.
+    pub augment: u32,
+    /// Use only rows of at least this rating.
+    pub min_rating: Option<i32>,
+    /// The seed of the choice and of the shuffles.
+    pub seed: u64,
+}
+
+/// What to generate.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// The number of puzzles.
+    pub count: u32,
+    /// Their size.
+    pub size: Size,
+    /// Givens of each; `None` for minimal puzzles.
+    pub clues: Option<usize>,
+    /// The directory of the dataset; the arrays go into a directory in it, named after the split.
+    pub out: PathBuf,
+    /// The split to write. No puzzle is in both splits, whatever the seeds.
+    pub split: Split,
+    /// Shuffled copies of each puzzle, beside the original; only for training.
+    pub augment: u32,
+    /// The seed of the puzzles and of the shuffles.
+    pub seed: u64,
+}
+
+/// What was built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The directory of the split.
+    pub path: PathBuf,
+    /// The size of the boards.
+    pub size: Size,
+    /// Original puzzles, which are the groups.
+    pub puzzles: u64,
+    /// Rows written: the originals and their copies.
+    pub examples: u64,
+    /// Rows of the CSV file that were not used, for their rating or by the choice; or generated puzzles that were
+    /// dropped because they had come before.
+    pub passed_over: u64,
+    /// Mean number of givens.
+    pub mean_clues: f64,
+    /// Mean rating, if the CSV file has ratings.
+    pub mean_rating: Option<f64>,
+}
+
+/// Told after each chunk how many original puzzles are done, and of how many.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Builds a split from a CSV file.
+///
+/// # Errors
+/// [`Error::Format`] naming the line and the field of a bad row; [`Error::Argument`] at options that contradict each
+/// other or the file; [`Error::Io`] if the disk refuses. Nothing is written over unless all went well.
+pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Result<Summary> {
+    check_augment(options.split, options.augment)?;
+    let path = options.csv.as_path();
+    let (rows, first) = survey(path, options.min_rating)?;
+    if let Some(wanted) = options.subsample
+        && (wanted == 0 || u64::from(wanted) > rows.eligible)
+    {
+        let expected = format!("1 to {}, the rows of {} to choose from", rows.eligible, path.display());
+        return Err(Error::argument("subsample", wanted, expected));
+    }
+    let size = csv::check(path, &first, None)?.question.size();
+    let wanted = options.subsample.map_or(rows.eligible, u64::from);
+
+    let mut reader = PuzzleReader::open(path)?;
+    let mut output = Output::create(&options.out, options.split, size, reader.has_ratings())?;
+    let mut choice =
+        Choice { rng: Rng::new(options.seed, Stream::Subsample, 0), left: rows.eligible, wanted };
+    let mut chunk = Vec::with_capacity(CHUNK);
+    loop {
+        let row = reader.next_row()?;
+        let ended = row.is_none();
+        if let Some(row) = row
+            && is_eligible(&row, options.min_rating)
+            && choice.takes()
+        {
+            chunk.push(row);
+        }
+        if chunk.len() == CHUNK || ended {
+            let puzzles: Vec<Result<Puzzle>> =
+                chunk.par_iter().map(|row| csv::check(path, row, Some(size))).collect();
+            for (puzzle, row) in puzzles.into_iter().zip(&chunk) {
+                output.group(&puzzle?, row.rating, options.augment, options.seed)?;
+            }
+            chunk.clear();
+            if let Some(progress) = &mut progress {
+                progress(output.summary.puzzles, wanted);
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    output.summary.passed_over = rows.all.saturating_sub(output.summary.puzzles);
+    output.finish()
+}
+
+/// Builds a split of generated puzzles, all different.
+///
+/// # Errors
+/// [`Error::Argument`] if there are no such puzzles, or not so many; [`Error::Io`] if the disk refuses. Nothing is
+/// written over unless all went well.
+pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -> Result<Summary> {
+    let &GenerateOptions { count, size, clues, split, augment, seed, .. } = options;
+    check_augment(split, augment)?;
+    generate::check_clues(size, clues)?;
+    if count == 0 {
+        return Err(Error::argument("puzzles to generate", 0, "at least 1"));
+    }
+    let mut output = Output::create(&options.out, split, size, false)?;
+    // 9x9 puzzles do not repeat; 4x4 ones do, and are few enough to remember.
+    let mut seen = HashSet::new();
+    let mut repeats = 0;
+    let mut index = 0u32;
+    while output.summary.puzzles < u64::from(count) {
+        let missing = u64::from(count) - output.summary.puzzles;
+        let end = index.saturating_add(missing.min(CHUNK as u64) as u32);
+        let puzzles: Vec<Result<Puzzle>> =
+            (index..end).into_par_iter().map(|i| generate::puzzle(seed, i, size, clues, split)).collect();
+        for puzzle in puzzles {
+            let puzzle = puzzle?;
+            if size == Size::Four && !seen.insert(puzzle.question) {
+                repeats += 1;
+                output.summary.passed_over += 1;
+                continue;
+            }
+            repeats = 0;
+            output.group(&puzzle, None, augment, seed)?;
+        }
+        if repeats > MAX_REPEATS || end == index {
+            let found = output.summary.puzzles;
+            let expected = format!("about {found} at most: no more different {size} puzzles were found");
+            return Err(Error::argument("puzzles to generate", count, expected));
+        }
+        index = end;
+        if let Some(progress) = &mut progress {
+            progress(output.summary.puzzles, u64::from(count));
+        }
+    }
+    output.finish()
+}
+
+/// Puzzles in a row that had all come before, after which the generator is taken to be exhausted.
+const MAX_REPEATS: u32 = 2000;
+
+fn check_augment(split: Split, augment: u32) -> Result<()> {
+    if split == Split::Test && augment > 0 {
+        return Err(Error::argument("augment", augment, "0 for the test split, which is not augmented"));
+    }
+    Ok(())
+}
+
+fn is_eligible(row: &Row, min_rating: Option<i32>) -> bool {
+    min_rating.is_none_or(|least| row.rating.is_some_and(|rating| rating >= least))
+}
+
+/// What a first pass over the file finds.
+struct Survey {
+    all: u64,
+    eligible: u64,
+}
+
+/// Counts the rows, so that the choice among them needs no memory. Gives the first eligible row too.
+fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
+    let mut reader = PuzzleReader::open(path)?;
+    if let (Some(least), false) = (min_rating, reader.has_ratings()) {
+        let expected = format!("no minimum, as {} has no column rating", path.display());
+        return Err(Error::argument("min-rating", least, expected));
+    }
+    let mut rows = Survey { all: 0, eligible: 0 };
+    let mut first = None;
+    while let Some(row) = reader.next_row()? {
+        rows.all += 1;
+        if is_eligible(&row, min_rating) {
+            rows.eligible += 1;
+            first.get_or_insert(row);
+        }
+    }
+    match first {
+        Some(first) => Ok((rows, first)),
+        None if rows.all == 0 => Err(Error::format(path, Place::File, "rows", 0, "at least one puzzle")),
+        None => {
+            let expected = format!("at most the highest rating in {}", path.display());
+            Err(Error::argument("min-rating", min_rating.unwrap_or(0), expected))
+        }
+    }
+}
+
+/// Selection sampling: takes each of the rows left with probability wanted / left, so exactly `wanted` of them.
+struct Choice {
+    rng: Rng,
+    left: u64,
+    wanted: u64,
+}
+
+impl Choice {
+    fn takes(&mut self) -> bool {
+        let takes = u64::from(self.rng.below(u32::try_from(self.left).unwrap_or(u32::MAX))) < self.wanted;
+        self.left = self.left.saturating_sub(1);
+        self.wanted -= u64::from(takes);
+        takes
+    }
+}
+
+/// The dataset being written, and what to say of it.
+struct Output {
+    writer: DatasetWriter,
+    summary: Summary,
+    ratings: Option<i64>,
+}
+
+impl Output {
+    fn create(out: &Path, split: Split, size: Size, ratings: bool) -> Result<Self> {
+        let format = Format {
+            seq_len: size.cells(),
+            vocab_size: size.vocab_size(),
+            pad_id: 0,
+            ignore_label_id: Some(0),
+            identifiers: &["<blank>"],
+        };
+        Ok(Self {
+            writer: DatasetWriter::create(out, split.name(), &format, ratings)?,
+            summary: Summary {
+                path: out.join(split.name()),
+                size,
+                puzzles: 0,
+                examples: 0,
+                passed_over: 0,
+                mean_clues: 0.0,
+                mean_rating: None,
+            },
+            ratings: ratings.then_some(0),
+        })
+    }
+
+    /// Writes a puzzle and `copies` shuffles of it. Copy `i` of group `g` depends on the seed, `g` and `i` only.
+    fn group(&mut self, puzzle: &Puzzle, rating: Option<i32>, copies: u32, seed: u64) -> Result<()> {
+        let rng = Rng::new(seed, Stream::Augment, self.summary.puzzles as u32);
+        self.row(&puzzle.question, &puzzle.answer)?;
+        for copy in 0..copies {
+            // Far apart enough for any number of draws.
+            let mut rng = rng.at(u64::from(copy) << 24);
+            match training_shuffle(&puzzle.question, &mut rng) {
+                Some(shuffle) => {
+                    self.row(&shuffle.apply(&puzzle.question), &shuffle.apply(&puzzle.answer))?
+                }
+                None => self.row(&puzzle.question, &puzzle.answer)?,
+            }
+        }
+        self.summary.puzzles += 1;
+        self.summary.mean_clues += puzzle.question.clues() as f64;
+        if let Some(sum) = &mut self.ratings {
+            *sum += i64::from(rating.unwrap_or(0));
+        }
+        self.writer.end_group(rating)
+    }
+
+    fn row(&mut self, question: &Board, answer: &Board) -> Result<()> {
+        let cells = question.size().cells();
+        let (mut inputs, mut labels) = ([0; MAX_CELLS], [0; MAX_CELLS]);
+        question.write_tokens(&mut inputs);
+        answer.write_tokens(&mut labels);
+        self.summary.examples += 1;
+        self.writer.example(&inputs[..cells], &labels[..cells])?;
+        self.writer.end_puzzle(0)
+    }
+
+    fn finish(self) -> Result<Summary> {
+        let Self { writer, mut summary, ratings } = self;
+        writer.finish()?;
+        let puzzles = summary.puzzles.max(1) as f64;
+        summary.mean_clues /= puzzles;
+        summary.mean_rating = ratings.map(|sum| sum as f64 / puzzles);
+        Ok(summary)
+    }
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

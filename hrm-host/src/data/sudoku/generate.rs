@@ -1,0 +1,129 @@
+//! Generates puzzles with one solution. Puzzle `index` of a seed is the same on every machine, whichever thread makes it.
+
+use super::augment::Shuffle;
+use super::grid::{Board, MAX_CELLS, Size};
+use super::partition::Split;
+use super::solver::{Solutions, solve, solve_at_random};
+use crate::data::error::{Error, Result};
+use hrm_core::rng::{Rng, Stream};
+
+/// A question and its only answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Puzzle {
+    /// The givens.
+    pub question: Board,
+    /// The solution.
+    pub answer: Board,
+}
+
+/// Complete boards that are tried for one puzzle before giving up.
+const ATTEMPTS: usize = 2000;
+
+/// Puzzle `index` of `seed`, for `split`: with `clues` givens, or, with `None`, minimal, which means that no given
+/// can be left out.
+///
+/// # Errors
+/// [`Error::Argument`] if no puzzle with so few clues turned up, or there can be none with so many.
+pub fn puzzle(seed: u64, index: u32, size: Size, clues: Option<usize>, split: Split) -> Result<Puzzle> {
+    check_clues(size, clues)?;
+    let mut rng = Rng::new(seed, Stream::Puzzle, index);
+    for _ in 0..ATTEMPTS {
+        let answer = complete(size, &mut rng);
+        let question = dig(&answer, clues.unwrap_or(0), &mut rng);
+        if clues.is_none_or(|clues| question.clues() == clues) && Split::of(&question) == split {
+            return Ok(Puzzle { question, answer });
+        }
+    }
+    let expected =
+        format!("more for {size}: {ATTEMPTS} boards gave no puzzle for the {split} split with so few");
+    Err(Error::argument("clues", clues.map_or("minimal".to_owned(), |n| n.to_string()), expected))
+}
+
+/// Fewest givens that a puzzle with one solution can have: 4, and 17 (McGuire et al., 2012).
+pub(super) fn check_clues(size: Size, clues: Option<usize>) -> Result<()> {
+    let least = match size {
+        Size::Four => 4,
+        Size::Nine => 17,
+    };
+    match clues {
+        Some(clues) if !(least..=size.cells()).contains(&clues) => {
+            Err(Error::argument("clues", clues, format!("{least} to {} for {size}", size.cells())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A random complete board. The search favours some boards; the shuffle makes all boards of a class equally likely.
+fn complete(size: Size, rng: &mut Rng) -> Board {
+    let empty = Board::empty(size);
+    let board = solve_at_random(&empty, rng).unwrap_or(empty);
+    Shuffle::random(size, rng).apply(&board)
+}
+
+/// Blanks cells of `answer` in random order while the solution stays the only one and more than `clues` are left.
+fn dig(answer: &Board, clues: usize, rng: &mut Rng) -> Board {
+    let mut order: [u8; MAX_CELLS] = std::array::from_fn(|cell| cell as u8);
+    let order = &mut order[..answer.size().cells()];
+    rng.shuffle(order);
+    let mut question = *answer;
+    let mut left = answer.clues();
+    for &cell in order.iter() {
+        if left <= clues {
+            break;
+        }
+        let cell = usize::from(cell);
+        question.set(cell, 0);
+        if matches!(solve(&question), Solutions::One(_)) {
+            left -= 1;
+        } else {
+            question.set(cell, answer.get(cell));
+        }
+    }
+    question
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_minimal(question: &Board) -> bool {
+        (0..question.size().cells()).filter(|&cell| question.get(cell) != 0).all(|cell| {
+            let mut fewer = *question;
+            fewer.set(cell, 0);
+            matches!(solve(&fewer), Solutions::Many(..))
+        })
+    }
+
+    #[test]
+    fn puzzles_are_minimal_with_one_solution() {
+        for size in [Size::Four, Size::Nine] {
+            for index in 0..20 {
+                let Puzzle { question, answer } = puzzle(3, index, size, None, Split::Test).unwrap();
+                assert_eq!(solve(&question), Solutions::One(answer));
+                assert!(is_minimal(&question), "{question}");
+                assert_eq!(Split::of(&question), Split::Test);
+            }
+        }
+    }
+
+    #[test]
+    fn clues_can_be_asked_for() {
+        for (size, clues) in [(Size::Four, 4), (Size::Four, 16), (Size::Nine, 24), (Size::Nine, 40)] {
+            let puzzle = puzzle(1, 0, size, Some(clues), Split::Train).unwrap();
+            assert_eq!(puzzle.question.clues(), clues);
+            assert_eq!(solve(&puzzle.question), Solutions::One(puzzle.answer));
+        }
+        for (size, clues) in [(Size::Four, 3), (Size::Four, 17), (Size::Nine, 16), (Size::Nine, 82)] {
+            assert!(matches!(puzzle(1, 0, size, Some(clues), Split::Train), Err(Error::Argument { .. })));
+        }
+    }
+
+    /// Held to these puzzles, so that no change of the generator goes unseen.
+    #[test]
+    fn the_same_on_every_machine() {
+        let line = |index, size| puzzle(7, index, size, None, Split::Train).unwrap().question.to_string();
+        let lines = [line(0, Size::Nine), line(1, Size::Nine), line(0, Size::Four)];
+        assert_eq!(lines, ["", "", ""]);
+        assert_ne!(line(2, Size::Nine), lines[0]);
+    }
+}

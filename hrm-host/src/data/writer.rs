@@ -1,0 +1,172 @@
+//! Writes a split of a dataset in the published format, as a stream.
+//!
+//! Every array grows in a temporary file beside its destination. [`DatasetWriter::finish`] puts them on the disk,
+//! removes an older `dataset.json`, renames the arrays into place and writes the new `dataset.json` last: whatever
+//! interrupts it, a directory with a `dataset.json` is one whole dataset.
+
+use super::error::{Error, Result};
+use super::metadata::Metadata;
+use super::npy::{Dtype, NpyWriter, Staged};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The name of the only set that these builders write.
+const SET: &str = "all";
+
+/// What a dataset is, before its examples are known.
+#[derive(Clone, Copy, Debug)]
+pub struct Format<'a> {
+    /// Tokens of one example.
+    pub seq_len: usize,
+    /// Tokens are below this, at most 256.
+    pub vocab_size: u32,
+    /// The token of padding.
+    pub pad_id: i32,
+    /// The token of ignored labels.
+    pub ignore_label_id: Option<i32>,
+    /// The names of the puzzle identifiers; the first is that of padding rows.
+    pub identifiers: &'a [&'a str],
+}
+
+/// A split being written.
+#[derive(Debug)]
+pub struct DatasetWriter {
+    dir: PathBuf,
+    split: PathBuf,
+    metadata: Metadata,
+    identifiers: String,
+    inputs: NpyWriter,
+    labels: NpyWriter,
+    puzzle_indices: NpyWriter,
+    group_indices: NpyWriter,
+    puzzle_identifiers: NpyWriter,
+    ratings: Option<NpyWriter>,
+    examples: i32,
+    puzzles: i32,
+}
+
+impl DatasetWriter {
+    /// Starts `dir/split`, making the directories. With `ratings`, there is also `all__ratings.npy`, one `i32` for
+    /// each group, which the published loader passes over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses.
+    pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
+        let path = dir.join(split);
+        fs::create_dir_all(&path).map_err(Error::io(&path, "make the directory"))?;
+        let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
+        let offsets = |field| {
+            let mut offsets = array(field, Dtype::I32, None)?;
+            offsets.write(&[0])?;
+            Ok(offsets)
+        };
+        Ok(Self {
+            inputs: array("inputs", Dtype::U8, Some(format.seq_len))?,
+            labels: array("labels", Dtype::U8, Some(format.seq_len))?,
+            puzzle_indices: offsets("puzzle_indices")?,
+            group_indices: offsets("group_indices")?,
+            puzzle_identifiers: array("puzzle_identifiers", Dtype::I32, None)?,
+            ratings: if ratings { Some(array("ratings", Dtype::I32, None)?) } else { None },
+            dir: dir.to_owned(),
+            split: path,
+            metadata: Metadata {
+                pad_id: format.pad_id,
+                ignore_label_id: format.ignore_label_id,
+                blank_identifier_id: 0,
+                vocab_size: format.vocab_size,
+                seq_len: format.seq_len,
+                num_puzzle_identifiers: u32::try_from(format.identifiers.len()).unwrap_or(u32::MAX),
+                total_groups: 0,
+                mean_puzzle_examples: 0.0,
+                sets: vec![SET.to_owned()],
+            },
+            identifiers: serde_json::json!(format.identifiers).to_string(),
+            examples: 0,
+            puzzles: 0,
+        })
+    }
+
+    /// Appends an example, of `seq_len` tokens each, to the current puzzle.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] at the wrong length or beyond `i32::MAX` examples, [`Error::Io`] if the disk refuses.
+    pub fn example(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
+        let seq_len = self.metadata.seq_len;
+        if inputs.len() != seq_len || labels.len() != seq_len {
+            let found = format!("{} and {} tokens", inputs.len(), labels.len());
+            return Err(Error::argument("example", found, format!("{seq_len} tokens each")));
+        }
+        self.examples = self
+            .examples
+            .checked_add(1)
+            .ok_or_else(|| Error::argument("examples", "more", format!("at most {}", i32::MAX)))?;
+        self.inputs.write_bytes(inputs)?;
+        self.labels.write_bytes(labels)
+    }
+
+    /// Ends the current puzzle, which has `identifier`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses.
+    pub fn end_puzzle(&mut self, identifier: i32) -> Result<()> {
+        self.puzzles += 1;
+        self.puzzle_indices.write(&[self.examples])?;
+        self.puzzle_identifiers.write(&[identifier])
+    }
+
+    /// Ends the current group. A dataset with ratings wants the group's.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses.
+    pub fn end_group(&mut self, rating: Option<i32>) -> Result<()> {
+        self.metadata.total_groups += 1;
+        self.group_indices.write(&[self.puzzles])?;
+        match &mut self.ratings {
+            Some(ratings) => ratings.write(&[rating.unwrap_or(0)]),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts everything in place and gives the description that was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses.
+    pub fn finish(mut self) -> Result<Metadata> {
+        self.metadata.mean_puzzle_examples = f64::from(self.examples) / f64::from(self.puzzles.max(1));
+        let arrays =
+            [self.inputs, self.labels, self.puzzle_indices, self.group_indices, self.puzzle_identifiers];
+        let has_ratings = self.ratings.is_some();
+        let staged =
+            arrays.into_iter().chain(self.ratings).map(NpyWriter::stage).collect::<Result<Vec<Staged>>>()?;
+        let identifiers =
+            Staged::from_bytes(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let json = self.split.join("dataset.json");
+        let text = serde_json::to_string(&self.metadata)
+            .map_err(|e| Error::io(&json, "write the dataset's description")(e.into()))?;
+        let metadata = Staged::from_bytes(&json, text.as_bytes())?;
+
+        // From here to the last line there is no dataset, so that no mixture of two can be opened.
+        remove(&json)?;
+        if !has_ratings {
+            remove(&array_path(&self.split, "ratings"))?;
+        }
+        for array in staged {
+            array.commit()?;
+        }
+        identifiers.commit()?;
+        metadata.commit()?;
+        Ok(self.metadata)
+    }
+}
+
+fn array_path(split: &Path, field: &str) -> PathBuf {
+    split.join(format!("{SET}__{field}.npy"))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove the old file")(e)),
+        _ => Ok(()),
+    }
+}
