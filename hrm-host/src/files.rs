@@ -1,0 +1,337 @@
+//! Files that are written whole or not at all, checksums, and errors that say what to do.
+//!
+//! A file is written beside its target as `NAME.tmp-PID`, flushed to the disk, renamed over the target, and the
+//! directory is flushed: after a kill or a power cut the target is the old file or the new one, never a mixture.
+//! A directory is written the same way, as a whole. What a killed process leaves behind is removed by
+//! [`remove_stale`].
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+/// Size and checksum of what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// CRC-32 (IEEE 802.3) of the whole content.
+    pub crc32: u32,
+}
+
+/// Counts and checksums what passes through to the writer inside.
+#[derive(Debug)]
+pub struct CountingWriter<W> {
+    inner: W,
+    bytes: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl<W: Write> CountingWriter<W> {
+    /// Starts at 0 bytes, whatever `inner` already holds.
+    pub fn new(inner: W) -> Self {
+        Self { inner, bytes: 0, crc: crc32fast::Hasher::new() }
+    }
+
+    /// What has passed so far.
+    pub fn written(&self) -> Written {
+        Written { bytes: self.bytes, crc32: self.crc.clone().finalize() }
+    }
+
+    /// Gives the writer back.
+    pub fn into_inner(self) -> W {
+        self.inner
+    }
+}
+
+impl<W: Write> Write for CountingWriter<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let taken = self.inner.write(buffer)?;
+        self.crc.update(&buffer[..taken]);
+        self.bytes += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Size and CRC-32 of a file on the disk.
+pub fn checksum(path: &Path) -> Result<Written> {
+    let mut file = File::open(path).map_err(|error| read_error(path, error))?;
+    let mut sink = CountingWriter::new(io::sink());
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(sink.written()),
+            Ok(n) => sink.write_all(&buffer[..n]).map_err(|error| read_error(path, error))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(read_error(path, error)),
+        }
+    }
+}
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| read_error(path, error))
+}
+
+/// Reads a whole file as UTF-8 text.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::input(format!("{}: expected UTF-8 text, byte {at} is not", path.display()))
+    })
+}
+
+/// Creates a directory and its parents.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| write_error(path, error))
+}
+
+/// Writes `path` whole or not at all; what was there before stays until the new file is on the disk.
+///
+/// `fill` gets a buffered writer. One process has one writer of a path at a time.
+pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Written> {
+    let temporary = beside(path, TEMPORARY, std::process::id())?;
+    let result = write_synced(&temporary, fill)
+        .and_then(|written| fs::rename(&temporary, path).map(|()| written))
+        .and_then(|written| sync_parent(path).map(|()| written));
+    result.map_err(|error| {
+        // Gone already if the rename went through; there is nothing to add to the first error otherwise.
+        let _ = fs::remove_file(&temporary);
+        write_error(path, error)
+    })
+}
+
+/// [`write_file`] for bytes at hand.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Written> {
+    write_file(path, |out| out.write_all(bytes))
+}
+
+/// What to do with a directory that is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// An empty one is filled; anything else is an error, and nothing is touched.
+    Refuse,
+    /// The new directory takes its place.
+    Replace,
+}
+
+/// A directory that is being written and not yet in its place.
+#[derive(Debug)]
+pub struct Staging {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Staging {
+    /// Where the files lie until the directory is complete.
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Writes the file `name`, such as `config.json` or `train/dataset.json`, and flushes it to the disk.
+    pub fn file(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Written> {
+        let path = self.temporary.join(name);
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| write_synced(&path, fill))
+            .map_err(|error| write_error(&self.target.join(name), error))
+    }
+}
+
+/// Writes a directory whole or not at all: `fill` writes into `DIR.tmp-PID`, which then takes the name `DIR`.
+///
+/// A replaced directory is for an instant `DIR.old-PID`; [`remove_stale`] puts it back if the process dies there.
+pub fn write_dir<T>(dir: &Path, existing: Existing, fill: impl FnOnce(&Staging) -> Result<T>) -> Result<T> {
+    let pid = std::process::id();
+    let staging = Staging { temporary: beside(dir, TEMPORARY, pid)?, target: dir.to_owned() };
+    if existing == Existing::Refuse && !is_absent_or_empty(dir)? {
+        return Err(Error::input(format!("{} exists and is not empty", dir.display()))
+            .hint("name another directory, or remove this one first"));
+    }
+    remove(&staging.temporary).map_err(|error| write_error(&staging.temporary, error))?;
+    let filled = fs::create_dir_all(&staging.temporary)
+        .map_err(|error| write_error(dir, error))
+        .and_then(|()| fill(&staging))
+        .and_then(|value| {
+            put_in_place(&staging.temporary, dir, &beside(dir, REPLACED, pid)?)
+                .map_err(|error| write_error(dir, error))?;
+            Ok(value)
+        });
+    if filled.is_err() {
+        // The first error is the one to report.
+        let _ = remove(&staging.temporary);
+    }
+    filled
+}
+
+fn put_in_place(temporary: &Path, dir: &Path, old: &Path) -> io::Result<()> {
+    sync_tree(temporary)?;
+    let replacing = dir.symlink_metadata().is_ok();
+    if replacing {
+        remove(old)?;
+        fs::rename(dir, old)?;
+    }
+    if let Err(error) = fs::rename(temporary, dir) {
+        if replacing {
+            fs::rename(old, dir)?;
+        }
+        return Err(error);
+    }
+    sync_parent(dir)?;
+    if replacing { remove(old) } else { Ok(()) }
+}
+
+/// Removes what killed processes left in `dir` (not below it), and puts back a directory that one of them had moved
+/// aside. Returns what was removed or put back.
+///
+/// Called before this process writes there. Temporaries of processes that are still alive stay.
+pub fn remove_stale(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut handled = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(handled),
+        Err(error) => return Err(read_error(dir, error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| read_error(dir, error))?.path();
+        let Some((name, mark, pid)) = path.file_name().and_then(OsStr::to_str).and_then(split_name) else {
+            continue;
+        };
+        if pid != std::process::id() && is_alive(pid, &path) {
+            continue;
+        }
+        let target = dir.join(name);
+        let put_back = mark == REPLACED && target.symlink_metadata().is_err();
+        let done = if put_back { fs::rename(&path, &target) } else { remove(&path) };
+        done.map_err(|error| write_error(&path, error))?;
+        handled.push(if put_back { target } else { path });
+    }
+    handled.sort();
+    Ok(handled)
+}
+
+/// Why a read failed, as an error that names the file: exit code 2 where the path is at fault, 1 where the disk is.
+pub fn read_error(path: &Path, error: io::Error) -> Error {
+    describe("read", path, error)
+}
+
+/// Why a write failed, as an error that names the file and says what to do.
+pub fn write_error(path: &Path, error: io::Error) -> Error {
+    describe("write", path, error)
+}
+
+fn describe(verb: &str, path: &Path, error: io::Error) -> Error {
+    use io::ErrorKind as E;
+    let (kind, hint) = match error.kind() {
+        E::NotFound => (Kind::Input, Some("check the path")),
+        E::PermissionDenied => (Kind::Input, Some("check who owns it and its permissions")),
+        E::IsADirectory => (Kind::Input, Some("name a file, not a directory")),
+        E::NotADirectory => (Kind::Input, Some("a part of the path is a file, expected a directory")),
+        E::ReadOnlyFilesystem => (Kind::Input, Some("choose a place that can be written to")),
+        E::StorageFull | E::QuotaExceeded => {
+            (Kind::Failed, Some("make room or choose another disk; the file written before is unchanged"))
+        }
+        E::FileTooLarge => (Kind::Failed, Some("raise the limit on file sizes (ulimit -f)")),
+        _ => (Kind::Failed, None),
+    };
+    let described = Error::new(kind, format!("cannot {verb} {}: {error}", path.display())).with_source(error);
+    match hint {
+        Some(hint) => described.hint(hint),
+        None => described,
+    }
+}
+
+const TEMPORARY: &str = "tmp";
+const REPLACED: &str = "old";
+
+/// `DIR/NAME.MARK-PID`.
+fn beside(path: &Path, mark: &str, pid: u32) -> Result<PathBuf> {
+    let mut name = path
+        .file_name()
+        .ok_or_else(|| Error::input(format!("given {:?}, expected a path that ends in a name", path)))?
+        .to_owned();
+    name.push(format!(".{mark}-{pid}"));
+    Ok(path.with_file_name(name))
+}
+
+/// The inverse of [`beside`], on a file name.
+fn split_name(name: &str) -> Option<(&str, &str, u32)> {
+    let (rest, pid) = name.rsplit_once('-')?;
+    let (name, mark) = rest.rsplit_once('.')?;
+    let ours = !name.is_empty() && (mark == TEMPORARY || mark == REPLACED);
+    if ours { Some((name, mark, pid.parse().ok()?)) } else { None }
+}
+
+/// Whether a process runs under this id. Where that cannot be known, a temporary younger than a day counts as in use.
+fn is_alive(pid: u32, path: &Path) -> bool {
+    if Path::new("/proc/self").exists() {
+        return Path::new("/proc").join(pid.to_string()).exists();
+    }
+    let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age.as_secs() < 86_400)
+}
+
+fn write_synced(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Written> {
+    let mut out = BufWriter::with_capacity(256 << 10, CountingWriter::new(File::create(path)?));
+    fill(&mut out)?;
+    out.flush()?;
+    let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let written = out.written();
+    out.into_inner().sync_all()?;
+    Ok(written)
+}
+
+/// Flushes the names in every directory of the tree; the files in it are flushed already.
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        }
+    }
+    sync_dir(dir)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Only Unix lets a directory be opened and flushed.
+#[cfg(not(unix))]
+fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn is_absent_or_empty(dir: &Path) -> Result<bool> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(write_error(dir, error)),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! A TOML value with its place, as a serde deserializer whose errors name that place.
+
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+use toml::{Table, Value};
+
+/// A value and the dotted path that leads to it.
+pub(super) struct At<'a> {
+    value: Node<'a>,
+    path: String,
+}
+
+#[derive(Clone, Copy)]
+enum Node<'a> {
+    Table(&'a Table),
+    Value(&'a Value),
+}
+
+/// What is wrong, and where.
+#[derive(Debug)]
+pub(super) struct ReadError {
+    pub path: String,
+    pub message: String,
+    pub hint: Option<String>,
+    /// Set once by the deepest value, kept on the way up.
+    placed: bool,
+}
+
+impl ReadError {
+    fn new(message: String) -> Self {
+        Self { path: String::new(), message, hint: None, placed: false }
+    }
+
+    fn at(mut self, path: &str) -> Self {
+        if !self.placed {
+            self.path = join(path, &self.path);
+            self.placed = true;
+        }
+        self
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl de::Error for ReadError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string())
+    }
+
+    fn invalid_type(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("given {given}, expected {expected}"))
+    }
+
+    fn invalid_value(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("given {given}, expected {expected}"))
+    }
+
+    fn invalid_length(given: usize, expected: &dyn Expected) -> Self {
+        Self::new(format!("given {given} values, expected {expected}"))
+    }
+
+    fn unknown_variant(given: &str, known: &'static [&'static str]) -> Self {
+        let expected: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+        let mut error = Self::new(format!("given `{given}`, expected one of {}", expected.join(", ")));
+        error.hint = nearest(given, known).map(|name| format!("did you mean `{name}`?"));
+        error
+    }
+
+    fn unknown_field(given: &str, known: &'static [&'static str]) -> Self {
+        let mut error = Self::new("no such setting".to_owned());
+        given.clone_into(&mut error.path);
+        error.hint = Some(match nearest(given, known) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        });
+        error
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let mut error = Self::new("missing, and it has no default".to_owned());
+        field.clone_into(&mut error.path);
+        error
+    }
+}
+
+impl<'a> At<'a> {
+    pub(super) fn root(table: &'a Table) -> Self {
+        Self { value: Node::Table(table), path: String::new() }
+    }
+
+    fn table(&self) -> Option<&'a Table> {
+        match self.value {
+            Node::Table(table) | Node::Value(Value::Table(table)) => Some(table),
+            Node::Value(_) => None,
+        }
+    }
+
+    fn visit<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, ReadError> {
+        if let Some(table) = self.table() {
+            let entries = table.iter().map(|(key, value)| {
+                (key.as_str(), At { value: Node::Value(value), path: join(&self.path, key) })
+            });
+            return visitor.visit_map(MapDeserializer::new(entries));
+        }
+        let Node::Value(value) = self.value else { return visitor.visit_unit() };
+        match value {
+            Value::String(text) => visitor.visit_str(text),
+            Value::Integer(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(truth) => visitor.visit_bool(*truth),
+            Value::Datetime(time) => visitor.visit_string(time.to_string()),
+            Value::Array(values) => {
+                let elements = values.iter().enumerate().map(|(index, value)| At {
+                    value: Node::Value(value),
+                    path: format!("{}[{index}]", self.path),
+                });
+                visitor.visit_seq(SeqDeserializer::new(elements))
+            }
+            // Handled above.
+            Value::Table(_) => visitor.visit_unit(),
+        }
+    }
+}
+
+impl<'de> IntoDeserializer<'de, ReadError> for At<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for At<'_> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.visit(visitor).map_err(|error| error.at(&self.path))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let unknown = self.table().and_then(|table| table.keys().find(|key| !fields.contains(&key.as_str())));
+        if let Some(key) = unknown {
+            return Err(<ReadError as de::Error>::unknown_field(key, fields).at(&self.path));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let result = match self.value {
+            Node::Value(Value::String(name)) => {
+                visitor.visit_enum(IntoDeserializer::<ReadError>::into_deserializer(name.as_str()))
+            }
+            Node::Value(Value::Table(table)) if table.len() == 1 => {
+                let map = table.iter().map(|(key, value)| {
+                    (key.as_str(), At { value: Node::Value(value), path: join(&self.path, key) })
+                });
+                visitor.visit_enum(de::value::MapAccessDeserializer::new(MapDeserializer::new(map)))
+            }
+            _ => Err(ReadError::new(format!("expected one of {}", variants.join(", ")))),
+        };
+        result.map_err(|error| error.at(&self.path))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map identifier ignored_any
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    match (path.is_empty(), key.is_empty()) {
+        (true, _) => key.to_owned(),
+        (_, true) => path.to_owned(),
+        _ => format!("{path}.{key}"),
+    }
+}
+
+/// The known name closest to the given one, if it is close: within a third of its length, and at least two edits.
+fn nearest(given: &str, known: &[&'static str]) -> Option<&'static str> {
+    let (distance, name) = known.iter().map(|name| (distance(given, name), *name)).min()?;
+    (distance <= (name.len() / 3).max(2)).then_some(name)
+}
+
+/// Levenshtein distance over bytes, without regard to case.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        for (a, b, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("Lr", "lR", 0)] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn only_a_close_name_is_suggested() {
+        let known = ["hidden_size", "num_heads", "lr"];
+        assert_eq!(nearest("hiden_size", &known), Some("hidden_size"));
+        assert_eq!(nearest("colour_of_money", &known), None);
+    }
+}
