@@ -1,0 +1,243 @@
+//! A model on disk: a directory with `config.json` (the published keys) and `model.safetensors` (the published
+//! tensor names).
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hrm_core::config::{Config, ConfigError};
+use hrm_core::init;
+use hrm_core::kernels::{Memory, Region};
+use hrm_core::plan::Plan;
+use hrm_core::tensors::Tensor;
+
+use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
+
+/// Name of the configuration in a model directory.
+pub const CONFIG: &str = "config.json";
+/// Name of the weights in a model directory.
+pub const WEIGHTS: &str = "model.safetensors";
+/// What the published program puts before every tensor's name.
+const PREFIX: &str = "model.inner.";
+
+/// Keys of published configurations that say nothing about the architecture.
+const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", "loss", "name", "puzzle_emb_len"];
+
+/// Why a model cannot be loaded or saved.
+#[derive(Debug)]
+pub enum ModelError<E> {
+    /// A file cannot be read or written.
+    Io(PathBuf, io::Error),
+    /// There is no model at this path.
+    NotAModel(PathBuf, String),
+    /// The configuration is not what it should be.
+    Config(PathBuf, String),
+    /// The weights are not what they should be.
+    Weights(TensorFileError),
+    /// Tensors do not match the configuration.
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Tensors that the model needs and the file lacks.
+        missing: Vec<String>,
+        /// Tensors that the file has and the model does not know.
+        extra: Vec<String>,
+    },
+    /// The backend failed.
+    Backend(E),
+}
+
+impl<E: fmt::Display> fmt::Display for ModelError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NotAModel(path, problem) => write!(f, "{}: not a model: {problem}", path.display()),
+            Self::Config(path, problem) => write!(f, "{}: {problem}", path.display()),
+            Self::Weights(error) => error.fmt(f),
+            Self::Mismatch { path, missing, extra } => {
+                write!(f, "{}: its tensors do not match the configuration", path.display())?;
+                for (what, names) in [("missing", missing), ("unknown", extra)] {
+                    if !names.is_empty() {
+                        write!(f, "; {what}: {}", names.join(", "))?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Backend(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error> std::error::Error for ModelError<E> {}
+
+impl<E> From<TensorFileError> for ModelError<E> {
+    fn from(error: TensorFileError) -> Self {
+        Self::Weights(error)
+    }
+}
+
+/// Reads a configuration in the published form. Keys that are not of the architecture (`batch_size` and the
+/// like) are skipped, any other unknown key is an error.
+///
+/// # Errors
+/// The file cannot be read, is not JSON, lacks a field, has an unknown one, or one out of range.
+pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
+    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
+    let mut value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    let Some(object) = value.as_object_mut() else {
+        return Err(bad("expected a JSON object of configuration keys".into()));
+    };
+    object.retain(|key, _| !IGNORED_KEYS.contains(&key.as_str()));
+    let known = known_keys();
+    if let Some(key) = object.keys().find(|key| !known.contains(key.as_str())) {
+        return Err(bad(format!(
+            "unknown field {key}; known are {}",
+            known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let config: Config = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    config.validate().map_err(|e: ConfigError| bad(e.to_string()))?;
+    Ok(config)
+}
+
+fn known_keys() -> BTreeSet<String> {
+    match serde_json::to_value(Config::SUDOKU_EXTREME) {
+        Ok(serde_json::Value::Object(keys)) => keys.into_iter().map(|(key, _)| key).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The model directory that `path` stands for: itself, or the best or newest checkpoint of a run.
+///
+/// # Errors
+/// There is none.
+pub fn resolve<E>(path: &Path) -> Result<PathBuf, ModelError<E>> {
+    if path.join(CONFIG).is_file() {
+        return Ok(path.to_owned());
+    }
+    if path.join("best").join(CONFIG).is_file() {
+        return Ok(path.join("best"));
+    }
+    if let Some(newest) = checkpoints(path).pop() {
+        return Ok(newest.1);
+    }
+    let problem = if path.exists() {
+        format!("expected {CONFIG} and {WEIGHTS} in it, or the checkpoints of a run")
+    } else {
+        "there is no such directory".into()
+    };
+    Err(ModelError::NotAModel(path.to_owned(), problem))
+}
+
+/// The checkpoints `step-N` of a run, oldest first.
+#[must_use]
+pub fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = fs::read_dir(run) else { return Vec::new() };
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+            path.is_dir().then_some((step, path))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Shape of a tensor in a file.
+fn shape(tensor: &Tensor) -> Vec<usize> {
+    if tensor.is_vector() { vec![tensor.span.cols] } else { vec![tensor.span.rows, tensor.span.cols] }
+}
+
+/// Writes the weights of `backend` to `path`.
+///
+/// # Errors
+/// The backend fails, or writing does.
+pub fn save_weights<K: Memory>(
+    backend: &mut K,
+    plan: &Plan,
+    path: &Path,
+) -> Result<(), ModelError<K::Error>> {
+    let backend = RefCell::new(backend);
+    let sources = plan
+        .params
+        .tensors()
+        .map(|tensor| {
+            let backend = &backend;
+            let fetch =
+                move |out: &mut [f32]| backend.borrow_mut().read(Region::Params, tensor.span.offset, out);
+            Source {
+                name: format!("{PREFIX}{}", tensor.name),
+                shape: shape(&tensor),
+                elements: Elements::F32(Box::new(fetch)),
+            }
+        })
+        .collect();
+    tensor_file::write(path, sources, &[])?.map_err(ModelError::Backend)
+}
+
+/// Writes `config` to `path`.
+///
+/// # Errors
+/// Writing fails.
+pub fn save_config<E>(config: &Config, path: &Path) -> Result<(), ModelError<E>> {
+    let io = |e| ModelError::Io(path.to_owned(), e);
+    let mut text = serde_json::to_string_pretty(config).map_err(|e| io(e.into()))?;
+    text.push('\n');
+    fs::write(path, text).map_err(io)
+}
+
+/// Reads the weights in `path` into `backend`, and writes the constants that no file holds. Names may carry the
+/// prefixes `_orig_mod.`, `model.` and `inner.`. A checksum, if there is one, is verified first.
+///
+/// # Errors
+/// The file is damaged or its tensors are not those of the plan's configuration.
+pub fn load_weights<K: Memory>(
+    backend: &mut K,
+    plan: &Plan,
+    path: &Path,
+) -> Result<(), ModelError<K::Error>> {
+    let mut file = TensorFile::open(path)?;
+    file.verify()?;
+    let stored: Vec<(String, String)> =
+        file.names().into_iter().map(|name| (bare(&name).to_owned(), name)).collect();
+    let tensors: Vec<(String, Tensor)> =
+        plan.params.tensors().map(|tensor| (tensor.name.to_string(), tensor)).collect();
+    let missing: Vec<String> = tensors
+        .iter()
+        .filter(|(name, _)| !stored.iter().any(|(bare, _)| bare == name))
+        .map(|(name, _)| name.clone())
+        .collect();
+    let extra: Vec<String> = stored
+        .iter()
+        .filter(|(bare, _)| !tensors.iter().any(|(name, _)| name == bare))
+        .map(|(_, name)| name.clone())
+        .collect();
+    if !missing.is_empty() || !extra.is_empty() {
+        return Err(ModelError::Mismatch { path: path.to_owned(), missing, extra });
+    }
+    for (name, tensor) in tensors {
+        let Some((_, stored_name)) = stored.iter().find(|(bare, _)| *bare == name) else {
+            return Err(file.fail(Kind::Missing(name)).into());
+        };
+        file.read_f32(stored_name, &shape(&tensor), |at, values| {
+            backend.write(Region::Params, tensor.span.offset + at, values)
+        })?
+        .map_err(ModelError::Backend)?;
+    }
+    init::write_constants(backend, plan).map_err(ModelError::Backend)
+}
+
+/// A tensor's name without what surrounding modules put before it.
+fn bare(name: &str) -> &str {
+    let mut name = name;
+    for prefix in ["_orig_mod.", "model.", "inner."] {
+        name = name.strip_prefix(prefix).unwrap_or(name);
+    }
+    name
+}

@@ -1,0 +1,114 @@
+//! Inference in batches whose rows halt on their own: a halted row's place is taken by the next puzzle.
+//!
+//! A puzzle's answer depends on nothing but the puzzle and the policy: the kernels work row by row, so neither
+//! the batch size nor the order of the puzzles changes a bit of it.
+
+use hrm_core::act::{ActStep, HaltPolicy};
+use hrm_core::kernels::{Kernels, Region};
+use hrm_core::model;
+use hrm_core::plan::Plan;
+
+use crate::error::{Error, Result};
+
+/// One row after one ACT step.
+#[derive(Clone, Copy, Debug)]
+pub struct RowStep<'a> {
+    /// The puzzle, by the number under which it was fed.
+    pub puzzle: usize,
+    /// ACT steps it has done, this one included.
+    pub step: usize,
+    /// Logit of halting.
+    pub q_halt: f32,
+    /// Logit of going on.
+    pub q_continue: f32,
+    /// Most likely token of each cell.
+    pub predictions: &'a [i32],
+    /// Logits `[seq_len, vocab]`, if they were asked for and the row has halted.
+    pub logits: Option<&'a [f32]>,
+    /// Whether it halts now: then this is its answer.
+    pub halted: bool,
+}
+
+/// What a feed puts into a free place.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Tokens, `seq_len` of them.
+    pub inputs: &'a mut [i32],
+    /// Row of the puzzle embedding.
+    pub puzzle_id: &'a mut i32,
+}
+
+/// Runs every puzzle that `feed` gives until it halts by `policy`, and reports every row after every step.
+///
+/// `feed` fills a place and returns the puzzle's number, or `None` when there is no further puzzle. With
+/// `with_logits`, halted rows come with their logits.
+///
+/// # Errors
+/// Those of the backend and of `feed`.
+pub fn run<K>(
+    backend: &mut K,
+    plan: &Plan,
+    policy: &dyn HaltPolicy,
+    with_logits: bool,
+    mut feed: impl FnMut(Place<'_>) -> Result<Option<usize>>,
+    mut report: impl FnMut(RowStep<'_>) -> Result<()>,
+) -> Result<()>
+where
+    K: Kernels<Error: Send + Sync + 'static>,
+{
+    let (batch, seq_len, vocab) = (plan.batch, plan.config.seq_len, plan.config.vocab_size);
+    let mut places: Vec<Option<(usize, usize)>> = vec![None; batch];
+    let mut inputs = vec![0; batch * seq_len];
+    let mut ids = vec![0; batch];
+    let mut halted = vec![1; batch];
+    let mut q = vec![0.0; 2 * batch];
+    let mut predictions = vec![0; batch * seq_len];
+    let mut logits = vec![0.0; if with_logits { seq_len * vocab } else { 0 }];
+    let mut more = true;
+    loop {
+        for (row, place) in places.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
+            let target =
+                Place { inputs: &mut inputs[row * seq_len..][..seq_len], puzzle_id: &mut ids[row] };
+            if more && let Some(puzzle) = feed(target)? {
+                *place = Some((puzzle, 0));
+            } else {
+                more = false;
+            }
+        }
+        if places.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let mut act_step = || -> Result<(), K::Error> {
+            backend.write_ids(plan.incoming.inputs.offset, &inputs)?;
+            backend.write_ids(plan.incoming.puzzle_ids.offset, &ids)?;
+            backend.write_ids(plan.halted.offset, &halted)?;
+            model::act_step(backend, plan)?;
+            backend.read(Region::Stats, plan.q.offset, &mut q)?;
+            backend.read_ids(plan.predictions.offset, &mut predictions)
+        };
+        act_step().map_err(Error::backend)?;
+        for (row, place) in places.iter_mut().enumerate() {
+            let Some((puzzle, step)) = place else { continue };
+            *step += 1;
+            let (q_halt, q_continue) = (q[2 * row], q[2 * row + 1]);
+            let halts = policy.halts(&ActStep { row, step: *step, q_halt, q_continue });
+            if halts && with_logits {
+                let first = (row + 1) * plan.config.positions() - seq_len;
+                backend.read(Region::Acts, plan.logits.offset + first * vocab, &mut logits).map_err(Error::backend)?;
+            }
+            report(RowStep {
+                puzzle: *puzzle,
+                step: *step,
+                q_halt,
+                q_continue,
+                predictions: &predictions[row * seq_len..][..seq_len],
+                logits: (halts && with_logits).then_some(&logits[..]),
+                halted: halts,
+            })?;
+            halted[row] = i32::from(halts);
+            if halts {
+                *place = None;
+            }
+        }
+    }
+}

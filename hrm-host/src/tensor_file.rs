@@ -1,0 +1,476 @@
+//! Tensors in a safetensors file, with a version and a checksum in its metadata.
+//!
+//! Files are written as a stream, one tensor in memory at a time, and read in pieces, so that a file may be
+//! larger than what is left of the memory. Files without our metadata (anyone's safetensors) are read as well;
+//! only the checksum is not verified then.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::{Dtype, View, tensor::Metadata};
+
+/// Version of our metadata.
+pub const VERSION: &str = "1";
+const VERSION_KEY: &str = "hrm_version";
+const CHECKSUM_KEY: &str = "hrm_crc32";
+/// Bytes read at a time.
+const PIECE: usize = 1 << 16;
+
+/// Why a tensor file cannot be read or written.
+#[derive(Debug)]
+pub struct TensorFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub kind: Kind,
+}
+
+/// What is wrong with a tensor file.
+#[derive(Debug)]
+pub enum Kind {
+    /// Opening, reading or writing failed.
+    Io(io::Error),
+    /// Not a safetensors file, or a truncated one.
+    Format(String),
+    /// Written by a later version of this program.
+    Version(String),
+    /// The contents are not those that were written.
+    Checksum {
+        /// What the file says of itself.
+        expected: String,
+        /// What its contents give.
+        found: String,
+    },
+    /// A tensor is not there.
+    Missing(String),
+    /// A tensor has another shape.
+    Shape {
+        /// Its name.
+        tensor: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// The shape the model needs.
+        expected: Vec<usize>,
+    },
+    /// A tensor has a type that cannot be read as what is needed.
+    Type {
+        /// Its name.
+        tensor: String,
+        /// Its type in the file.
+        found: String,
+        /// What can be read.
+        expected: &'static str,
+    },
+    /// A field of the metadata is missing or malformed.
+    Field {
+        /// Its name.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl fmt::Display for TensorFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path.display())?;
+        match &self.kind {
+            Kind::Io(error) => error.fmt(f),
+            Kind::Format(problem) => write!(f, "not a whole safetensors file: {problem}"),
+            Kind::Version(found) => {
+                write!(f, "written by version {found} of the format, this program reads version {VERSION}")
+            }
+            Kind::Checksum { expected, found } => {
+                write!(f, "damaged: the checksum of its contents is {found}, expected {expected}")
+            }
+            Kind::Missing(tensor) => write!(f, "tensor {tensor} is missing"),
+            Kind::Shape { tensor, found, expected } => {
+                write!(f, "tensor {tensor} has shape {found:?}, expected {expected:?}")
+            }
+            Kind::Type { tensor, found, expected } => {
+                write!(f, "tensor {tensor} has type {found}, expected {expected}")
+            }
+            Kind::Field { field, problem } => write!(f, "metadata field {field}: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for TensorFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What to write: a name, a type, a shape, and a function that fills in the elements.
+pub struct Source<'a, E> {
+    /// Name of the tensor.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its elements, little-endian, made when they are needed.
+    pub elements: Elements<'a, E>,
+}
+
+/// Fills in all elements.
+type Fetch<'a, T, E> = Box<dyn FnMut(&mut [T]) -> Result<(), E> + 'a>;
+
+/// Where the elements of a [`Source`] come from.
+pub enum Elements<'a, E> {
+    /// Single precision.
+    F32(Fetch<'a, f32, E>),
+    /// bf16: fetched as f32 and rounded to nearest even.
+    Bf16(Fetch<'a, f32, E>),
+    /// Integers.
+    I32(Fetch<'a, i32, E>),
+}
+
+struct Lazy<'a, E> {
+    shape: Vec<usize>,
+    elements: RefCell<Elements<'a, E>>,
+    failed: &'a RefCell<Option<E>>,
+}
+
+impl<E> Lazy<'_, E> {
+    fn bytes(&self) -> Vec<u8> {
+        let len: usize = self.shape.iter().product();
+        let note = |result: Result<(), E>| {
+            if let Err(error) = result {
+                self.failed.borrow_mut().get_or_insert(error);
+            }
+        };
+        match &mut *self.elements.borrow_mut() {
+            Elements::F32(fetch) => {
+                let mut values = vec![0.0f32; len];
+                note(fetch(&mut values));
+                values.iter_mut().for_each(|x| *x = f32::from_bits(x.to_bits().to_le()));
+                bytemuck::cast_slice(&values).to_vec()
+            }
+            Elements::Bf16(fetch) => {
+                let mut values = vec![0.0f32; len];
+                note(fetch(&mut values));
+                values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
+            }
+            Elements::I32(fetch) => {
+                let mut values = vec![0i32; len];
+                note(fetch(&mut values));
+                values.iter_mut().for_each(|x| *x = x.to_le());
+                bytemuck::cast_slice(&values).to_vec()
+            }
+        }
+    }
+}
+
+impl<E> View for &Lazy<'_, E> {
+    fn dtype(&self) -> Dtype {
+        match *self.elements.borrow() {
+            Elements::F32(_) => Dtype::F32,
+            Elements::Bf16(_) => Dtype::BF16,
+            Elements::I32(_) => Dtype::I32,
+        }
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.bytes())
+    }
+    fn data_len(&self) -> usize {
+        let size = if self.dtype() == Dtype::BF16 { 2 } else { 4 };
+        self.shape.iter().product::<usize>() * size
+    }
+}
+
+/// Writes `tensors` and `metadata` to `path`, which is created or replaced. The caller makes this atomic.
+///
+/// # Errors
+/// The elements cannot be fetched (`Ok(Err(_))` is never returned: the error of the source comes back as `E`),
+/// or writing fails.
+pub fn write<E>(
+    path: &Path,
+    tensors: Vec<Source<'_, E>>,
+    metadata: &[(&str, String)],
+) -> Result<Result<(), E>, TensorFileError> {
+    let failed = RefCell::new(None);
+    let lazy: Vec<(String, Lazy<'_, E>)> = tensors
+        .into_iter()
+        .map(|t| (t.name, Lazy { shape: t.shape, elements: RefCell::new(t.elements), failed: &failed }))
+        .collect();
+    // The format orders tensors by type, widest first, then by name; so does the checksum, by name alone.
+    let mut order: Vec<usize> = (0..lazy.len()).collect();
+    order.sort_by(|&a, &b| lazy[a].0.cmp(&lazy[b].0));
+    let mut checksum = crc32fast::Hasher::new();
+    for &i in &order {
+        checksum.update(lazy[i].0.as_bytes());
+        checksum.update(&lazy[i].1.bytes());
+    }
+    let mut header: HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    header.insert("format".into(), "pt".into());
+    header.insert(VERSION_KEY.into(), VERSION.into());
+    header.insert(CHECKSUM_KEY.into(), String::new());
+    header.insert(CHECKSUM_KEY.into(), finish(checksum, &header));
+    let views = lazy.iter().map(|(name, view)| (name.as_str(), view));
+    let written = safetensors::serialize_to_file(views, Some(header), path);
+    if let Some(error) = failed.take() {
+        return Ok(Err(error));
+    }
+    match written {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => Err(TensorFileError { path: path.to_owned(), kind: safetensors_error(error) }),
+    }
+}
+
+/// The checksum of tensors and metadata, in which its own field is left out.
+fn finish(mut checksum: crc32fast::Hasher, metadata: &HashMap<String, String>) -> String {
+    let mut fields: Vec<_> = metadata.iter().filter(|(key, _)| *key != CHECKSUM_KEY).collect();
+    fields.sort();
+    for (key, value) in fields {
+        checksum.update(key.as_bytes());
+        checksum.update(b"=");
+        checksum.update(value.as_bytes());
+        checksum.update(b"\n");
+    }
+    format!("{:08x}", checksum.finalize())
+}
+
+fn safetensors_error(error: safetensors::SafeTensorError) -> Kind {
+    match error {
+        safetensors::SafeTensorError::IoError(error) => Kind::Io(error),
+        other => Kind::Format(other.to_string()),
+    }
+}
+
+/// An opened tensor file: its header read, its tensors still on disk.
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    data_start: u64,
+    metadata: Metadata,
+}
+
+impl TensorFile {
+    /// Opens `path` and checks that it is whole: header, sizes, version.
+    ///
+    /// # Errors
+    /// It is not, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, TensorFileError> {
+        let fail = |kind| TensorFileError { path: path.to_owned(), kind };
+        let mut file = File::open(path).map_err(|e| fail(Kind::Io(e)))?;
+        let size = file.metadata().map_err(|e| fail(Kind::Io(e)))?.len();
+        let mut length = [0; 8];
+        if size < 8 {
+            return Err(fail(Kind::Format(format!("it has {size} bytes, too few for a header"))));
+        }
+        file.read_exact(&mut length).map_err(|e| fail(Kind::Io(e)))?;
+        let header = u64::from_le_bytes(length);
+        if header > size - 8 || header > 100_000_000 {
+            return Err(fail(Kind::Format(format!(
+                "its header claims {header} bytes, the file has {}",
+                size - 8
+            ))));
+        }
+        let mut bytes = vec![0; 8 + header as usize];
+        bytes[..8].copy_from_slice(&length);
+        file.read_exact(&mut bytes[8..]).map_err(|e| fail(Kind::Io(e)))?;
+        let metadata: Metadata =
+            serde_json::from_slice(&bytes[8..]).map_err(|e| fail(Kind::Format(e.to_string())))?;
+        let mut end = 0u64;
+        for info in metadata.tensors().values() {
+            let elements = info.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            let bytes = elements.and_then(|n| n.checked_mul(info.dtype.bitsize())).map(|bits| bits / 8);
+            let (start, stop) = info.data_offsets;
+            if stop < start || bytes != Some(stop - start) {
+                return Err(fail(Kind::Format("a tensor's size does not match its shape".into())));
+            }
+            end = end.max(stop as u64);
+        }
+        if size - 8 - header != end {
+            return Err(fail(Kind::Format(format!(
+                "it has {} bytes of tensors, its header describes {end}",
+                size - 8 - header
+            ))));
+        }
+        let opened = Self { path: path.to_owned(), file, data_start: 8 + header, metadata };
+        match opened.field(VERSION_KEY) {
+            None | Some(VERSION) => Ok(opened),
+            Some(other) => Err(opened.fail(Kind::Version(other.to_owned()))),
+        }
+    }
+
+    /// A field of the metadata.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.metadata.metadata().as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// The names of all tensors, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
+        names.sort();
+        names
+    }
+
+    /// The shape of a tensor.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// The type of a tensor, as safetensors names it.
+    #[must_use]
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.metadata.info(name).map(|info| format!("{:?}", info.dtype))
+    }
+
+    /// An error about this file.
+    #[must_use]
+    pub fn fail(&self, kind: Kind) -> TensorFileError {
+        TensorFileError { path: self.path.clone(), kind }
+    }
+
+    /// Reads the whole file and compares its checksum, if it has one. Returns whether it had.
+    ///
+    /// # Errors
+    /// The contents are not those that were written.
+    pub fn verify(&mut self) -> Result<bool, TensorFileError> {
+        let Some(expected) = self.field(CHECKSUM_KEY).map(str::to_owned) else { return Ok(false) };
+        let mut checksum = crc32fast::Hasher::new();
+        for name in self.names() {
+            checksum.update(name.as_bytes());
+            self.pieces(&name, |bytes| {
+                checksum.update(bytes);
+                Ok(())
+            })?;
+        }
+        let empty = HashMap::new();
+        let found = finish(checksum, self.metadata.metadata().as_ref().unwrap_or(&empty));
+        if found == expected { Ok(true) } else { Err(self.fail(Kind::Checksum { expected, found })) }
+    }
+
+    /// Calls `use_piece` with the bytes of a tensor, piece by piece; each piece holds whole elements.
+    fn pieces(
+        &mut self,
+        name: &str,
+        mut use_piece: impl FnMut(&[u8]) -> Result<(), TensorFileError>,
+    ) -> Result<(), TensorFileError> {
+        let Some(info) = self.metadata.info(name) else { return Err(self.fail(Kind::Missing(name.into()))) };
+        let (start, stop) = info.data_offsets;
+        let io = |path: &Path, error| TensorFileError { path: path.to_owned(), kind: Kind::Io(error) };
+        self.file.seek(SeekFrom::Start(self.data_start + start as u64)).map_err(|e| io(&self.path, e))?;
+        let mut left = stop - start;
+        let mut buffer = vec![0; PIECE.min(left)];
+        while left > 0 {
+            let piece = &mut buffer[..PIECE.min(left)];
+            self.file.read_exact(piece).map_err(|e| io(&self.path, e))?;
+            use_piece(piece)?;
+            left -= piece.len();
+        }
+        Ok(())
+    }
+
+    fn expect_shape(&self, name: &str, expected: &[usize]) -> Result<Dtype, TensorFileError> {
+        let Some(info) = self.metadata.info(name) else { return Err(self.fail(Kind::Missing(name.into()))) };
+        if info.shape != expected {
+            return Err(self.fail(Kind::Shape {
+                tensor: name.into(),
+                found: info.shape.clone(),
+                expected: expected.to_vec(),
+            }));
+        }
+        Ok(info.dtype)
+    }
+
+    /// Reads a floating-point tensor (f32, bf16, f16 or f64) of shape `expected` as f32, handing it to `sink`
+    /// piece by piece with the position of each piece's first element.
+    ///
+    /// # Errors
+    /// The tensor is missing, has another shape or type, or reading fails; errors of the sink come back in the
+    /// inner result.
+    pub fn read_f32<E>(
+        &mut self,
+        name: &str,
+        expected: &[usize],
+        mut sink: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<Result<(), E>, TensorFileError> {
+        let dtype = self.expect_shape(name, expected)?;
+        if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::F64) {
+            return Err(self.fail(Kind::Type {
+                tensor: name.into(),
+                found: format!("{dtype:?}"),
+                expected: "F32, BF16, F16 or F64",
+            }));
+        }
+        let (mut at, mut failed) = (0, None);
+        let mut values = Vec::with_capacity(PIECE / 2);
+        self.pieces(name, |bytes| {
+            values.clear();
+            match dtype {
+                Dtype::F32 => values.extend(chunks(bytes).map(f32::from_le_bytes)),
+                Dtype::BF16 => values.extend(chunks(bytes).map(|b| bf16::from_le_bytes(b).to_f32())),
+                Dtype::F16 => values.extend(chunks(bytes).map(|b| f16::from_le_bytes(b).to_f32())),
+                _ => values.extend(chunks(bytes).map(|b| f64::from_le_bytes(b) as f32)),
+            }
+            if failed.is_none() {
+                failed = sink(at, &values).err();
+            }
+            at += values.len();
+            Ok(())
+        })?;
+        Ok(failed.map_or(Ok(()), Err))
+    }
+
+    /// Reads a whole floating-point tensor as f32.
+    ///
+    /// # Errors
+    /// As for [`read_f32`](Self::read_f32).
+    pub fn f32s(&mut self, name: &str, expected: &[usize]) -> Result<Vec<f32>, TensorFileError> {
+        let mut out = Vec::with_capacity(expected.iter().product());
+        let read = self.read_f32(name, expected, |_, values| {
+            out.extend_from_slice(values);
+            Ok::<(), std::convert::Infallible>(())
+        })?;
+        match read {
+            Ok(()) => Ok(out),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Reads a whole integer tensor (i32).
+    ///
+    /// # Errors
+    /// The tensor is missing, has another shape or type, or reading fails.
+    pub fn i32s(&mut self, name: &str, expected: &[usize]) -> Result<Vec<i32>, TensorFileError> {
+        let dtype = self.expect_shape(name, expected)?;
+        if dtype != Dtype::I32 {
+            return Err(self.fail(Kind::Type {
+                tensor: name.into(),
+                found: format!("{dtype:?}"),
+                expected: "I32",
+            }));
+        }
+        let mut out = Vec::with_capacity(expected.iter().product());
+        self.pieces(name, |bytes| {
+            out.extend(chunks(bytes).map(i32::from_le_bytes));
+            Ok(())
+        })?;
+        Ok(out)
+    }
+}
+
+/// The bytes of consecutive elements.
+fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+    bytes.chunks_exact(N).map(|chunk| {
+        let mut element = [0; N];
+        element.copy_from_slice(chunk);
+        element
+    })
+}

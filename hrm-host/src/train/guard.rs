@@ -1,0 +1,53 @@
+//! Finding the tensor that a NaN or an infinity comes from.
+
+use hrm_core::kernels::{Memory, Region};
+use hrm_core::plan::Plan;
+use hrm_core::tensors::Tensor;
+
+/// The first tensor of `backend` that holds a value that is not finite, looking at parameters, then gradients,
+/// then states.
+///
+/// # Errors
+/// The backend fails.
+pub fn find_not_finite<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<String>, K::Error> {
+    for (what, region) in [("parameter", Region::Params), ("gradient of", Region::Gradients)] {
+        for tensor in plan.params.tensors().filter(|t| region == Region::Params || t.is_trained()) {
+            if !all_finite(backend, region, tensor.span.offset, tensor.span.len())? {
+                return Ok(Some(format!("{what} {}", tensor.name)));
+            }
+        }
+    }
+    for (name, span) in [("state z_H", plan.carry.z_h), ("state z_L", plan.carry.z_l), ("logits", plan.logits)] {
+        if !all_finite(backend, Region::Acts, span.offset, span.len())? {
+            return Ok(Some(name.into()));
+        }
+    }
+    Ok(None)
+}
+
+/// The first parameter that is not finite: what must not reach a checkpoint.
+///
+/// # Errors
+/// The backend fails.
+pub fn find_bad_parameter<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<Tensor>, K::Error> {
+    for tensor in plan.params.tensors() {
+        if !all_finite(backend, Region::Params, tensor.span.offset, tensor.span.len())? {
+            return Ok(Some(tensor));
+        }
+    }
+    Ok(None)
+}
+
+fn all_finite<K: Memory>(backend: &mut K, region: Region, offset: usize, len: usize) -> Result<bool, K::Error> {
+    let mut buffer = [0.0; 4096];
+    let mut done = 0;
+    while done < len {
+        let piece = buffer.len().min(len - done);
+        backend.read(region, offset + done, &mut buffer[..piece])?;
+        if buffer[..piece].iter().any(|x| !x.is_finite()) {
+            return Ok(false);
+        }
+        done += piece;
+    }
+    Ok(true)
+}

@@ -1,0 +1,308 @@
+//! Training: the loop around [`train_step`](hrm_core::train_step), with its data, metrics, evaluations and
+//! checkpoints.
+
+pub mod checkpoint;
+pub mod guard;
+pub mod presets;
+pub mod run;
+pub mod settings;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hrm_core::act::AlwaysMax;
+use hrm_core::init;
+use hrm_core::kernels::StepScalars;
+use hrm_core::plan::{BackwardPlan, Mode, Plan};
+use hrm_core::train_step::{TrainConfig, train_step};
+
+pub use checkpoint::{Best, TrainerState};
+pub use settings::{Arch, Augmentation, Settings};
+
+use crate::backend::HostBackend;
+use crate::carry::CarrySnapshot;
+use crate::data::sudoku::{ShuffleExamples, Size};
+use crate::data::{Batch, Dataset, Sampler, SamplerOptions};
+use crate::error::{Error, Result};
+use crate::files::{self, Existing};
+use crate::evaluate::{EvalOptions, EvalReport, evaluate};
+use crate::row_metrics::{MetricSums, trained_rows};
+
+/// Epochs that the sampler joins end to end.
+const EPOCHS_PER_ITERATION: u64 = 1000;
+
+/// The plan of a run, made before anything is allocated.
+///
+/// # Errors
+/// A field of the settings is out of range, or the model does not fit the address space.
+pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
+    settings
+        .validate()
+        .map_err(|(field, given, expected)| Error::input(format!("{field} is {given}, expected {expected}")))?;
+    Plan::new(&settings.config(dataset.metadata()), settings.global_batch_size, Mode::Training)
+        .map_err(|e| Error::input(e.to_string()))
+}
+
+/// Bytes that training takes on backend `K` for `plan`: what the backend plans, and the copy of the carry that is
+/// kept during an evaluation.
+#[must_use]
+pub fn planned_bytes<K: HostBackend>(plan: &Plan) -> usize {
+    K::planned_bytes(plan) + CarrySnapshot::bytes(plan)
+}
+
+/// A training run in memory.
+pub struct Trainer<K> {
+    backend: K,
+    plan: Plan,
+    backward: BackwardPlan,
+    train: TrainConfig,
+    state: TrainerState,
+    sampler: Sampler,
+    batch: Batch,
+}
+
+impl<K: HostBackend> Trainer<K> {
+    /// A fresh run on `dataset`.
+    ///
+    /// # Errors
+    /// The settings do not fit the dataset, or the backend fails.
+    pub fn new(settings: &Settings, dataset: Arc<Dataset>) -> Result<Self> {
+        let plan = plan(settings, &dataset)?;
+        let mut backend = K::create(&plan).map_err(Error::backend)?;
+        init::initialise(&mut backend, &plan, settings.seed).map_err(Error::backend)?;
+        init::reset_carry(&mut backend, &plan).map_err(Error::backend)?;
+        let state = TrainerState {
+            settings: settings.clone(),
+            backend: K::NAME.into(),
+            step: 0,
+            total_steps: settings.total_steps(dataset.metadata()),
+            cursor: crate::data::Cursor::default(),
+            data_fingerprint: fingerprint(&dataset)?,
+            sums: MetricSums::default(),
+            metrics_bytes: 0,
+            best: None,
+            evaluated_at: 0,
+            stale: 0,
+        };
+        Self::assemble(backend, plan, state, dataset)
+    }
+
+    /// The run that the checkpoint in `dir` holds. It must be on the same data and backend.
+    ///
+    /// # Errors
+    /// The checkpoint is damaged, or does not fit data or backend.
+    pub fn resume(dir: &Path, dataset: Arc<Dataset>) -> Result<Self> {
+        let state = checkpoint::read_state(dir)?;
+        let expect = |what: &str, found: &str, expected: &str| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(Error::input(format!(
+                "{}: made with {what} {expected}, cannot go on with {found}",
+                dir.display()
+            )))
+        };
+        expect("backend", K::NAME, &state.backend)?;
+        expect("training data of fingerprint", &fingerprint(&dataset)?, &state.data_fingerprint)?;
+        let plan = plan(&state.settings, &dataset)?;
+        let mut backend = K::create(&plan).map_err(Error::backend)?;
+        let state = checkpoint::load(&mut backend, &plan, dir)?;
+        Self::assemble(backend, plan, state, dataset)
+    }
+
+    fn assemble(backend: K, plan: Plan, state: TrainerState, dataset: Arc<Dataset>) -> Result<Self> {
+        let Some(backward) = plan.backward else {
+            return Err(Error::failed("the plan is not for training"));
+        };
+        let settings = &state.settings;
+        let batch = Batch::new(&dataset, plan.batch);
+        let mut sampler = Sampler::new(
+            dataset,
+            SamplerOptions {
+                seed: settings.seed,
+                batch_size: plan.batch,
+                epochs_per_iteration: EPOCHS_PER_ITERATION,
+            },
+        )?;
+        if settings.augment == Augmentation::Sudoku {
+            sampler = sampler.with_augment(Box::new(ShuffleExamples::new(board_size(&plan)?)));
+        }
+        sampler.restore(state.cursor)?;
+        let train = settings.train_config();
+        Ok(Self { backend, plan, backward, train, state, sampler, batch })
+    }
+
+    /// What a checkpoint would hold beside tensors.
+    #[must_use]
+    pub const fn state(&self) -> &TrainerState {
+        &self.state
+    }
+
+    /// The same, to note where the metrics file ends.
+    pub const fn state_mut(&mut self) -> &mut TrainerState {
+        &mut self.state
+    }
+
+    /// The memory plan.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Whether all steps are done.
+    #[must_use]
+    pub const fn finished(&self) -> bool {
+        self.state.step >= self.state.total_steps
+    }
+
+    /// The learning rate of step `step`.
+    #[must_use]
+    pub fn lr(&self, step: u64) -> f64 {
+        self.state.settings.schedule(self.state.total_steps).at(step, self.state.settings.lr)
+    }
+
+    /// Does one training step and returns its metrics, which are also added to those of the current interval.
+    ///
+    /// # Errors
+    /// The data or the backend fails, or the loss is not finite: then the error names the step and the tensor.
+    pub fn step(&mut self) -> Result<MetricSums> {
+        let Self { backend, plan, backward, train, state, sampler, batch } = self;
+        let step = state.step + 1;
+        sampler.next_batch(batch)?;
+        let settings = &state.settings;
+        let schedule = settings.schedule(state.total_steps);
+        let scalars = StepScalars {
+            step,
+            lr: schedule.at(step, settings.lr),
+            puzzle_emb_lr: schedule.at(step, settings.puzzle_emb_lr),
+            seed: settings.seed,
+        };
+        let mut go = || {
+            backend.write_ids(plan.incoming.inputs.offset, &batch.inputs)?;
+            backend.write_ids(plan.incoming.labels.offset, &batch.labels)?;
+            backend.write_ids(plan.incoming.puzzle_ids.offset, &batch.puzzle_identifiers)?;
+            train_step(backend, plan, backward, train, &scalars)?;
+            trained_rows(backend, plan, backward)
+        };
+        let mut sums = MetricSums::default();
+        sums.extend(go().map_err(Error::backend)?);
+        if !sums.loss().is_finite() {
+            let place = guard::find_not_finite(backend, plan).map_err(Error::backend)?;
+            let place = place.unwrap_or_else(|| "the losses alone".into());
+            return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
+        }
+        state.step = step;
+        state.cursor = sampler.cursor();
+        state.sums.merge(&sums);
+        Ok(sums)
+    }
+
+    /// The metrics summed since the last call.
+    pub fn take_sums(&mut self) -> MetricSums {
+        std::mem::take(&mut self.state.sums)
+    }
+
+    /// Evaluates the current weights at the maximum of ACT steps, and puts the carry back as it was.
+    ///
+    /// # Errors
+    /// The data or the backend fails.
+    pub fn evaluate(
+        &mut self,
+        dataset: &Dataset,
+        progress: impl FnMut(usize, usize) -> bool,
+    ) -> Result<Option<EvalReport>> {
+        let carry = CarrySnapshot::take(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        let settings = &self.state.settings;
+        let options =
+            EvalOptions { limit: settings.eval_limit, seed: settings.seed, loss: settings.arch.loss };
+        let policy = AlwaysMax { max_steps: self.plan.config.halt_max_steps };
+        let report = evaluate(&mut self.backend, &self.plan, dataset, &policy, &options, progress);
+        carry.restore(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        report
+    }
+
+    /// Notes the result of an evaluation and says whether it is the best so far.
+    pub fn note(&mut self, exact_accuracy: f64) -> bool {
+        self.state.evaluated_at = self.state.step;
+        let better = self.state.best.is_none_or(|best| exact_accuracy > best.exact_accuracy);
+        if better {
+            self.state.best = Some(Best { step: self.state.step, exact_accuracy });
+            self.state.stale = 0;
+        } else {
+            self.state.stale += 1;
+        }
+        better
+    }
+
+    /// Whether the last evaluations were no better than an earlier one for as long as the settings allow.
+    #[must_use]
+    pub const fn out_of_patience(&self) -> bool {
+        self.state.settings.patience > 0 && self.state.stale >= self.state.settings.patience
+    }
+
+    /// Writes a checkpoint into `run`.
+    ///
+    /// # Errors
+    /// A parameter is not finite, the backend fails, or the disk does.
+    pub fn save(&mut self, run: &Path, keep: usize) -> Result<PathBuf> {
+        self.refuse_bad_parameters()?;
+        checkpoint::save(&mut self.backend, &self.plan, run, &self.state, keep)
+    }
+
+    /// Writes the model alone to `dir`, replacing what is there.
+    ///
+    /// # Errors
+    /// A parameter is not finite, the backend fails, or the disk does.
+    pub fn save_model(&mut self, dir: &Path) -> Result<()> {
+        self.refuse_bad_parameters()?;
+        files::write_dir(dir, Existing::Replace, |staging| {
+            checkpoint::save_model(&mut self.backend, &self.plan, staging.path())
+        })
+    }
+
+    fn refuse_bad_parameters(&mut self) -> Result<()> {
+        let bad = guard::find_bad_parameter(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        match bad {
+            Some(tensor) => Err(Error::failed(format!(
+                "step {}: parameter {} is not finite, so no checkpoint was written",
+                self.state.step, tensor.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Backend and plan, to look at the weights.
+    pub const fn parts(&mut self) -> (&mut K, &Plan) {
+        (&mut self.backend, &self.plan)
+    }
+}
+
+/// The Sudoku board that a model of `plan` works on.
+fn board_size(plan: &Plan) -> Result<Size> {
+    let cells = plan.config.seq_len;
+    Size::from_cells(cells).ok_or_else(|| {
+        Error::input(format!("augment is sudoku, but the data has {cells} cells, expected 16 or 81"))
+    })
+}
+
+/// A fingerprint of everything in `dataset` that a run depends on: its shape and a checksum over all examples.
+///
+/// # Errors
+/// An example cannot be read.
+pub fn fingerprint(dataset: &Dataset) -> Result<String> {
+    let metadata = dataset.metadata();
+    let mut checksum = crc32fast::Hasher::new();
+    let mut inputs = vec![0; metadata.seq_len];
+    let mut labels = vec![0; metadata.seq_len];
+    for (set, data) in dataset.sets().iter().enumerate() {
+        // Every example of a small dataset, an even spread of a large one.
+        let stride = (data.examples() / 4096).max(1);
+        for example in (0..data.examples()).step_by(stride) {
+            let id = dataset.read(set, example, &mut inputs, &mut labels)?;
+            checksum.update(bytemuck::cast_slice(&inputs));
+            checksum.update(bytemuck::cast_slice(&labels));
+            checksum.update(&id.to_le_bytes());
+        }
+    }
+    Ok(format!("{}x{}-{:08x}", dataset.examples(), metadata.seq_len, checksum.finalize()))
+}

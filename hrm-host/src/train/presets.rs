@@ -1,0 +1,34 @@
+//! Settings that come with the program.
+
+/// A preset: its name, what it is for, and its TOML.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its settings.
+    pub toml: &'static str,
+}
+
+macro_rules! preset {
+    ($name:literal, $about:literal) => {
+        Preset { name: $name, about: $about, toml: include_str!(concat!("../presets/", $name, ".toml")) }
+    };
+}
+
+/// Every preset.
+pub const PRESETS: [Preset; 6] = [
+    preset!("sudoku-4x4", "4 x 4 Sudoku, minutes on two cores"),
+    preset!("sudoku-mini", "9 x 9 Sudoku with a million parameters, hours on two cores"),
+    preset!("sudoku-extreme", "the published 27M model and recipe for Sudoku-Extreme"),
+    preset!("maze-hard", "the published model and recipe for 30 x 30 mazes"),
+    preset!("arc-1", "the published model and recipe for ARC-AGI-1"),
+    preset!("arc-2", "the published model and recipe for ARC-AGI-2"),
+];
+
+/// The preset called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
