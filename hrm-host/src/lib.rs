@@ -3,6 +3,9 @@
 pub mod error;
 pub mod files;
 pub mod interrupt;
+pub mod cli;
 pub mod memory;
+pub mod metrics;
+pub mod progress;
 pub mod settings;
 pub mod style;
