@@ -1,9 +1,9 @@
 //! The host side of HRM.
 
+pub mod cli;
 pub mod error;
 pub mod files;
 pub mod interrupt;
-pub mod cli;
 pub mod memory;
 pub mod metrics;
 pub mod progress;

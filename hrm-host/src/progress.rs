@@ -194,8 +194,7 @@ mod tests {
     fn a_steady_run_is_described_in_full() {
         let mut meter = Meter::new(0, 1000, 64);
         (1..=100).for_each(|step| meter.observe(Duration::from_millis(step * 500), step));
-        let snapshot =
-            Snapshot { loss: Some(0.12345), exact_accuracy: Some(0.4567), act_steps: Some(7.25) };
+        let snapshot = Snapshot { loss: Some(0.12345), exact_accuracy: Some(0.4567), act_steps: Some(7.25) };
         assert_eq!(
             meter.describe(&snapshot),
             "step 100/1000  2.00 steps/s  128 samples/s  7m 30s left  loss 0.1235  exact 45.7%  ACT steps 7.2"

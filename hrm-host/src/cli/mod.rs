@@ -101,7 +101,7 @@ fn help_color(args: &[OsString]) -> ColorChoice {
 mod testing {
     //! Parses one command's arguments as they would follow its name.
 
-    use clap::{Args, FromArgMatches};
+    use clap::Args;
 
     pub(crate) fn parse<A: Args>(line: &[&str]) -> Result<A, String> {
         let command = A::augment_args(clap::Command::new("hrm").no_binary_name(true));
@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn help_and_version_succeed_and_wrong_usage_is_2() {
-        for line in ["hrm --help", "hrm --version", "hrm completions --help", "hrm completions bash --color never"] {
+        for line in
+            ["hrm --help", "hrm --version", "hrm completions --help", "hrm completions bash --color never"]
+        {
             assert_eq!(exit_code(line), 0, "{line}");
         }
         for line in ["hrm", "hrm fly", "hrm completions", "hrm completions bash --color blue", "hrm --flag"] {
