@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod carry;
+pub mod cli;
 mod convert;
 pub mod data;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod interrupt;
 pub mod memory;
 pub mod metrics;
 pub mod model_dir;
+pub mod progress;
 pub mod row_metrics;
 pub mod runner;
 pub mod settings;

@@ -1,2 +1,7 @@
 //! The `hrm` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hrm_host::cli::main()
+}

@@ -1,0 +1,179 @@
+//! `hrm data`: datasets in the published on-disk format.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use super::values::{GridSize, Split, count};
+use crate::error::{Error, Result};
+
+/// Build a dataset
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which puzzle
+    #[command(subcommand)]
+    pub puzzle: Puzzle,
+}
+
+/// The puzzles that a dataset can be made of.
+#[derive(Debug, clap::Subcommand)]
+pub enum Puzzle {
+    /// Sudoku, from a CSV file or generated
+    Sudoku(SudokuArgs),
+}
+
+/// Build a Sudoku dataset from a CSV file or from generated puzzles
+///
+/// The same arguments give the same bytes on every machine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hrm data sudoku --csv train.csv --out data/sudoku --split train --subsample 1000 --augment 1000
+  hrm data sudoku --generate 5000 --size 4 --out data/sudoku-4x4 --split train --seed 1")]
+#[command(group(clap::ArgGroup::new("source").required(true)))]
+pub struct SudokuArgs {
+    /// Read puzzles from this CSV file: source,question,answer,rating
+    #[arg(long, group = "source", value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Generate this many puzzles, each with one solution
+    #[arg(long, group = "source", value_name = "N", value_parser = count, requires = "size")]
+    pub generate: Option<NonZeroU64>,
+    /// Width of the generated grids: 4 or 9
+    #[arg(long, value_name = "4|9", conflicts_with = "csv")]
+    pub size: Option<GridSize>,
+    /// Clues in each generated puzzle [default: minimal, none can be taken away]
+    #[arg(long, value_name = "N", conflicts_with = "csv")]
+    pub clues: Option<u8>,
+    /// Directory of the dataset; both splits may lie in one
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Which split of the dataset to write
+    #[arg(long, value_enum)]
+    pub split: Split,
+    /// Take this many of the file's puzzles, chosen by the seed [default: all]
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "generate")]
+    pub subsample: Option<NonZeroU64>,
+    /// Add this many equivalent puzzles to each: digits, bands, rows and columns permuted, or transposed
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "generate")]
+    pub augment: u32,
+    /// Take only the file's puzzles with at least this rating
+    #[arg(long, value_name = "R", conflicts_with = "generate")]
+    pub min_rating: Option<u32>,
+    /// Seed of every random choice
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// A Sudoku dataset to build.
+#[derive(Debug, PartialEq)]
+pub struct SudokuOptions {
+    /// Where the puzzles come from.
+    pub source: Source,
+    /// Directory of the dataset.
+    pub out: PathBuf,
+    /// Which split to write.
+    pub split: Split,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+/// Where puzzles come from.
+#[derive(Debug, PartialEq)]
+pub enum Source {
+    /// A CSV file.
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// How many of its puzzles; all where `None`.
+        subsample: Option<NonZeroU64>,
+        /// Equivalent puzzles added to each.
+        augment: u32,
+        /// The least rating taken.
+        min_rating: Option<u32>,
+    },
+    /// The generator.
+    Generate {
+        /// How many.
+        count: NonZeroU64,
+        /// Width of the grids.
+        size: GridSize,
+        /// Clues in each; minimal where `None`.
+        clues: Option<u8>,
+    },
+}
+
+impl SudokuArgs {
+    /// Checks what the parser cannot: the number of clues against the size.
+    pub fn validate(self) -> Result<SudokuOptions> {
+        let source = match (self.csv, self.generate, self.size) {
+            (Some(path), None, _) => {
+                let (subsample, augment) = (self.subsample, self.augment);
+                Source::Csv { path, subsample, augment, min_rating: self.min_rating }
+            }
+            (None, Some(count), Some(size)) => {
+                if let Some(clues) = self.clues {
+                    let (fewest, cells) = (size.fewest_clues(), size.width().pow(2));
+                    if !(fewest..=cells).contains(&clues) {
+                        return Err(Error::usage(format!(
+                            "given --clues {clues}, expected {fewest} to {cells} for --size {}",
+                            size.width()
+                        )));
+                    }
+                }
+                Source::Generate { count, size, clues: self.clues }
+            }
+            _ => return Err(Error::usage("expected either --csv FILE, or --generate N with --size 4|9")),
+        };
+        Ok(SudokuOptions { source, out: self.out, split: self.split, seed: self.seed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+
+    const OUT: [&str; 3] = ["--out", "d", "--split=train"];
+
+    fn options(line: &[&str]) -> Result<SudokuOptions, String> {
+        let args: SudokuArgs = parse(&[line, &OUT].concat())?;
+        args.validate().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn both_sources_parse() {
+        let csv =
+            ["--csv", "a.csv", "--subsample", "1000", "--augment", "9", "--min-rating", "3", "--seed", "7"];
+        let source = Source::Csv {
+            path: "a.csv".into(),
+            subsample: NonZeroU64::new(1000),
+            augment: 9,
+            min_rating: Some(3),
+        };
+        assert_eq!(
+            options(&csv),
+            Ok(SudokuOptions { source, out: "d".into(), split: Split::Train, seed: 7 })
+        );
+        let made = options(&["--generate", "10", "--size", "9", "--clues", "30"]).unwrap();
+        let count = NonZeroU64::new(10).unwrap();
+        assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30) });
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for bad in [
+            &[][..],
+            &["--csv", "a", "--generate", "3", "--size", "4"],
+            &["--generate", "3"],
+            &["--generate", "0", "--size", "4"],
+            &["--generate", "3", "--size", "16"],
+            &["--generate", "3", "--size", "4", "--augment", "2"],
+            &["--csv", "a", "--size", "4"],
+            &["--csv", "a", "--subsample", "0"],
+            &["--csv", "a", "--seed", "-1"],
+            &["--csv", "a", "--split", "valid"],
+        ] {
+            assert!(options(bad).is_err(), "{bad:?}");
+        }
+        let error = options(&["--generate", "3", "--size", "9", "--clues", "16"]).unwrap_err();
+        assert_eq!(error, "given --clues 16, expected 17 to 81 for --size 9");
+    }
+}

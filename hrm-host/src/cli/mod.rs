@@ -1,0 +1,146 @@
+//! The command line of the `hrm` program: one file per command, each with its arguments, their validation into typed
+//! options, and its run.
+
+pub mod bench;
+pub mod check;
+pub mod completions;
+pub mod data;
+pub mod eval;
+pub mod info;
+pub mod quickstart;
+pub mod solve;
+pub mod train;
+pub mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::Result;
+use crate::style::{self, Color};
+
+/// The Hierarchical Reasoning Model: train it, evaluate it, watch it solve puzzles
+#[derive(Debug, Parser)]
+#[command(name = "hrm", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 success, 1 failed, 2 wrong usage or input, 130 interrupted.")]
+pub struct Cli {
+    /// When to use colour; `auto` also heeds NO_COLOR
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+/// Runs the program on the process's own arguments.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect())
+}
+
+/// Runs the program on these arguments, the first being its name, and reports an error on standard error.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that goes into a closed pipe is fine.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    cli.color.apply();
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error closed there is nowhere left to say so; the exit code still does.
+            let _ = error.report(&mut style::stderr());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Parses arguments; help and version come back as an error with exit code 0, as clap has it.
+pub fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command().color(help_color(&args));
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// The choice for clap's own help and errors, which are printed before `--color` is parsed.
+fn help_color(args: &[OsString]) -> ColorChoice {
+    let mut rest = args.iter().filter_map(|arg| arg.to_str()).skip_while(|arg| !arg.starts_with("--color"));
+    let value = match rest.next() {
+        Some("--color") => rest.next(),
+        Some(joined) => joined.strip_prefix("--color="),
+        None => None,
+    };
+    match value {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    //! Parses one command's arguments as they would follow its name.
+
+    use clap::Args;
+
+    pub(crate) fn parse<A: Args>(line: &[&str]) -> Result<A, String> {
+        let command = A::augment_args(clap::Command::new("hrm").no_binary_name(true));
+        command.clone().debug_assert();
+        let matches = command.try_get_matches_from(line).map_err(|error| error.to_string())?;
+        A::from_arg_matches(&matches).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit_code(line: &str) -> i32 {
+        parse(line.split(' ').map(OsString::from).collect()).map_or_else(|error| error.exit_code(), |_| 0)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_and_version_succeed_and_wrong_usage_is_2() {
+        for line in
+            ["hrm --help", "hrm --version", "hrm completions --help", "hrm completions bash --color never"]
+        {
+            assert_eq!(exit_code(line), 0, "{line}");
+        }
+        for line in ["hrm", "hrm fly", "hrm completions", "hrm completions bash --color blue", "hrm --flag"] {
+            assert_eq!(exit_code(line), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_colour_of_help_follows_the_flag() {
+        let choice = |line: &str| help_color(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(choice("hrm --color never --help"), ColorChoice::Never);
+        assert_eq!(choice("hrm --color=always --help"), ColorChoice::Always);
+        assert_eq!(choice("hrm --help"), ColorChoice::Auto);
+    }
+}
