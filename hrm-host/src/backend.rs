@@ -1,7 +1,5 @@
 //! The backends that the program can run on.
 
-use std::fmt;
-
 pub use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
 use hrm_core::kernels::TrainKernels;
@@ -22,7 +20,10 @@ pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Sized {
     fn planned_bytes(plan: &Plan) -> usize;
 }
 
-impl HostBackend for Reference<f32, Owned<f32>> {
+/// The reference backend in f32.
+pub type Plain = Reference<f32, Owned<f32>>;
+
+impl HostBackend for Plain {
     const NAME: &'static str = "reference";
 
     fn create(plan: &Plan) -> Result<Self, reference::Error> {
@@ -43,24 +44,5 @@ impl HostBackend for Cpu {
 
     fn planned_bytes(plan: &Plan) -> usize {
         Self::planned_bytes(plan)
-    }
-}
-
-/// The backends by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
-    /// Multi-threaded, for training and inference without a GPU.
-    #[default]
-    Cpu,
-    /// Plain loops, to check the others against.
-    Reference,
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Reference => "reference",
-        })
     }
 }

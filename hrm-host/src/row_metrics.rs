@@ -150,6 +150,12 @@ impl MetricSums {
         *self = Self::from_values(std::array::from_fn(|i| mine[i].1 + others[i].1));
     }
 
+    /// Every sum times `factor`.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self::from_values(self.named().map(|(_, value)| value * factor))
+    }
+
     /// The loss that is trained: `lm_loss + (q_halt_loss + q_continue_loss) / 2`.
     #[must_use]
     pub fn loss(&self) -> f64 {

@@ -4,7 +4,12 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use super::values::{GridSize, Split, count};
+use crate::data::sudoku::build::{self, Summary};
+use crate::data::sudoku::partition;
+use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};
 use crate::error::{Error, Result};
+use crate::progress::{Mode, Progress, Snapshot};
+use crate::style;
 
 /// Build a dataset
 #[derive(Debug, clap::Args)]
@@ -124,6 +129,76 @@ impl SudokuArgs {
         };
         Ok(SudokuOptions { source, out: self.out, split: self.split, seed: self.seed })
     }
+}
+
+/// Builds a dataset.
+///
+/// # Errors
+/// Wrong usage or input, or a disk that refuses; nothing is written then.
+pub fn run(args: Args) -> Result<()> {
+    let Puzzle::Sudoku(args) = args.puzzle;
+    let options = args.validate()?;
+    let mut bar: Option<Progress> = None;
+    let mut progress = |done: u64, of: u64| {
+        let bar = bar.get_or_insert_with(|| Progress::start(Mode::choose(false), 0, of, 1));
+        bar.update(done, &Snapshot::default());
+    };
+    let split = match options.split {
+        Split::Train => partition::Split::Train,
+        Split::Test => partition::Split::Test,
+    };
+    let narrow = |n: NonZeroU64, flag: &str| {
+        u32::try_from(n.get())
+            .map_err(|_| Error::usage(format!("given {flag} {n}, expected at most {}", u32::MAX)))
+    };
+    let summary = match options.source {
+        Source::Csv { path, subsample, augment, min_rating } => build::from_csv(
+            &CsvOptions {
+                csv: path,
+                out: options.out,
+                split,
+                subsample: subsample.map(|n| narrow(n, "--subsample")).transpose()?,
+                augment,
+                min_rating: min_rating.map(|rating| i32::try_from(rating).unwrap_or(i32::MAX)),
+                seed: options.seed,
+            },
+            Some(&mut progress),
+        )?,
+        Source::Generate { count, size, clues } => build::generate(
+            &GenerateOptions {
+                count: narrow(count, "--generate")?,
+                size: match size {
+                    GridSize::Four => Size::Four,
+                    GridSize::Nine => Size::Nine,
+                },
+                clues: clues.map(usize::from),
+                out: options.out,
+                split,
+                augment: 0,
+                seed: options.seed,
+            },
+            Some(&mut progress),
+        )?,
+    };
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    report(&summary)
+}
+
+fn report(summary: &Summary) -> Result<()> {
+    use std::io::Write;
+    let rating = summary.mean_rating.map_or(String::new(), |rating| format!(", mean rating {rating:.1}"));
+    writeln!(
+        style::stdout(),
+        "{}: {} puzzles of {}, {} examples, {:.1} clues on average{rating}",
+        summary.path.display(),
+        summary.puzzles,
+        summary.size,
+        summary.examples,
+        summary.mean_clues,
+    )
+    .map_err(Error::output)
 }
 
 #[cfg(test)]

@@ -1,6 +1,20 @@
 //! `hrm info`: what a directory holds.
 
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use hrm_core::plan::{ElementSizes, Mode, Plan};
+
+use super::trace;
+use crate::data::Dataset;
+use crate::data::sudoku::{Size, Style};
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::style::{self, STRONG};
+use crate::tensor_file::TensorFile;
+use crate::train::{TrainerState, checkpoint};
 
 /// Describe a model, a run or a dataset
 #[derive(Debug, PartialEq, clap::Args)]
@@ -11,6 +25,85 @@ pub struct Args {
     /// A model, a run or a dataset
     #[arg(value_name = "MODEL|RUN|DIR")]
     pub path: PathBuf,
+}
+
+/// Describes what lies at a path.
+///
+/// # Errors
+/// Nothing that the program knows lies there, or it is damaged.
+pub fn run(args: &Args) -> Result<()> {
+    let mut out = style::stdout();
+    let path = &args.path;
+    if path.join("train").is_dir() || path.join("test").is_dir() {
+        return dataset(&mut out, path);
+    }
+    if let Some((_, newest)) = model_dir::checkpoints(path).pop() {
+        run_state(&mut out, &checkpoint::read_state(&newest)?).map_err(Error::output)?;
+    }
+    let dir = model_dir::resolve::<Infallible>(path)
+        .map_err(|e| Error::from(e).hint("a dataset has the directories train or test"))?;
+    model(&mut out, &dir)
+}
+
+fn run_state(out: &mut impl Write, state: &TrainerState) -> std::io::Result<()> {
+    writeln!(out, "{STRONG}run{STRONG:#}  step {} of {} on {}", state.step, state.total_steps, state.backend)?;
+    if let Some(best) = state.best {
+        writeln!(out, "  best: {:.2}% solved at step {}", 100.0 * best.exact_accuracy, best.step)?;
+    }
+    Ok(())
+}
+
+fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
+    let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
+    let mut file = TensorFile::open(&dir.join(WEIGHTS))?;
+    let checked = if file.verify()? { "verified" } else { "none in the file" };
+    let plan = |batch, mode| Plan::new(&config, batch, mode).map_err(|e| Error::input(e.to_string()));
+    let one = plan(1, Mode::Inference)?;
+    let training = plan(64, Mode::Training)?;
+    let human = |bytes: usize| memory::human(bytes as u64);
+    let rows = [
+        ("parameters", format!("{}", one.trained_parameters())),
+        ("puzzle embedding", format!("{} x {}", config.num_puzzle_identifiers, config.puzzle_emb_ndim)),
+        ("cells, tokens", format!("{}, {}", config.seq_len, config.vocab_size)),
+        ("hidden, heads, SwiGLU", format!("{}, {}, {}", config.hidden_size, config.num_heads, config.inter_size())),
+        ("layers H + L", format!("{} + {}", config.h_layers, config.l_layers)),
+        ("cycles H x L", format!("{} x {}", config.h_cycles, config.l_cycles)),
+        ("positions", format!("{:?}", config.pos_encodings)),
+        ("ACT steps at most", format!("{}", config.halt_max_steps)),
+        ("memory to solve one", human(one.bytes(ElementSizes::F32).total())),
+        ("memory to train 64", human(training.bytes(ElementSizes::F32).total())),
+        ("checksum", checked.into()),
+    ];
+    writeln!(out, "{STRONG}model{STRONG:#}  {}", dir.display()).map_err(Error::output)?;
+    for (name, value) in rows {
+        writeln!(out, "  {name:<24}{value}").map_err(Error::output)?;
+    }
+    Ok(())
+}
+
+fn dataset(out: &mut impl Write, path: &Path) -> Result<()> {
+    for split in ["train", "test"].into_iter().filter(|split| path.join(split).is_dir()) {
+        let data = Dataset::open(path, split)?;
+        data.verify()?;
+        let m = data.metadata();
+        writeln!(
+            out,
+            "{STRONG}{split}{STRONG:#}  {} examples in {} groups, {} cells, {} tokens, {} puzzle identifiers, every token checked",
+            data.examples(),
+            m.total_groups,
+            m.seq_len,
+            m.vocab_size,
+            m.num_puzzle_identifiers
+        )
+        .map_err(Error::output)?;
+        let mut inputs = vec![0; m.seq_len];
+        let mut labels = inputs.clone();
+        if let Some(size) = Size::from_cells(m.seq_len).filter(|size| size.vocab_size() == m.vocab_size) {
+            data.read(0, 0, &mut inputs, &mut labels)?;
+            write!(out, "{}", trace::board(size, &inputs).render(|_| Style::PLAIN)).map_err(Error::output)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ pub mod eval;
 pub mod info;
 pub mod quickstart;
 pub mod solve;
+mod trace;
 pub mod train;
 pub mod values;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -36,7 +38,14 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "each command is documented by its arguments")]
 pub enum Command {
+    Quickstart(quickstart::Args),
+    Data(data::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Solve(solve::Args),
+    Info(info::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -44,6 +53,12 @@ pub enum Command {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            Self::Quickstart(args) => quickstart::run(&args),
+            Self::Data(args) => data::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Eval(args) => eval::run(&args),
+            Self::Solve(args) => solve::run(args),
+            Self::Info(args) => info::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
     }

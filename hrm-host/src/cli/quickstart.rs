@@ -1,5 +1,33 @@
 //! `hrm quickstart`: from nothing to a solved puzzle.
 
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::trace;
+use super::watch::Watch;
+use crate::backend::Cpu;
+use crate::data::Dataset;
+use crate::data::sudoku::build;
+use crate::data::sudoku::partition::Split;
+use crate::data::sudoku::{GenerateOptions, Size};
+use crate::error::{Error, Result};
+use crate::evaluate::{EvalOptions, evaluate};
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::progress::Mode;
+use crate::settings::Settings;
+use crate::solve::{Halt, Model};
+use crate::style::{self, STRONG};
+use crate::train::run::{End, SETTINGS};
+use crate::train::{self, Trainer, presets};
+
+/// What the quickstart trains.
+const PRESET: &str = "sudoku-4x4";
+
 /// Make puzzles, train on them, evaluate on held-out ones and solve one step by step
 ///
 /// Needs no files and no GPU.
@@ -11,6 +39,108 @@ pub struct Args {
     /// End with one line of JSON: {"exact_accuracy":..,"seconds":..}
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where the quickstart works: below the current directory, so that its model can be tried afterwards.
+const DIR: &str = "runs/quickstart";
+/// Puzzles made for training, and held out.
+const PUZZLES: [u32; 2] = [20_000, 500];
+
+/// Runs the quickstart.
+///
+/// # Errors
+/// The disk or the backend fails, or Ctrl-C.
+pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let dir = Path::new(DIR);
+    let mut out = style::stdout();
+    let mut say = |text: std::fmt::Arguments<'_>| {
+        if args.json { Ok(()) } else { writeln!(out, "{text}").map_err(Error::output) }
+    };
+    say(format_args!("{STRONG}1. Puzzles{STRONG:#}: minimal 4 x 4 Sudokus, each with one solution"))?;
+    let data = dir.join("data");
+    if dir.exists() {
+        // Only what an earlier quickstart made.
+        for name in ["data", "run"] {
+            let old = dir.join(name);
+            if old.exists() {
+                std::fs::remove_dir_all(&old).map_err(|e| files::write_error(&old, e))?;
+            }
+        }
+    }
+    for (split, count, seed) in [(Split::Train, PUZZLES[0], 1), (Split::Test, PUZZLES[1], 2)] {
+        let options = GenerateOptions {
+            count,
+            size: Size::Four,
+            clues: None,
+            out: data.clone(),
+            split,
+            augment: 0,
+            seed,
+        };
+        let made = build::generate(&options, None)?;
+        let what = if split == Split::Train { "to train on" } else { "held out; none of them is in the other set" };
+        say(format_args!("   {} {what}, {:.1} clues on average", made.puzzles, made.mean_clues))?;
+    }
+
+    let mut merged = Settings::default();
+    let preset = presets::find(PRESET).ok_or_else(|| Error::failed(format!("no preset {PRESET}")))?;
+    merged.text(&format!("preset {PRESET}"), preset.toml)?;
+    let settings: train::Settings = merged.build()?;
+    let dataset = Arc::new(Dataset::open(&data, "train")?);
+    let test = Dataset::open(&data, "test")?;
+    let mut trainer = Trainer::<Cpu>::new(&settings, dataset)?;
+    say(format_args!(
+        "{STRONG}2. Training{STRONG:#}: {} parameters, {} steps of {} puzzles",
+        trainer.plan().trained_parameters(),
+        trainer.state().total_steps,
+        trainer.plan().batch
+    ))?;
+    let run = dir.join("run");
+    files::create_dir_all(&run)?;
+    files::write_bytes(&run.join(SETTINGS), merged.to_toml().as_bytes())?;
+    let interrupt =
+        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let total = trainer.state().total_steps;
+    let mut watch = Watch::new(Mode::choose(args.json), 0, total, trainer.plan().batch, interrupt);
+    let outcome = train::run::run(&mut trainer, &run, Some(&test), &mut watch);
+    watch.finish();
+    let outcome = outcome?;
+    drop(trainer);
+    if outcome.end == End::Interrupted {
+        return Err(Error::interrupted("interrupted"));
+    }
+
+    let mut model = Model::<Cpu>::load(&run, 64)?;
+    let policy = Halt::Q.policy(model.config());
+    let options = EvalOptions { limit: 0, seed: 0, loss: settings.arch.loss };
+    let (backend, plan) = model.parts();
+    let report = evaluate(backend, plan, &test, &*policy, &options, |_, _| true)?;
+    let Some(report) = report else { return Err(Error::interrupted("interrupted")) };
+    say(format_args!(
+        "{STRONG}3. Evaluation{STRONG:#}: {:.1}% of {} held-out puzzles solved, in {:.2} ACT steps on average of at most {}",
+        100.0 * report.exact_accuracy, report.puzzles, report.steps, settings.arch.halt_max_steps
+    ))?;
+
+    let mut tokens = vec![0; test.metadata().seq_len];
+    let mut labels = tokens.clone();
+    test.read(0, 0, &mut tokens, &mut labels)?;
+    let question = trace::board(Size::Four, &tokens);
+    say(format_args!("{STRONG}4. A held-out puzzle{STRONG:#}, step by step"))?;
+    let mut one = Model::<Cpu>::load(&run, 1)?;
+    let found = one.solve(&tokens, 0, Halt::Q)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut out = style::stdout();
+    if args.json {
+        let line = json!({ "exact_accuracy": report.exact_accuracy, "seconds": seconds });
+        return writeln!(out, "{line}").map_err(Error::output);
+    }
+    trace::draw(&mut out, &question, &found)?;
+    trace::verdict(&mut out, &question, &found)?;
+    let puzzle: String =
+        question.cells().iter().map(|d| if *d == 0 { '.' } else { char::from(b'0' + d) }).collect();
+    writeln!(out, "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}", seconds, run.display())
+        .map_err(Error::output)
 }
 
 #[cfg(test)]

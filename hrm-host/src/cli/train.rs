@@ -3,8 +3,22 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
 use super::values::{Assignment, Backend, count};
+use super::watch::Watch;
+use crate::backend::{Cpu, HostBackend, Plain};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::memory;
+use crate::progress::Mode;
+use crate::settings;
+use crate::train::run::{End, SETTINGS};
+use crate::train::{self, Settings, Trainer, checkpoint, presets};
 
 /// Train a model, or go on with a run that stopped
 ///
@@ -13,7 +27,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm train --preset sudoku-mini --data data/sudoku --out runs/a
-  hrm train --config my.toml --set lr=3e-4 --set model.hidden_size=256 --data data/sudoku --out runs/b
+  hrm train --config my.toml --set lr=3e-4 --set arch.hidden_size=256 --data data/sudoku --out runs/b
   hrm train --resume --data data/sudoku --out runs/a")]
 #[command(group(clap::ArgGroup::new("settings").required(true).args(["preset", "config", "resume"]).multiple(true)))]
 pub struct Args {
@@ -99,6 +113,186 @@ impl Args {
             resume: self.resume,
         })
     }
+}
+
+/// Trains.
+///
+/// # Errors
+/// Wrong usage or input, or a failure on the way; the last checkpoint is then intact.
+pub fn run(args: Args) -> Result<()> {
+    let options = args.validate()?;
+    match options.backend {
+        Backend::Cpu => train::<Cpu>(&options),
+        Backend::Reference => train::<Plain>(&options),
+    }
+}
+
+fn train<K: HostBackend>(options: &Options) -> Result<()> {
+    let dataset = Arc::new(Dataset::open(&options.data, "train")?);
+    let test = open_test(&options.data)?;
+    let mut trainer = if options.resume { resume::<K>(options, dataset)? } else { begin::<K>(options, dataset)? };
+    files::remove_stale(&options.out)?;
+    let interrupt =
+        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let state = trainer.state();
+    let mode = Mode::choose(false);
+    let mut watch = Watch::new(mode, state.step, state.total_steps, trainer.plan().batch, interrupt);
+    watch.say(&describe::<K>(&trainer));
+    let outcome = train::run::run(&mut trainer, &options.out, test.as_ref(), &mut watch);
+    watch.finish();
+    let outcome = outcome?;
+    let out = options.out.display();
+    match outcome.end {
+        End::Interrupted => Err(Error::interrupted(format!(
+            "interrupted after step {}; saved {}",
+            outcome.step,
+            outcome.checkpoint.display()
+        ))
+        .hint(format!("go on with: hrm train --resume --data {} --out {out}", options.data.display()))),
+        End::Finished | End::OutOfPatience => {
+            let why = if outcome.end == End::Finished { "done" } else { "no better for a while, stopped early" };
+            watch.say(&format!(
+                "{why} after {} steps in {:.0} s; model: {out}",
+                outcome.step, outcome.seconds
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// The held-out split, if the dataset has one.
+fn open_test(data: &Path) -> Result<Option<Dataset>> {
+    if data.join("test").exists() { Ok(Some(Dataset::open(data, "test")?)) } else { Ok(None) }
+}
+
+/// The merged settings of a new run: preset or file, then overrides, then flags.
+fn merge(options: &Options) -> Result<settings::Settings> {
+    let mut merged = settings::Settings::default();
+    match &options.base {
+        Base::Preset(name) => {
+            let preset = presets::find(name).ok_or_else(|| {
+                let known = presets::PRESETS.map(|preset| preset.name).join(", ");
+                Error::usage(format!("given --preset {name}, expected one of {known}"))
+            })?;
+            merged.text(&format!("preset {name}"), preset.toml)?;
+        }
+        Base::File(path) => merged.file(path)?,
+        Base::Run => {}
+    }
+    for assignment in &options.set {
+        merged.set(&assignment.0)?;
+    }
+    if let Some(steps) = options.steps {
+        merged.set(&format!("steps={steps}"))?;
+    }
+    if let Some(seed) = options.seed {
+        merged.set(&format!("seed={seed}"))?;
+    }
+    Ok(merged)
+}
+
+fn begin<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Trainer<K>> {
+    let merged = merge(options)?;
+    let settings: Settings = merged.build()?;
+    let out = options.out.display();
+    if fs::read_dir(&options.out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::input(format!("{out} exists and is not empty"))
+            .hint("add --resume to go on with the run in it, or name another directory"));
+    }
+    fits::<K>(&settings, &dataset)?;
+    let trainer = Trainer::new(&settings, dataset)?;
+    files::create_dir_all(&options.out)?;
+    files::write_bytes(&options.out.join(SETTINGS), merged.to_toml().as_bytes())?;
+    Ok(trainer)
+}
+
+fn resume<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Trainer<K>> {
+    files::remove_stale(&options.out)?;
+    let newest = checkpoint::newest(&options.out)?;
+    let fall_back = |error: Error| {
+        let older = crate::model_dir::checkpoints(&options.out);
+        match older.iter().rev().nth(1) {
+            Some((_, path)) => error.hint(format!(
+                "{} is the checkpoint before it: move the damaged one away and resume again",
+                path.display()
+            )),
+            None => error,
+        }
+    };
+    let state = checkpoint::read_state(&newest).map_err(fall_back)?;
+    let mut settings = state.settings.clone();
+    if options.base != Base::Run {
+        let given: Settings = merge(options)?.build()?;
+        let same = Settings { steps: settings.steps, ..given.clone() } == settings;
+        if !same {
+            return Err(Error::input(format!(
+                "{}: began with other settings than those given now",
+                options.out.display()
+            ))
+            .hint("leave out --preset, --config, --set and --seed to go on with the run's own"));
+        }
+    } else if !options.set.is_empty() || options.seed.is_some() {
+        return Err(Error::usage("--set and --seed cannot change a run that is resumed")
+            .hint("only --steps can, to train for longer"));
+    }
+    if let Some(steps) = options.steps {
+        settings.steps = steps.get();
+    }
+    fits::<K>(&settings, &dataset)?;
+    let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;
+    trainer.set_steps(settings.steps);
+    Ok(trainer)
+}
+
+/// Refuses a run that does not fit the memory that is free, before anything is allocated.
+fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset) -> Result<()> {
+    let planned = |batch: usize| -> Result<u64> {
+        let settings = Settings { global_batch_size: batch, ..settings.clone() };
+        Ok(train::planned_bytes::<K>(&train::plan(&settings, dataset)?) as u64)
+    };
+    let needed = planned(settings.global_batch_size)?;
+    let Some(available) = memory::available() else { return Ok(()) };
+    if needed <= available {
+        return Ok(());
+    }
+    let mut largest = settings.global_batch_size;
+    while largest > 0 && planned(largest).is_ok_and(|bytes| bytes > available) {
+        largest /= 2;
+    }
+    let error = Error::input(format!(
+        "the run needs {}, this machine has {} free",
+        memory::human(needed),
+        memory::human(available)
+    ));
+    Err(if largest > 0 {
+        error.hint(format!("a batch of {largest} fits: --set global_batch_size={largest}"))
+    } else {
+        error.hint("not even one row fits: choose a smaller model")
+    })
+}
+
+/// What is about to be trained, in two lines.
+fn describe<K: HostBackend>(trainer: &Trainer<K>) -> String {
+    let (plan, state) = (trainer.plan(), trainer.state());
+    let bytes = plan.bytes(hrm_core::plan::ElementSizes::F32);
+    let total = train::planned_bytes::<K>(plan) as u64;
+    let beside = total - bytes.total() as u64;
+    let human = |bytes: usize| memory::human(bytes as u64);
+    format!(
+        "{} parameters on {}, batch {}, steps {} to {}\nmemory {}: parameters {}, gradients {}, moments {}, \
+         activations {}, the rest {}",
+        plan.trained_parameters(),
+        K::NAME,
+        plan.batch,
+        state.step,
+        state.total_steps,
+        memory::human(total),
+        human(bytes.params),
+        human(bytes.gradients),
+        human(bytes.moments),
+        human(bytes.acts),
+        memory::human(beside + (bytes.stats + bytes.ids) as u64),
+    )
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use crate::settings::split_assignment;
+use crate::solve;
 
 /// When inference stops: the value of `--halt`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum Halt {
     Q,
     /// After this many ACT steps.
     Steps(NonZeroU32),
+}
+
+impl From<Halt> for solve::Halt {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Max => Self::Max,
+            Halt::Q => Self::Q,
+            Halt::Steps(steps) => Self::Steps(steps.get() as usize),
+        }
+    }
 }
 
 impl FromStr for Halt {

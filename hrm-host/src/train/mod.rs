@@ -143,6 +143,14 @@ impl<K: HostBackend> Trainer<K> {
         &mut self.state
     }
 
+    /// Makes the run as long as `steps`, if that is not 0.
+    pub const fn set_steps(&mut self, steps: u64) {
+        if steps > 0 {
+            self.state.settings.steps = steps;
+            self.state.total_steps = steps;
+        }
+    }
+
     /// The memory plan.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
