@@ -88,7 +88,7 @@ fn draw(out: &mut String, chart: &Chart, x: &Axis, y: &Axis) -> std::fmt::Result
             };
             write!(path, "{}{px:.1} {py:.1}", if pen_up { 'M' } else { 'L' })?;
             let next = series.points.get(index + 1);
-            if pen_up && !next.is_some_and(|n| place_x(n.0).zip(place_y(n.1)).is_some()) {
+            if pen_up && next.is_none_or(|n| place_x(n.0).zip(place_y(n.1)).is_none()) {
                 lone.push((px, py));
             }
             pen_up = false;
