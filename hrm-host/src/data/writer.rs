@@ -6,7 +6,8 @@
 
 use super::error::{Error, Result};
 use super::metadata::Metadata;
-use super::npy::{Dtype, NpyWriter, Staged};
+use super::npy::{Dtype, NpyWriter};
+use super::staged::Staged;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
