@@ -86,9 +86,10 @@ impl Batch {
             let expected = format!("{}, the dataset's", metadata.seq_len);
             return Err(Error::argument("seq_len of the batch", self.seq_len, expected));
         }
-        let rows = self.inputs.chunks_exact_mut(self.seq_len).zip(self.labels.chunks_exact_mut(self.seq_len));
-        for (row, (inputs, labels)) in rows.enumerate() {
-            self.puzzle_identifiers[row] = match self.examples.get(row) {
+        let tokens =
+            self.inputs.chunks_exact_mut(self.seq_len).zip(self.labels.chunks_exact_mut(self.seq_len));
+        for (row, ((inputs, labels), identifier)) in tokens.zip(&mut self.puzzle_identifiers).enumerate() {
+            *identifier = match self.examples.get(row) {
                 Some(&example) => dataset.read(self.set, example, inputs, labels)?,
                 None => {
                     inputs.fill(metadata.pad_id);

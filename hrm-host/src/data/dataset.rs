@@ -157,8 +157,8 @@ impl Set {
             group_indices: array("group_indices")?,
             puzzle_identifiers: array("puzzle_identifiers")?,
         };
-        let examples = check_offsets(&set.puzzle_indices)?;
-        let puzzles = check_offsets(&set.group_indices)?;
+        let examples = check_offsets(&set.puzzle_indices, "puzzle_indices")?;
+        let puzzles = check_offsets(&set.group_indices, "group_indices")?;
         check_shape(&set.inputs, &[examples, metadata.seq_len])?;
         check_shape(&set.labels, &[examples, metadata.seq_len])?;
         check_shape(&set.puzzle_indices, &[puzzles + 1])?;
@@ -289,12 +289,7 @@ fn offsets(array: &Npy, index: usize) -> Range<usize> {
 }
 
 /// Offsets start at 0 and rise. Gives the last one.
-fn check_offsets(array: &Npy) -> Result<usize> {
-    let field = if array.path().to_string_lossy().ends_with("group_indices.npy") {
-        "group_indices"
-    } else {
-        "puzzle_indices"
-    };
+fn check_offsets(array: &Npy, field: &str) -> Result<usize> {
     let bad = |row: usize, found: i64, expected: String| {
         Err(Error::format(array.path(), Place::Row(row as u64), field, found, expected))
     };

@@ -20,7 +20,7 @@ fn open(bytes: &[u8]) -> Result<Npy> {
     Npy::open(&path)
 }
 
-/// The bytes that `numpy.save` 2.2 writes for `np.array([[1, 2, 3], [4, 5, 6]], np.uint8)`.
+/// The bytes that `numpy.save` writes for `np.array([[1, 2, 3], [4, 5, 6]], np.uint8)`.
 #[test]
 fn written_bytes_are_those_of_numpy() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,8 @@
 
 use super::error::{Error, Result};
 use super::metadata::Metadata;
-use super::npy::{Dtype, NpyWriter, Staged};
+use super::npy::{Dtype, NpyWriter};
+use super::staged::{Staged, remove_unfinished};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,15 @@ pub struct DatasetWriter {
 
 impl DatasetWriter {
     /// Starts `dir/split`, making the directories. With `ratings`, there is also `all__ratings.npy`, one `i32` for
-    /// each group, which the published loader passes over.
+    /// each group, which the published loader passes over. One writer at a time: what an interrupted one has left in
+    /// the directory is removed.
     ///
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
         fs::create_dir_all(&path).map_err(Error::io(&path, "make the directory"))?;
+        remove_unfinished(&path)?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
         let offsets = |field| {
             let mut offsets = array(field, Dtype::I32, None)?;

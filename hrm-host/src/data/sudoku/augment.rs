@@ -126,7 +126,7 @@ mod tests {
     use super::super::generate;
     use super::super::solver::{Solutions, solve};
     use super::*;
-    use hrm_core::rng::Stream;
+    use hrm_core::rng::{Rng, Stream};
     use proptest::prelude::*;
 
     proptest! {

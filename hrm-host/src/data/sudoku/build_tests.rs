@@ -1,1 +1,191 @@
+//! Tests of [`super`].
 
+use super::super::solver::{Solutions, solve};
+use super::*;
+use crate::data::dataset::Dataset;
+use crate::data::npy::Npy;
+use std::fmt::Write;
+use std::fs;
+
+/// A CSV file of `n` generated puzzles, rated 0, 1, 2, ...
+fn csv_file(dir: &Path, n: u32) -> PathBuf {
+    let mut text = "source,question,answer,rating\n".to_owned();
+    for i in 0..n {
+        let puzzle = generate::puzzle(9, i, Size::Nine, None, Split::Train).unwrap();
+        writeln!(text, "test,{},{},{i}", puzzle.question, puzzle.answer).unwrap();
+    }
+    let path = dir.join("puzzles.csv");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn csv_options(dir: &Path, csv: &Path) -> CsvOptions {
+    CsvOptions {
+        csv: csv.to_owned(),
+        out: dir.join("out"),
+        split: Split::Train,
+        subsample: None,
+        augment: 0,
+        min_rating: None,
+        seed: 1,
+    }
+}
+
+fn generate_options(dir: &Path, size: Size, count: u32, split: Split) -> GenerateOptions {
+    GenerateOptions { count, size, clues: None, out: dir.to_owned(), split, augment: 0, seed: 1 }
+}
+
+/// The questions and answers of a split.
+fn puzzles(dir: &Path, split: Split, size: Size) -> Vec<(Board, Board)> {
+    let dataset = Dataset::open(dir, split.name()).unwrap();
+    let board = |tokens: &[i32]| Board::from_tokens(size, tokens).unwrap();
+    let (mut inputs, mut labels) = (vec![0; size.cells()], vec![0; size.cells()]);
+    let read = |example| {
+        dataset.read(0, example, &mut inputs, &mut labels).unwrap();
+        (board(&inputs), board(&labels))
+    };
+    (0..dataset.examples()).map(read).collect()
+}
+
+#[test]
+fn groups_are_originals_followed_by_their_shuffles() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = csv_file(dir.path(), 5);
+    let options = CsvOptions { augment: 3, ..csv_options(dir.path(), &csv) };
+    let mut told = Vec::new();
+    let summary = from_csv(&options, Some(&mut |done, all| told.push((done, all)))).unwrap();
+    assert_eq!((summary.puzzles, summary.examples, summary.mean_rating), (5, 20, Some(2.0)));
+    assert_eq!(told, [(5, 5)]);
+
+    let dataset = Dataset::open(&options.out, "train").unwrap();
+    let metadata = dataset.metadata();
+    assert_eq!((metadata.seq_len, metadata.vocab_size, metadata.num_puzzle_identifiers), (81, 11, 1));
+    assert_eq!((metadata.total_groups, metadata.mean_puzzle_examples), (5, 1.0));
+    assert_eq!(dataset.identifiers().unwrap(), ["<blank>"]);
+    assert_eq!(dataset.sets()[0].group(4), 16..20);
+    let ratings = Npy::open(&options.out.join("train/all__ratings.npy")).unwrap();
+    assert_eq!((0..5).filter_map(|i| ratings.get(i)).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+
+    let rows = puzzles(&options.out, Split::Train, Size::Nine);
+    for (i, (question, answer)) in rows.iter().enumerate() {
+        let original = generate::puzzle(9, i as u32 / 4, Size::Nine, None, Split::Train).unwrap();
+        assert_eq!(solve(question), Solutions::One(*answer));
+        assert_eq!(*question == original.question, i % 4 == 0);
+        assert_eq!(question.clues(), original.question.clues());
+    }
+}
+
+#[test]
+fn more_copies_begin_with_the_fewer() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = csv_file(dir.path(), 2);
+    let build = |augment, seed| {
+        let options = CsvOptions { augment, seed, ..csv_options(dir.path(), &csv) };
+        from_csv(&options, None).unwrap();
+        puzzles(&options.out, Split::Train, Size::Nine)
+    };
+    let (two, three) = (build(2, 1), build(3, 1));
+    assert_eq!((&two[..3], &two[3..]), (&three[..3], &three[4..7]));
+    assert_ne!(build(2, 2), two);
+}
+
+#[test]
+fn rows_are_chosen_by_rating_and_by_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = csv_file(dir.path(), 12);
+    let ratings = |subsample, min_rating, seed| {
+        let options = CsvOptions { subsample, min_rating, seed, ..csv_options(dir.path(), &csv) };
+        let summary = from_csv(&options, None).unwrap();
+        let ratings = Npy::open(&options.out.join("train/all__ratings.npy")).unwrap();
+        assert_eq!(summary.puzzles as usize, ratings.len());
+        assert_eq!(summary.puzzles + summary.passed_over, 12);
+        (0..ratings.len()).filter_map(|i| ratings.get(i)).collect::<Vec<_>>()
+    };
+    assert_eq!(ratings(None, Some(9), 1), [9, 10, 11]);
+    assert_eq!(ratings(Some(5), Some(2), 1).len(), 5);
+    assert!(ratings(Some(5), Some(2), 1).iter().all(|&rating| rating >= 2));
+    assert_eq!(ratings(Some(5), None, 1), ratings(Some(5), None, 1));
+    assert_ne!(ratings(Some(5), None, 1), ratings(Some(5), None, 2));
+}
+
+#[test]
+fn options_that_cannot_be_met_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = csv_file(dir.path(), 3);
+    let good = csv_options(dir.path(), &csv);
+    let cases = [
+        (CsvOptions { subsample: Some(4), ..good.clone() }, "subsample: found 4, expected 1 to 3"),
+        (CsvOptions { subsample: Some(0), ..good.clone() }, "subsample: found 0"),
+        (CsvOptions { min_rating: Some(3), ..good.clone() }, "min-rating: found 3"),
+        (CsvOptions { split: Split::Test, augment: 1, ..good.clone() }, "augment: found 1, expected 0"),
+        (CsvOptions { csv: dir.path().join("none.csv"), ..good.clone() }, "none.csv: cannot open"),
+    ];
+    for (options, expected) in cases {
+        let error = from_csv(&options, None).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    fs::write(&csv, "question,answer\n").unwrap();
+    let error = from_csv(&good, None).unwrap_err().to_string();
+    assert!(error.contains("puzzles.csv, rows: found 0, expected at least one puzzle"), "{error}");
+    assert!(!good.out.join("train/dataset.json").exists());
+    let error = from_csv(&CsvOptions { min_rating: Some(1), ..good }, None).unwrap_err().to_string();
+    assert!(error.contains("no column rating"), "{error}");
+
+    let good = generate_options(dir.path(), Size::Four, 1, Split::Test);
+    for options in [
+        GenerateOptions { count: 0, ..good.clone() },
+        GenerateOptions { clues: Some(3), ..good.clone() },
+        GenerateOptions { augment: 1, ..good.clone() },
+        // There are 288 complete boards, a part of them for the test split.
+        GenerateOptions { count: 289, clues: Some(16), ..good.clone() },
+    ] {
+        assert!(matches!(generate(&options, None), Err(Error::Argument { .. })), "{options:?}");
+    }
+}
+
+#[test]
+fn a_bad_row_leaves_the_old_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = csv_file(dir.path(), 3);
+    let options = csv_options(dir.path(), &csv);
+    from_csv(&options, None).unwrap();
+    let text = fs::read_to_string(&csv).unwrap();
+    fs::write(&csv, format!("{text}test,{},{},1\n", ".".repeat(81), "1".repeat(81))).unwrap();
+    let error = from_csv(&options, None).unwrap_err().to_string();
+    assert!(error.contains("line 5, question: found several solutions"), "{error}");
+    assert_eq!(puzzles(&options.out, Split::Train, Size::Nine).len(), 3);
+}
+
+#[test]
+fn generated_splits_share_no_puzzle() {
+    let dir = tempfile::tempdir().unwrap();
+    for (split, augment) in [(Split::Train, 2), (Split::Test, 0)] {
+        let options = GenerateOptions { augment, ..generate_options(dir.path(), Size::Four, 1500, split) };
+        assert_eq!(generate(&options, None).unwrap().puzzles, 1500);
+    }
+    let train = puzzles(dir.path(), Split::Train, Size::Four);
+    let test = puzzles(dir.path(), Split::Test, Size::Four);
+    assert_eq!((train.len(), test.len()), (4500, 1500));
+    let train: HashSet<_> = train.into_iter().collect();
+    let test: HashSet<_> = test.into_iter().collect();
+    assert_eq!(test.len(), 1500);
+    assert!(train.is_disjoint(&test));
+}
+
+/// Held to these sums, so that the bytes are the same on every machine and in every later version.
+#[test]
+fn the_same_bytes_on_every_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = GenerateOptions { augment: 3, ..generate_options(dir.path(), Size::Nine, 4, Split::Train) };
+    generate(&options, None).unwrap();
+    let fnv = |file: &str| {
+        let bytes = fs::read(dir.path().join("train").join(file)).unwrap();
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        })
+    };
+    let sums = ["all__inputs.npy", "all__labels.npy", "all__group_indices.npy", "dataset.json"].map(fnv);
+    let expected =
+        [0xe0a9_67a8_c8fb_ec74, 0x631f_57e5_d760_deb3, 0xc5e6_2186_0c89_c57b, 0x7f0b_8534_b43e_41d3];
+    assert_eq!(sums, expected);
+}

@@ -48,9 +48,10 @@ impl PuzzleReader {
         let column = |name: &str| header.iter().position(|field| field.trim_ascii() == name.as_bytes());
         let required = |name: &str| {
             column(name).ok_or_else(|| {
-                let found = match header.as_slice() {
-                    [] => "an empty file".to_owned(),
-                    bytes => format!("{:?}", abridged(bytes)),
+                let fields: Vec<&[u8]> = header.iter().collect();
+                let found = match fields.join(&b","[..]) {
+                    bytes if bytes.is_empty() => "an empty line".to_owned(),
+                    bytes => format!("{:?}", abridged(&bytes)),
                 };
                 let expected = format!("a header with the column {name}: source,question,answer,rating");
                 Error::format(path, Place::Line(1), "header", found, expected)
