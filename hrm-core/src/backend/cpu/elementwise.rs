@@ -53,19 +53,10 @@ pub(super) fn exp_row(x: &mut [f32]) -> (f32, f32) {
         lanes[l] = if v > lanes[l] { v } else { lanes[l] };
     }
     let max = tree(lanes, |a, b| if b > a { b } else { a });
-    let mut lanes = [0.0_f32; LANES];
-    let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for l in 0..LANES {
-            block[l] = exp(block[l] - max);
-            lanes[l] += block[l];
-        }
-    }
-    for (l, v) in rest.iter_mut().enumerate() {
+    for v in x.iter_mut() {
         *v = exp(*v - max);
-        lanes[l] += *v;
     }
-    (max, tree(lanes, |a, b| a + b))
+    (max, sum2(x, x, |a, _| a))
 }
 
 /// `y = a + b`, all of one length.
@@ -79,12 +70,12 @@ pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(|| part(y, a, b));
+        return vectorized(#[inline(always)] || part(y, a, b));
     }
     y.par_chunks_mut(task)
         .zip(a.par_chunks(task))
         .zip(b.par_chunks(task))
-        .for_each(|((y, a), b)| vectorized(|| part(y, a, b)));
+        .for_each(|((y, a), b)| vectorized(#[inline(always)] || part(y, a, b)));
 }
 
 /// `y += a`, of one length.
@@ -98,9 +89,9 @@ pub fn add_assign(y: &mut [f32], a: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(|| part(y, a));
+        return vectorized(#[inline(always)] || part(y, a));
     }
-    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| vectorized(|| part(y, a)));
+    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| vectorized(#[inline(always)] || part(y, a)));
 }
 
 /// Post-norm of a residual: `s = x + r`, `rstd = 1/sqrt(mean(s^2) + eps)`, `y = s rstd`, per row of `hidden`.
@@ -116,7 +107,7 @@ pub fn add_rms_norm(y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32], hidde
         r.len()
     );
     let part = |y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32]| {
-        vectorized(|| {
+        vectorized(#[inline(always)] || {
             let rows =
                 y.chunks_exact_mut(hidden).zip(rstd).zip(x.chunks_exact(hidden).zip(r.chunks_exact(hidden)));
             for ((y, rstd), (x, r)) in rows {
@@ -158,7 +149,7 @@ pub fn add_rms_norm_vjp(ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32], hid
         y.len()
     );
     let part = |ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32]| {
-        vectorized(|| {
+        vectorized(#[inline(always)] || {
             let rows = ds
                 .chunks_exact_mut(hidden)
                 .zip(rstd)
@@ -197,7 +188,7 @@ pub fn swiglu(a: &mut [f32], gate_up: &[f32], inter: usize) {
         gate_up.len()
     );
     let part = |a: &mut [f32], gate_up: &[f32]| {
-        vectorized(|| {
+        vectorized(#[inline(always)] || {
             for (a, gate_up) in a.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
                 swiglu_row(a, gate_up);
             }
@@ -216,8 +207,41 @@ pub fn swiglu(a: &mut [f32], gate_up: &[f32], inter: usize) {
 #[inline(always)]
 fn swiglu_row(a: &mut [f32], gate_up: &[f32]) {
     let (gate, up) = gate_up.split_at(a.len());
-    for ((a, &g), &u) in a.iter_mut().zip(gate).zip(up) {
-        *a = g * sigmoid(g) * u;
+    map_blocks([gate, up, up], [a], |[g, u, _]| [g * sigmoid(g) * u]);
+}
+
+/// `outputs = f(inputs)` element by element, all of one length.
+///
+/// Blocks pass through local arrays, which tells the compiler that no output is an input.
+#[inline(always)]
+fn map_blocks<const M: usize>(inputs: [&[f32]; 3], mut outputs: [&mut [f32]; M], f: impl Fn([f32; 3]) -> [f32; M]) {
+    let n = outputs[0].len();
+    let mut x = [[0.0_f32; LANES]; 3];
+    let mut y = [[0.0_f32; LANES]; M];
+    let mut first = 0;
+    while first < n {
+        let len = LANES.min(n - first);
+        for (x, input) in x.iter_mut().zip(inputs) {
+            if len == LANES {
+                x.copy_from_slice(&input[first..first + LANES]);
+            } else {
+                x[..len].copy_from_slice(&input[first..n]);
+            }
+        }
+        for l in 0..LANES {
+            let result = f([x[0][l], x[1][l], x[2][l]]);
+            for (y, result) in y.iter_mut().zip(result) {
+                y[l] = result;
+            }
+        }
+        for (y, output) in y.iter().zip(&mut outputs) {
+            if len == LANES {
+                output[first..first + LANES].copy_from_slice(y);
+            } else {
+                output[first..n].copy_from_slice(&y[..len]);
+            }
+        }
+        first += LANES;
     }
 }
 
@@ -238,7 +262,7 @@ pub fn swiglu_vjp(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f3
         da.len()
     );
     let part = |dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32]| {
-        vectorized(|| {
+        vectorized(#[inline(always)] || {
             let outputs = dgate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter));
             let inputs = gate_up.chunks_exact(2 * inter).zip(da.chunks_exact(inter));
             for ((dgate_up, a), (gate_up, da)) in outputs.zip(inputs) {
@@ -262,14 +286,11 @@ pub fn swiglu_vjp(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f3
 fn swiglu_vjp_row(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32]) {
     let (gate, up) = gate_up.split_at(a.len());
     let (dgate, dup) = dgate_up.split_at_mut(a.len());
-    let outputs = dgate.iter_mut().zip(dup).zip(a);
-    for (((dgate, dup), a), ((&g, &u), &da)) in outputs.zip(gate.iter().zip(up).zip(da)) {
+    map_blocks([gate, up, da], [dgate, dup, a], |[g, u, da]| {
         let s = sigmoid(g);
         let silu = g * s;
-        *a = silu * u;
-        *dup = da * silu;
-        *dgate = da * u * (s * (1.0 + g * (1.0 - s)));
-    }
+        [da * u * (s * (1.0 + g * (1.0 - s))), da * silu, silu * u]
+    });
 }
 
 /// The scalars of one AdamATan2 step, formed in f64 and rounded to f32.
@@ -317,7 +338,7 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalar
         g.len()
     );
     let part = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
-        vectorized(|| adam_atan2_part(p, m, v, g, scalars));
+        vectorized(#[inline(always)] || adam_atan2_part(p, m, v, g, scalars));
     };
     let task = rows_per_task(p.len(), 1);
     if task >= p.len() {
