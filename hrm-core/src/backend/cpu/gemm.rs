@@ -34,7 +34,20 @@ pub fn matrix_mut(data: &mut [f32], rows: usize, cols: usize) -> ArrayViewMut2<'
 }
 
 /// `C (+)= A B` on the calling thread; for products inside a parallel task.
-pub fn gemm_serial(mut c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
+pub fn gemm_serial(c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
+    let ((m, n), k) = (c.dim(), a.ncols());
+    assert!(a.nrows() == m && b.dim() == (k, n), "gemm: {m} x {n} = {:?} x {:?}", a.dim(), b.dim());
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        let unit = |x: &ArrayView2<f32>| x.strides().contains(&1);
+        if m > 0 && n > 0 && k > 0 && c.strides()[1] == 1 && unit(&a) && unit(&b) {
+            return super::tile::multiply(simd, c, a, b, write);
+        }
+    }
+    portable(c, a, b, write);
+}
+
+fn portable(mut c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
     let beta = if write == Write::Accumulate { 1.0 } else { 0.0 };
     // The operand with more rows goes first: it is repacked in blocks that stay in the first-level cache.
     if c.nrows() >= c.ncols() {
