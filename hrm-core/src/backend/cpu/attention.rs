@@ -210,25 +210,31 @@ where
 /// Copies rows `first..` of `x` to `y` `[_, head_dim]`, turned by `rope` and multiplied by `scale`.
 fn rotate_rows(y: &mut [f32], x: ArrayView2<f32>, rope: Option<Rope>, first: usize, scale: f32) {
     let width = x.ncols();
-    vectorized(#[inline(always)] || {
-        for (i, (y, x)) in y.chunks_exact_mut(width).zip(x.rows()).enumerate() {
-            if let Some(x) = x.to_slice() {
-                rotate_row(y, x, rope, first + i, scale, 1.0);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, (y, x)) in y.chunks_exact_mut(width).zip(x.rows()).enumerate() {
+                if let Some(x) = x.to_slice() {
+                    rotate_row(y, x, rope, first + i, scale, 1.0);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// As [`rotate_rows`] but turned back, into a strided view: the vjp of the rotation.
 fn rotate_back(mut y: ArrayViewMut2<f32>, x: &[f32], rope: Option<Rope>, first: usize, scale: f32) {
     let width = y.ncols();
-    vectorized(#[inline(always)] || {
-        for (i, (y, x)) in y.rows_mut().into_iter().zip(x.chunks_exact(width)).enumerate() {
-            if let Some(y) = y.into_slice() {
-                rotate_row(y, x, rope, first + i, scale, -1.0);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (i, (y, x)) in y.rows_mut().into_iter().zip(x.chunks_exact(width)).enumerate() {
+                if let Some(y) = y.into_slice() {
+                    rotate_row(y, x, rope, first + i, scale, -1.0);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[inline(always)]
@@ -276,16 +282,19 @@ fn forward_head(
         let keys = matrix(keys, seq, width);
         gemm_serial(matrix_mut(scores, rows, seq), matrix(queries, rows, width), keys.t(), Write::Replace);
         let lse = &mut lse[first..first + rows];
-        vectorized(#[inline(always)] || {
-            for (scores, lse) in scores.chunks_exact_mut(seq).zip(lse) {
-                let (max, sum) = exp_row(scores);
-                *lse = max + sum.ln();
-                let inverse = 1.0 / sum;
-                for p in scores {
-                    *p *= inverse;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (scores, lse) in scores.chunks_exact_mut(seq).zip(lse) {
+                    let (max, sum) = exp_row(scores);
+                    *lse = max + sum.ln();
+                    let inverse = 1.0 / sum;
+                    for p in scores {
+                        *p *= inverse;
+                    }
                 }
-            }
-        });
+            },
+        );
         gemm_serial(o.slice_mut(block), matrix(scores, rows, seq), v, Write::Replace);
         first += rows;
     }
@@ -335,21 +344,24 @@ fn backward_head(
 /// Scores to probabilities in `p`, and `ds` from `dP` to `P (dP - rowsum(dO O))`.
 fn softmax_vjp(p: &mut [f32], ds: &mut [f32], o: ArrayView2<f32>, d_o: ArrayView2<f32>, lse: &[f32]) {
     let seq = p.len() / lse.len().max(1);
-    vectorized(#[inline(always)] || {
-        let rows = p
-            .chunks_exact_mut(seq)
-            .zip(ds.chunks_exact_mut(seq))
-            .zip(lse)
-            .zip(o.rows().into_iter().zip(d_o.rows()));
-        for (((p, ds), &lse), (o, d_o)) in rows {
-            let (Some(o), Some(d_o)) = (o.to_slice(), d_o.to_slice()) else { continue };
-            let delta = sum2(o, d_o, |a, b| a * b);
-            for (p, ds) in p.iter_mut().zip(ds) {
-                *p = exp(*p - lse);
-                *ds = *p * (*ds - delta);
+    vectorized(
+        #[inline(always)]
+        || {
+            let rows = p
+                .chunks_exact_mut(seq)
+                .zip(ds.chunks_exact_mut(seq))
+                .zip(lse)
+                .zip(o.rows().into_iter().zip(d_o.rows()));
+            for (((p, ds), &lse), (o, d_o)) in rows {
+                let (Some(o), Some(d_o)) = (o.to_slice(), d_o.to_slice()) else { continue };
+                let delta = sum2(o, d_o, |a, b| a * b);
+                for (p, ds) in p.iter_mut().zip(ds) {
+                    *p = exp(*p - lse);
+                    *ds = *p * (*ds - delta);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

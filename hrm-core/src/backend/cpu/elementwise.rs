@@ -70,12 +70,17 @@ pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(#[inline(always)] || part(y, a, b));
+        return vectorized(
+            #[inline(always)]
+            || part(y, a, b),
+        );
     }
-    y.par_chunks_mut(task)
-        .zip(a.par_chunks(task))
-        .zip(b.par_chunks(task))
-        .for_each(|((y, a), b)| vectorized(#[inline(always)] || part(y, a, b)));
+    y.par_chunks_mut(task).zip(a.par_chunks(task)).zip(b.par_chunks(task)).for_each(|((y, a), b)| {
+        vectorized(
+            #[inline(always)]
+            || part(y, a, b),
+        )
+    });
 }
 
 /// `y += a`, of one length.
@@ -89,9 +94,17 @@ pub fn add_assign(y: &mut [f32], a: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(#[inline(always)] || part(y, a));
+        return vectorized(
+            #[inline(always)]
+            || part(y, a),
+        );
     }
-    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| vectorized(#[inline(always)] || part(y, a)));
+    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| {
+        vectorized(
+            #[inline(always)]
+            || part(y, a),
+        )
+    });
 }
 
 /// Post-norm of a residual: `s = x + r`, `rstd = 1/sqrt(mean(s^2) + eps)`, `y = s rstd`, per row of `hidden`.
@@ -107,13 +120,18 @@ pub fn add_rms_norm(y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32], hidde
         r.len()
     );
     let part = |y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32]| {
-        vectorized(#[inline(always)] || {
-            let rows =
-                y.chunks_exact_mut(hidden).zip(rstd).zip(x.chunks_exact(hidden).zip(r.chunks_exact(hidden)));
-            for ((y, rstd), (x, r)) in rows {
-                add_rms_norm_row(y, rstd, x, r, eps);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = y
+                    .chunks_exact_mut(hidden)
+                    .zip(rstd)
+                    .zip(x.chunks_exact(hidden).zip(r.chunks_exact(hidden)));
+                for ((y, rstd), (x, r)) in rows {
+                    add_rms_norm_row(y, rstd, x, r, eps);
+                }
+            },
+        );
     };
     let task = rows_per_task(rows, hidden);
     if task >= rows {
@@ -149,15 +167,18 @@ pub fn add_rms_norm_vjp(ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32], hid
         y.len()
     );
     let part = |ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32]| {
-        vectorized(#[inline(always)] || {
-            let rows = ds
-                .chunks_exact_mut(hidden)
-                .zip(rstd)
-                .zip(dy.chunks_exact(hidden).zip(y.chunks_exact(hidden)));
-            for ((ds, &rstd), (dy, y)) in rows {
-                add_rms_norm_vjp_row(ds, dy, y, rstd);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = ds
+                    .chunks_exact_mut(hidden)
+                    .zip(rstd)
+                    .zip(dy.chunks_exact(hidden).zip(y.chunks_exact(hidden)));
+                for ((ds, &rstd), (dy, y)) in rows {
+                    add_rms_norm_vjp_row(ds, dy, y, rstd);
+                }
+            },
+        );
     };
     let task = rows_per_task(rows, hidden);
     if task >= rows {
@@ -182,17 +203,20 @@ fn add_rms_norm_vjp_row(ds: &mut [f32], dy: &[f32], y: &[f32], rstd: f32) {
 /// `gate_up` is `[rows, 2 inter]`, the gate in the first half of each row; `a` is `[rows, inter]`.
 pub fn swiglu(a: &mut [f32], gate_up: &[f32], inter: usize) {
     assert!(
-        inter > 0 && a.len() % inter == 0 && gate_up.len() == 2 * a.len(),
+        inter > 0 && a.len().is_multiple_of(inter) && gate_up.len() == 2 * a.len(),
         "swiglu: a {}, gate_up {}, inter {inter}",
         a.len(),
         gate_up.len()
     );
     let part = |a: &mut [f32], gate_up: &[f32]| {
-        vectorized(#[inline(always)] || {
-            for (a, gate_up) in a.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
-                swiglu_row(a, gate_up);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (a, gate_up) in a.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
+                    swiglu_row(a, gate_up);
+                }
+            },
+        );
     };
     let rows = a.len() / inter;
     let task = rows_per_task(rows, inter);
@@ -214,7 +238,11 @@ fn swiglu_row(a: &mut [f32], gate_up: &[f32]) {
 ///
 /// Blocks pass through local arrays, which tells the compiler that no output is an input.
 #[inline(always)]
-fn map_blocks<const M: usize>(inputs: [&[f32]; 3], mut outputs: [&mut [f32]; M], f: impl Fn([f32; 3]) -> [f32; M]) {
+fn map_blocks<const M: usize>(
+    inputs: [&[f32]; 3],
+    mut outputs: [&mut [f32]; M],
+    f: impl Fn([f32; 3]) -> [f32; M],
+) {
     let n = outputs[0].len();
     let mut x = [[0.0_f32; LANES]; 3];
     let mut y = [[0.0_f32; LANES]; M];
@@ -251,7 +279,7 @@ fn map_blocks<const M: usize>(inputs: [&[f32]; 3], mut outputs: [&mut [f32]; M],
 pub fn swiglu_vjp(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32], inter: usize) {
     assert!(
         inter > 0
-            && a.len() % inter == 0
+            && a.len().is_multiple_of(inter)
             && da.len() == a.len()
             && gate_up.len() == 2 * a.len()
             && dgate_up.len() == gate_up.len(),
@@ -262,13 +290,16 @@ pub fn swiglu_vjp(dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f3
         da.len()
     );
     let part = |dgate_up: &mut [f32], a: &mut [f32], gate_up: &[f32], da: &[f32]| {
-        vectorized(#[inline(always)] || {
-            let outputs = dgate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter));
-            let inputs = gate_up.chunks_exact(2 * inter).zip(da.chunks_exact(inter));
-            for ((dgate_up, a), (gate_up, da)) in outputs.zip(inputs) {
-                swiglu_vjp_row(dgate_up, a, gate_up, da);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let outputs = dgate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter));
+                let inputs = gate_up.chunks_exact(2 * inter).zip(da.chunks_exact(inter));
+                for ((dgate_up, a), (gate_up, da)) in outputs.zip(inputs) {
+                    swiglu_vjp_row(dgate_up, a, gate_up, da);
+                }
+            },
+        );
     };
     let rows = a.len() / inter;
     let task = rows_per_task(rows, 2 * inter);
@@ -338,7 +369,10 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], scalar
         g.len()
     );
     let part = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
-        vectorized(#[inline(always)] || adam_atan2_part(p, m, v, g, scalars));
+        vectorized(
+            #[inline(always)]
+            || adam_atan2_part(p, m, v, g, scalars),
+        );
     };
     let task = rows_per_task(p.len(), 1);
     if task >= p.len() {

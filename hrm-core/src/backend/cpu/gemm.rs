@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn run(
-        f: fn(&mut [f32], &[f32], &[f32], usize, usize, Write),
+        f: impl Fn(&mut [f32], &[f32], &[f32], usize, usize, Write),
         len: usize,
         a: &[f32],
         b: &[f32],

@@ -1,12 +1,12 @@
 //! A matrix product for processors with AVX2 and fused multiply-add: tiles of 6 x 16 held in registers.
 //!
-//! `B` is repacked into panels of 16 columns, a block of `KC x NC` at a time, which stays in the second-level
+//! `B` is repacked into panels of 16 columns, a block of `BLOCK` elements at a time, which stays in the second-level
 //! cache; six rows of `A` are read where they lie when their inner dimension is contiguous, so that few rows (one
 //! puzzle) cost no more per row than many. Each element of `C` is one chain of fused multiply-adds per `KC` inner
 //! indices, whatever its place in the tile.
 
 use super::gemm::Write;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use pulp::x86::V3;
 use pulp::{cast, f32x8};
 use std::cell::RefCell;
@@ -18,8 +18,8 @@ const MR: usize = 6;
 const NR: usize = 16;
 /// Inner indices per block.
 const KC: usize = 512;
-/// Columns of `B` per block: with `KC`, half a MiB.
-const NC: usize = 256;
+/// Elements of `B` per block: half a MiB, and at most as many columns as fit it.
+const BLOCK: usize = 128 * 1024;
 
 type Panel = [f32x8; 2];
 type Tile = [Panel; MR];
@@ -32,9 +32,15 @@ std::thread_local! {
 }
 
 /// `C (+)= A B` on the calling thread. The columns of `C` must be contiguous; `A` and `B` each need one unit stride.
-pub(super) fn multiply(simd: V3, c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
+pub(super) fn multiply(
+    simd: V3,
+    c: ArrayViewMut2<f32>,
+    a: ArrayView2<f32>,
+    b: ArrayView2<f32>,
+    write: Write,
+) {
     PACKED.with_borrow_mut(|packed| {
-        packed.resize(KC * NC / NR, [ZERO; 2]);
+        packed.resize(BLOCK / NR, [ZERO; 2]);
         simd.vectorize(
             #[inline(always)]
             || blocks(simd, c, a, b, write, packed),
@@ -51,27 +57,28 @@ fn blocks(
     write: Write,
     packed: &mut [Panel],
 ) {
-    let (m, n) = c.dim();
+    let n = c.ncols();
     let k = a.ncols();
+    let width = BLOCK / k.min(KC) / NR * NR;
     let mut a_panel = [[0.0_f32; MR]; KC];
-    for n0 in (0..n).step_by(NC) {
-        let nc = NC.min(n - n0);
+    for n0 in (0..n).step_by(width) {
+        let nc = width.min(n - n0);
         for k0 in (0..k).step_by(KC) {
             let kc = KC.min(k - k0);
             let replace = k0 == 0 && write == Write::Replace;
             pack_b(simd, packed, &b, (k0, kc), (n0, nc));
-            for m0 in (0..m).step_by(MR) {
-                let mr = MR.min(m - m0);
+            for (block, mut c_block) in c.axis_chunks_iter_mut(Axis(0), MR).enumerate() {
+                let (m0, mr) = (block * MR, c_block.nrows());
                 let rows = if mr == MR { rows_of(&a, m0, k0, kc) } else { None };
                 if rows.is_none() {
                     pack_a(&mut a_panel[..kc], &a, (m0, mr), k0);
                 }
-                let c_rows = c.rows_mut().into_iter();
-                let mut c_rows = c_rows.skip(m0);
-                let mut c_rows: [&mut [f32]; MR] = core::array::from_fn(|i| {
-                    let row = if i < mr { c_rows.next().and_then(ArrayViewMut1Ext::slice) } else { None };
-                    row.map_or(&mut [][..], |row| &mut row[n0..n0 + nc])
-                });
+                let mut c_rows: [&mut [f32]; MR] = Default::default();
+                for (slot, row) in c_rows.iter_mut().zip(c_block.rows_mut()) {
+                    if let Some(row) = row.into_slice() {
+                        *slot = &mut row[n0..n0 + nc];
+                    }
+                }
                 for (panel, j) in packed.chunks_exact(kc).zip((0..nc).step_by(NR)) {
                     let tile = match &rows {
                         Some(rows) => tile_of_rows(simd, rows, panel),
@@ -87,24 +94,12 @@ fn blocks(
     }
 }
 
-/// A row of `C` as a slice; `None` when it is not contiguous.
-trait ArrayViewMut1Ext<'a> {
-    fn slice(self) -> Option<&'a mut [f32]>;
-}
-
-impl<'a> ArrayViewMut1Ext<'a> for ndarray::ArrayViewMut1<'a, f32> {
-    #[inline(always)]
-    fn slice(self) -> Option<&'a mut [f32]> {
-        self.into_slice()
-    }
-}
-
 /// Six rows of `A` from inner index `k0`, when they are contiguous.
 #[inline(always)]
 fn rows_of<'a>(a: &ArrayView2<'a, f32>, m0: usize, k0: usize, kc: usize) -> Option<[&'a [f32]; MR]> {
     let mut rows = [&[][..]; MR];
     for (i, row) in rows.iter_mut().enumerate() {
-        *row = &a.index_axis_move(ndarray::Axis(0), m0 + i).to_slice()?[k0..k0 + kc];
+        *row = &a.index_axis_move(Axis(0), m0 + i).to_slice()?[k0..k0 + kc];
     }
     Some(rows)
 }
@@ -115,7 +110,7 @@ fn pack_a(panel: &mut [[f32; MR]], a: &ArrayView2<f32>, (m0, mr): (usize, usize)
     let kc = panel.len();
     if a.strides()[0] == 1 {
         for (l, panel) in panel.iter_mut().enumerate() {
-            let column = a.index_axis(ndarray::Axis(1), k0 + l);
+            let column = a.index_axis(Axis(1), k0 + l);
             if let Some(column) = column.to_slice() {
                 match column.get(m0..m0 + MR) {
                     Some(six) => panel.copy_from_slice(six),
@@ -141,21 +136,26 @@ fn pack_a(panel: &mut [[f32; MR]], a: &ArrayView2<f32>, (m0, mr): (usize, usize)
 
 /// Panel `p`, inner index `l`: `B[k0 + l, n0 + 16 p ..]`, zero beyond `nc` columns.
 #[inline(always)]
-fn pack_b(simd: V3, packed: &mut [Panel], b: &ArrayView2<f32>, (k0, kc): (usize, usize), (n0, nc): (usize, usize)) {
+fn pack_b(
+    simd: V3,
+    packed: &mut [Panel],
+    b: &ArrayView2<f32>,
+    (k0, kc): (usize, usize),
+    (n0, nc): (usize, usize),
+) {
     let panels = nc.div_ceil(NR);
     if b.strides()[1] == 1 {
         for l in 0..kc {
-            let row = b.index_axis(ndarray::Axis(0), k0 + l);
+            let row = b.index_axis(Axis(0), k0 + l);
             let Some(row) = row.to_slice() else { continue };
             let (full, rest) = row[n0..n0 + nc].as_chunks::<NR>();
-            let (panels, _) = packed[..panels * kc].as_chunks_mut::<1>();
             for (p, chunk) in full.iter().enumerate() {
-                panels[p * kc + l][0] = cast(*chunk);
+                packed[p * kc + l] = cast(*chunk);
             }
             if !rest.is_empty() {
                 let mut chunk = [0.0; NR];
                 chunk[..rest.len()].copy_from_slice(rest);
-                panels[full.len() * kc + l][0] = cast(chunk);
+                packed[full.len() * kc + l] = cast(chunk);
             }
         }
         return;
@@ -163,23 +163,34 @@ fn pack_b(simd: V3, packed: &mut [Panel], b: &ArrayView2<f32>, (k0, kc): (usize,
     const NOTHING: [f32; KC] = [0.0; KC];
     for (p, panel) in packed.chunks_exact_mut(kc).take(panels).enumerate() {
         for half in 0..2 {
-            let columns: [&[f32]; 8] = core::array::from_fn(|j| {
+            let mut columns = [&NOTHING[..kc]; 8];
+            for (j, column) in columns.iter_mut().enumerate() {
                 let j = p * NR + half * 8 + j;
-                let column = (j < nc).then(|| b.index_axis_move(ndarray::Axis(1), n0 + j).to_slice()).flatten();
-                column.map_or(&NOTHING[..kc], |column| &column[k0..k0 + kc])
-            });
-            let blocks = columns.map(|column| column.as_chunks::<8>().0);
-            let count = kc / 8;
-            let blocks = blocks.map(|b| &b[..count]);
-            let (full, rest) = panel.split_at_mut(count * 8);
-            for (l, full) in full.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                let eight = transpose(simd, blocks.map(|b| cast(b[l])));
-                for (full, v) in full.iter_mut().zip(eight) {
+                if j < nc
+                    && let Some(whole) = b.index_axis_move(Axis(1), n0 + j).to_slice()
+                {
+                    *column = &whole[k0..k0 + kc];
+                }
+            }
+            let (full, rest) = panel.as_chunks_mut::<8>();
+            for (l, full) in full.iter_mut().enumerate() {
+                let mut eight = [ZERO; 8];
+                for (v, column) in eight.iter_mut().zip(&columns) {
+                    if let Some(block) = column[l * 8..].first_chunk::<8>() {
+                        *v = cast(*block);
+                    }
+                }
+                for (full, v) in full.iter_mut().zip(transpose(simd, eight)) {
                     full[half] = v;
                 }
             }
+            let done = kc - rest.len();
             for (l, rest) in rest.iter_mut().enumerate() {
-                rest[half] = cast(columns.map(|column| column[count * 8 + l]));
+                let mut eight = [0.0; 8];
+                for (v, column) in eight.iter_mut().zip(&columns) {
+                    *v = column[done + l];
+                }
+                rest[half] = cast(eight);
             }
         }
     }
@@ -213,10 +224,10 @@ fn transpose(simd: V3, r: [f32x8; 8]) -> [f32x8; 8] {
 
 #[inline(always)]
 fn step(simd: V3, tile: &mut Tile, a: [f32; MR], b: &Panel) {
-    for (tile, a) in tile.iter_mut().zip(a) {
-        let a = simd.splat_f32x8(a);
-        tile[0] = simd.mul_add_f32x8(a, b[0], tile[0]);
-        tile[1] = simd.mul_add_f32x8(a, b[1], tile[1]);
+    for i in 0..MR {
+        let a = simd.splat_f32x8(a[i]);
+        tile[i][0] = simd.mul_add_f32x8(a, b[0], tile[i][0]);
+        tile[i][1] = simd.mul_add_f32x8(a, b[1], tile[i][1]);
     }
 }
 
@@ -232,9 +243,11 @@ fn tile_of_panel(simd: V3, a: &[[f32; MR]], b: &[Panel]) -> Tile {
 #[inline(always)]
 fn tile_of_rows(simd: V3, a: &[&[f32]; MR], b: &[Panel]) -> Tile {
     let mut tile = [[ZERO; 2]; MR];
-    let a = a.map(|row| &row[..b.len()]);
+    let n = b.len();
+    let [a0, a1, a2, a3, a4, a5] = a;
+    let (a0, a1, a2, a3, a4, a5) = (&a0[..n], &a1[..n], &a2[..n], &a3[..n], &a4[..n], &a5[..n]);
     for (l, b) in b.iter().enumerate() {
-        step(simd, &mut tile, a.map(|row| row[l]), b);
+        step(simd, &mut tile, [a0[l], a1[l], a2[l], a3[l], a4[l], a5[l]], b);
     }
     tile
 }
