@@ -212,6 +212,31 @@ mod tests {
     }
 
     #[test]
+    fn the_portable_path_is_the_sum_with_the_same_bits_in_any_batch() {
+        let (inputs, outputs) = (300, 70);
+        let (x, w) = (noise(1, 113 * inputs, 1.0), noise(2, outputs * inputs, 1.0));
+        let run = |rows: usize| {
+            let mut y = vec![f32::NAN; rows * outputs];
+            let w = matrix(&w, outputs, inputs).reversed_axes();
+            for write in [Write::Replace, Write::Accumulate] {
+                portable(
+                    matrix_mut(&mut y, rows, outputs),
+                    matrix(&x[..rows * inputs], rows, inputs),
+                    w,
+                    write,
+                );
+            }
+            y
+        };
+        let all = run(113);
+        let want = naive(113, outputs, inputs, |i, l| x[i * inputs + l], |l, j| w[j * inputs + l]);
+        close(&all, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>(), 3e-6);
+        for rows in [1, 7, 17, 82] {
+            assert!(run(rows) == all[..rows * outputs], "{rows} rows");
+        }
+    }
+
+    #[test]
     fn no_rows_and_no_inner_dimension() {
         let mut y = [1.0_f32; 6];
         linear(&mut y[..0], &[], &[0.5; 6], 2, 3, Write::Replace);
