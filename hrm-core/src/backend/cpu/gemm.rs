@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn products_are_the_sums() {
         for rows in [1, 7, 17, 82, 113] {
-            for (inputs, outputs) in [(1, 1), (5, 3), (32, 48), (128, 96), (300, 70)] {
+            for (inputs, outputs) in [(1, 1), (5, 3), (32, 48), (128, 96), (300, 70), (1100, 40), (20, 1100)]
+            {
                 let x = noise(1, rows * inputs, 1.0);
                 let w = noise(2, outputs * inputs, 1.0);
                 let dy = noise(3, rows * outputs, 1.0);
