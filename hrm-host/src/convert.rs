@@ -20,9 +20,8 @@ impl Error {
 fn io_error(error: &io::Error, message: impl Display) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Error::input(message.to_string()),
-        io::ErrorKind::StorageFull => {
-            Error::failed(message.to_string()).hint("free some space on that disk; what was there before is untouched")
-        }
+        io::ErrorKind::StorageFull => Error::failed(message.to_string())
+            .hint("free some space on that disk; what was there before is untouched"),
         _ => Error::failed(message.to_string()),
     }
 }

@@ -67,8 +67,7 @@ where
     let mut more = true;
     loop {
         for (row, place) in places.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
-            let target =
-                Place { inputs: &mut inputs[row * seq_len..][..seq_len], puzzle_id: &mut ids[row] };
+            let target = Place { inputs: &mut inputs[row * seq_len..][..seq_len], puzzle_id: &mut ids[row] };
             if more && let Some(puzzle) = feed(target)? {
                 *place = Some((puzzle, 0));
             } else {
@@ -94,7 +93,9 @@ where
             let halts = policy.halts(&ActStep { row, step: *step, q_halt, q_continue });
             if halts && with_logits {
                 let first = (row + 1) * plan.config.positions() - seq_len;
-                backend.read(Region::Acts, plan.logits.offset + first * vocab, &mut logits).map_err(Error::backend)?;
+                backend
+                    .read(Region::Acts, plan.logits.offset + first * vocab, &mut logits)
+                    .map_err(Error::backend)?;
             }
             report(RowStep {
                 puzzle: *puzzle,

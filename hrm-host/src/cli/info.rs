@@ -46,7 +46,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn run_state(out: &mut impl Write, state: &TrainerState) -> std::io::Result<()> {
-    writeln!(out, "{STRONG}run{STRONG:#}  step {} of {} on {}", state.step, state.total_steps, state.backend)?;
+    writeln!(
+        out,
+        "{STRONG}run{STRONG:#}  step {} of {} on {}",
+        state.step, state.total_steps, state.backend
+    )?;
     if let Some(best) = state.best {
         writeln!(out, "  best: {:.2}% solved at step {}", 100.0 * best.exact_accuracy, best.step)?;
     }
@@ -65,7 +69,10 @@ fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
         ("parameters", format!("{}", one.trained_parameters())),
         ("puzzle embedding", format!("{} x {}", config.num_puzzle_identifiers, config.puzzle_emb_ndim)),
         ("cells, tokens", format!("{}, {}", config.seq_len, config.vocab_size)),
-        ("hidden, heads, SwiGLU", format!("{}, {}, {}", config.hidden_size, config.num_heads, config.inter_size())),
+        (
+            "hidden, heads, SwiGLU",
+            format!("{}, {}, {}", config.hidden_size, config.num_heads, config.inter_size()),
+        ),
         ("layers H + L", format!("{} + {}", config.h_layers, config.l_layers)),
         ("cycles H x L", format!("{} x {}", config.h_cycles, config.l_cycles)),
         ("positions", format!("{:?}", config.pos_encodings)),

@@ -79,7 +79,8 @@ pub fn run(args: &Args) -> Result<()> {
             seed,
         };
         let made = build::generate(&options, None)?;
-        let what = if split == Split::Train { "to train on" } else { "held out; none of them is in the other set" };
+        let what =
+            if split == Split::Train { "to train on" } else { "held out; none of them is in the other set" };
         say(format_args!("   {} {what}, {:.1} clues on average", made.puzzles, made.mean_clues))?;
     }
 
@@ -119,7 +120,10 @@ pub fn run(args: &Args) -> Result<()> {
     let Some(report) = report else { return Err(Error::interrupted("interrupted")) };
     say(format_args!(
         "{STRONG}3. Evaluation{STRONG:#}: {:.1}% of {} held-out puzzles solved, in {:.2} ACT steps on average of at most {}",
-        100.0 * report.exact_accuracy, report.puzzles, report.steps, settings.arch.halt_max_steps
+        100.0 * report.exact_accuracy,
+        report.puzzles,
+        report.steps,
+        settings.arch.halt_max_steps
     ))?;
 
     let mut tokens = vec![0; test.metadata().seq_len];
@@ -139,8 +143,13 @@ pub fn run(args: &Args) -> Result<()> {
     trace::verdict(&mut out, &question, &found)?;
     let puzzle: String =
         question.cells().iter().map(|d| if *d == 0 { '.' } else { char::from(b'0' + d) }).collect();
-    writeln!(out, "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}", seconds, run.display())
-        .map_err(Error::output)
+    writeln!(
+        out,
+        "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}",
+        seconds,
+        run.display()
+    )
+    .map_err(Error::output)
 }
 
 #[cfg(test)]

@@ -100,8 +100,9 @@ pub fn run(args: Args) -> Result<()> {
             text
         }
     };
-    let question = Board::parse(&text)
-        .map_err(|e| Error::input(e.to_string()).hint("write one character per cell, . or 0 where it is empty"))?;
+    let question = Board::parse(&text).map_err(|e| {
+        Error::input(e.to_string()).hint("write one character per cell, . or 0 where it is empty")
+    })?;
     let mut model = Model::<Cpu>::load(&options.model, 1)?;
     check_board(&model, question.size())?;
     let found = model.solve(&trace::tokens(&question), 0, options.halt.into())?;

@@ -25,7 +25,11 @@ pub fn tokens(board: &Board) -> Vec<i32> {
 pub fn fault(question: &Board, answer: &Board) -> Option<String> {
     if let Some(cell) = answer.first_difference(question) {
         let side = question.size().side();
-        return Some(format!("it overwrites the given in row {}, column {}", cell / side + 1, cell % side + 1));
+        return Some(format!(
+            "it overwrites the given in row {}, column {}",
+            cell / side + 1,
+            cell % side + 1
+        ));
     }
     if let Some(cell) = answer.first_blank() {
         return Some(format!("cell {} has no digit", cell + 1));

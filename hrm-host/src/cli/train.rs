@@ -130,7 +130,8 @@ pub fn run(args: Args) -> Result<()> {
 fn train<K: HostBackend>(options: &Options) -> Result<()> {
     let dataset = Arc::new(Dataset::open(&options.data, "train")?);
     let test = open_test(&options.data)?;
-    let mut trainer = if options.resume { resume::<K>(options, dataset)? } else { begin::<K>(options, dataset)? };
+    let mut trainer =
+        if options.resume { resume::<K>(options, dataset)? } else { begin::<K>(options, dataset)? };
     files::remove_stale(&options.out)?;
     let interrupt =
         Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
@@ -150,7 +151,8 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
         ))
         .hint(format!("go on with: hrm train --resume --data {} --out {out}", options.data.display()))),
         End::Finished | End::OutOfPatience => {
-            let why = if outcome.end == End::Finished { "done" } else { "no better for a while, stopped early" };
+            let why =
+                if outcome.end == End::Finished { "done" } else { "no better for a while, stopped early" };
             watch.say(&format!(
                 "{why} after {} steps in {:.0} s; model: {out}",
                 outcome.step, outcome.seconds

@@ -135,13 +135,11 @@ where
         sources.push(Source {
             name: name.into(),
             shape: vec![span.rows, span.cols],
-            elements: Elements::I32(Box::new(move |out| {
-                backend.borrow_mut().read_ids(span.offset, out)
-            })),
+            elements: Elements::I32(Box::new(move |out| backend.borrow_mut().read_ids(span.offset, out))),
         });
     }
-    let state = serde_json::to_string(state)
-        .map_err(|e| Error::failed(format!("{}: {e}", path.display())))?;
+    let state =
+        serde_json::to_string(state).map_err(|e| Error::failed(format!("{}: {e}", path.display())))?;
     tensor_file::write(path, sources, &[(STATE, state)])?.map_err(Error::backend)
 }
 
@@ -209,7 +207,10 @@ fn check_rows(file: &TensorFile, plan: &Plan, name: &str, values: &[i32]) -> Res
     let low = if name.ends_with("labels") { i32::MIN } else { 0 };
     match values.iter().find(|&&x| x < low || i64::from(x) >= bound as i64) {
         Some(x) => Err(file
-            .fail(Kind::Field { field: name.into(), problem: format!("holds {x}, expected 0 to {}", bound - 1) })
+            .fail(Kind::Field {
+                field: name.into(),
+                problem: format!("holds {x}, expected 0 to {}", bound - 1),
+            })
             .into()),
         None => Ok(()),
     }
@@ -222,6 +223,8 @@ fn check_rows(file: &TensorFile, plan: &Plan, name: &str, values: &[i32]) -> Res
 pub fn newest(run: &Path) -> Result<PathBuf> {
     match checkpoints(run).pop() {
         Some((_, path)) => Ok(path),
-        None => Err(Error::input(format!("{}: no checkpoint step-N in it, so nothing to resume", run.display()))),
+        None => {
+            Err(Error::input(format!("{}: no checkpoint step-N in it, so nothing to resume", run.display())))
+        }
     }
 }

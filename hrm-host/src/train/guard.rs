@@ -17,7 +17,9 @@ pub fn find_not_finite<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option
             }
         }
     }
-    for (name, span) in [("state z_H", plan.carry.z_h), ("state z_L", plan.carry.z_l), ("logits", plan.logits)] {
+    for (name, span) in
+        [("state z_H", plan.carry.z_h), ("state z_L", plan.carry.z_l), ("logits", plan.logits)]
+    {
         if !all_finite(backend, Region::Acts, span.offset, span.len())? {
             return Ok(Some(name.into()));
         }
@@ -38,7 +40,12 @@ pub fn find_bad_parameter<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Opt
     Ok(None)
 }
 
-fn all_finite<K: Memory>(backend: &mut K, region: Region, offset: usize, len: usize) -> Result<bool, K::Error> {
+fn all_finite<K: Memory>(
+    backend: &mut K,
+    region: Region,
+    offset: usize,
+    len: usize,
+) -> Result<bool, K::Error> {
     let mut buffer = [0.0; 4096];
     let mut done = 0;
     while done < len {

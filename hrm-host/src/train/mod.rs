@@ -24,8 +24,8 @@ use crate::carry::CarrySnapshot;
 use crate::data::sudoku::{ShuffleExamples, Size};
 use crate::data::{Batch, Dataset, Sampler, SamplerOptions};
 use crate::error::{Error, Result};
-use crate::files::{self, Existing};
 use crate::evaluate::{EvalOptions, EvalReport, evaluate};
+use crate::files::{self, Existing};
 use crate::row_metrics::{MetricSums, trained_rows};
 
 /// Epochs that the sampler joins end to end.
@@ -36,9 +36,9 @@ const EPOCHS_PER_ITERATION: u64 = 1000;
 /// # Errors
 /// A field of the settings is out of range, or the model does not fit the address space.
 pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
-    settings
-        .validate()
-        .map_err(|(field, given, expected)| Error::input(format!("{field} is {given}, expected {expected}")))?;
+    settings.validate().map_err(|(field, given, expected)| {
+        Error::input(format!("{field} is {given}, expected {expected}"))
+    })?;
     Plan::new(&settings.config(dataset.metadata()), settings.global_batch_size, Mode::Training)
         .map_err(|e| Error::input(e.to_string()))
 }

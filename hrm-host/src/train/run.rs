@@ -181,7 +181,13 @@ pub fn run<K: HostBackend>(
         save(trainer, &mut logs, dir, observer)?;
     }
     let checkpoint = super::checkpoint::newest(dir)?;
-    Ok(Outcome { end, step: trainer.state().step, last, checkpoint, seconds: started.elapsed().as_secs_f64() })
+    Ok(Outcome {
+        end,
+        step: trainer.state().step,
+        last,
+        checkpoint,
+        seconds: started.elapsed().as_secs_f64(),
+    })
 }
 
 fn evaluate<K: HostBackend>(
@@ -209,7 +215,12 @@ fn save<K: HostBackend>(
 }
 
 /// Training metrics of the interval under their published names, and the learning rate.
-fn log_training<K: HostBackend>(trainer: &mut Trainer<K>, logs: &mut Logs, step: u64, steps: u64) -> Result<()> {
+fn log_training<K: HostBackend>(
+    trainer: &mut Trainer<K>,
+    logs: &mut Logs,
+    step: u64,
+    steps: u64,
+) -> Result<()> {
     let rows = trainer.plan().batch * steps as usize;
     let reduced = trainer.take_sums().reduced(rows);
     let mut named: Vec<(String, f64)> =

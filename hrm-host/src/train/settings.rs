@@ -149,11 +149,7 @@ impl Settings {
     pub const fn train_config(&self) -> TrainConfig {
         TrainConfig {
             loss: self.arch.loss,
-            adam: AdamAtan2 {
-                beta1: self.beta1,
-                beta2: self.beta2,
-                weight_decay: self.weight_decay,
-            },
+            adam: AdamAtan2 { beta1: self.beta1, beta2: self.beta2, weight_decay: self.weight_decay },
             puzzle_emb: SignSgd { weight_decay: self.puzzle_emb_weight_decay },
             global_batch_size: self.global_batch_size,
         }
@@ -185,7 +181,12 @@ impl Settings {
             (decay(self.weight_decay), "weight_decay", self.weight_decay.to_string(), "0 to 10^6"),
             (share(self.beta1), "beta1", self.beta1.to_string(), "0 to 1, below 1"),
             (share(self.beta2), "beta2", self.beta2.to_string(), "0 to 1, below 1"),
-            (positive(self.puzzle_emb_lr), "puzzle_emb_lr", self.puzzle_emb_lr.to_string(), "a positive number"),
+            (
+                positive(self.puzzle_emb_lr),
+                "puzzle_emb_lr",
+                self.puzzle_emb_lr.to_string(),
+                "a positive number",
+            ),
             (
                 decay(self.puzzle_emb_weight_decay),
                 "puzzle_emb_weight_decay",

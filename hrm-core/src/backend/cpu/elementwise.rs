@@ -54,19 +54,10 @@ pub(super) fn exp_row(x: &mut [f32]) -> (f32, f32) {
         lanes[l] = if v > lanes[l] { v } else { lanes[l] };
     }
     let max = tree(lanes, |a, b| if b > a { b } else { a });
-    let mut lanes = [0.0_f32; LANES];
-    let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for l in 0..LANES {
-            block[l] = exp(block[l] - max);
-            lanes[l] += block[l];
-        }
-    }
-    for (l, v) in rest.iter_mut().enumerate() {
+    for v in x.iter_mut() {
         *v = exp(*v - max);
-        lanes[l] += *v;
     }
-    (max, tree(lanes, |a, b| a + b))
+    (max, sum2(x, x, |a, _| a))
 }
 
 /// `y = a + b`, all of one length.
@@ -80,12 +71,17 @@ pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(|| part(y, a, b));
+        return vectorized(
+            #[inline(always)]
+            || part(y, a, b),
+        );
     }
-    y.par_chunks_mut(task)
-        .zip(a.par_chunks(task))
-        .zip(b.par_chunks(task))
-        .for_each(|((y, a), b)| vectorized(|| part(y, a, b)));
+    y.par_chunks_mut(task).zip(a.par_chunks(task)).zip(b.par_chunks(task)).for_each(|((y, a), b)| {
+        vectorized(
+            #[inline(always)]
+            || part(y, a, b),
+        )
+    });
 }
 
 /// `y += a`, of one length.
@@ -99,9 +95,17 @@ pub fn add_assign(y: &mut [f32], a: &[f32]) {
     }
     let task = rows_per_task(y.len(), 1);
     if task >= y.len() {
-        return vectorized(|| part(y, a));
+        return vectorized(
+            #[inline(always)]
+            || part(y, a),
+        );
     }
-    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| vectorized(|| part(y, a)));
+    y.par_chunks_mut(task).zip(a.par_chunks(task)).for_each(|(y, a)| {
+        vectorized(
+            #[inline(always)]
+            || part(y, a),
+        )
+    });
 }
 
 /// Post-norm of a residual: `s = x + r`, `rstd = 1/sqrt(mean(s^2) + eps)`, `y = s rstd`, per row of `hidden`.
@@ -117,13 +121,18 @@ pub fn add_rms_norm(y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32], hidde
         r.len()
     );
     let part = |y: &mut [f32], rstd: &mut [f32], x: &[f32], r: &[f32]| {
-        vectorized(|| {
-            let rows =
-                y.chunks_exact_mut(hidden).zip(rstd).zip(x.chunks_exact(hidden).zip(r.chunks_exact(hidden)));
-            for ((y, rstd), (x, r)) in rows {
-                add_rms_norm_row(y, rstd, x, r, eps);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = y
+                    .chunks_exact_mut(hidden)
+                    .zip(rstd)
+                    .zip(x.chunks_exact(hidden).zip(r.chunks_exact(hidden)));
+                for ((y, rstd), (x, r)) in rows {
+                    add_rms_norm_row(y, rstd, x, r, eps);
+                }
+            },
+        );
     };
     let task = rows_per_task(rows, hidden);
     if task >= rows {
@@ -159,15 +168,18 @@ pub fn add_rms_norm_vjp(ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32], hid
         y.len()
     );
     let part = |ds: &mut [f32], dy: &[f32], y: &[f32], rstd: &[f32]| {
-        vectorized(|| {
-            let rows = ds
-                .chunks_exact_mut(hidden)
-                .zip(rstd)
-                .zip(dy.chunks_exact(hidden).zip(y.chunks_exact(hidden)));
-            for ((ds, &rstd), (dy, y)) in rows {
-                add_rms_norm_vjp_row(ds, dy, y, rstd);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = ds
+                    .chunks_exact_mut(hidden)
+                    .zip(rstd)
+                    .zip(dy.chunks_exact(hidden).zip(y.chunks_exact(hidden)));
+                for ((ds, &rstd), (dy, y)) in rows {
+                    add_rms_norm_vjp_row(ds, dy, y, rstd);
+                }
+            },
+        );
     };
     let task = rows_per_task(rows, hidden);
     if task >= rows {
@@ -192,17 +204,20 @@ fn add_rms_norm_vjp_row(ds: &mut [f32], dy: &[f32], y: &[f32], rstd: f32) {
 /// `gate_up` is `[rows, 2 inter]`, the gate in the first half of each row; `a` is `[rows, inter]`.
 pub fn swiglu(a: &mut [f32], gate_up: &[f32], inter: usize) {
     assert!(
-        inter > 0 && a.len() % inter == 0 && gate_up.len() == 2 * a.len(),
+        inter > 0 && a.len().is_multiple_of(inter) && gate_up.len() == 2 * a.len(),
         "swiglu: a {}, gate_up {}, inter {inter}",
         a.len(),
         gate_up.len()
     );
     let part = |a: &mut [f32], gate_up: &[f32]| {
-        vectorized(|| {
-            for (a, gate_up) in a.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
-                swiglu_row(a, gate_up);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (a, gate_up) in a.chunks_exact_mut(inter).zip(gate_up.chunks_exact(2 * inter)) {
+                    swiglu_row(a, gate_up);
+                }
+            },
+        );
     };
     let rows = a.len() / inter;
     let task = rows_per_task(rows, inter);
@@ -217,8 +232,46 @@ pub fn swiglu(a: &mut [f32], gate_up: &[f32], inter: usize) {
 #[inline(always)]
 fn swiglu_row(a: &mut [f32], gate_up: &[f32]) {
     let (gate, up) = gate_up.split_at(a.len());
-    for ((a, &g), &u) in a.iter_mut().zip(gate).zip(up) {
-        *a = g * sigmoid(g) * u;
+    map_blocks([gate, up, up], [a], |[g, u, _]| [g * sigmoid(g) * u]);
+}
+
+/// `outputs = f(inputs)` element by element, all of one length.
+///
+/// Blocks pass through local arrays, which tells the compiler that no output is an input.
+#[inline(always)]
+fn map_blocks<const M: usize>(
+    inputs: [&[f32]; 3],
+    mut outputs: [&mut [f32]; M],
+    f: impl Fn([f32; 3]) -> [f32; M],
+) {
+    let n = outputs[0].len();
+    let inputs = inputs.map(|input| &input[..n]);
+    let full = n - n % LANES;
+    let mut x = [[0.0_f32; LANES]; 3];
+    let mut y = [[0.0_f32; LANES]; M];
+    for first in (0..full).step_by(LANES) {
+        for (x, input) in x.iter_mut().zip(inputs) {
+            if let Some(block) = input[first..].first_chunk() {
+                *x = *block;
+            }
+        }
+        for l in 0..LANES {
+            let result = f([x[0][l], x[1][l], x[2][l]]);
+            for (y, result) in y.iter_mut().zip(result) {
+                y[l] = result;
+            }
+        }
+        for (y, output) in y.iter().zip(&mut outputs) {
+            if let Some(block) = output[first..].first_chunk_mut() {
+                *block = *y;
+            }
+        }
+    }
+    for i in full..n {
+        let result = f(inputs.map(|input| input[i]));
+        for (output, result) in outputs.iter_mut().zip(result) {
+            output[i] = result;
+        }
     }
 }
 
@@ -234,11 +287,14 @@ pub fn swiglu_vjp(gate_up: &mut [f32], a: &mut [f32], inter: usize) {
         a.len(),
     );
     let part = |gate_up: &mut [f32], a: &mut [f32]| {
-        vectorized(|| {
-            for (gate_up, a) in gate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter)) {
-                swiglu_vjp_row(gate_up, a);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (gate_up, a) in gate_up.chunks_exact_mut(2 * inter).zip(a.chunks_exact_mut(inter)) {
+                    swiglu_vjp_row(gate_up, a);
+                }
+            },
+        );
     };
     let rows = a.len() / inter;
     let task = rows_per_task(rows, 2 * inter);
@@ -254,13 +310,42 @@ pub fn swiglu_vjp(gate_up: &mut [f32], a: &mut [f32], inter: usize) {
 #[inline(always)]
 fn swiglu_vjp_row(gate_up: &mut [f32], a: &mut [f32]) {
     let (gate, up) = gate_up.split_at_mut(a.len());
-    for ((gate, up), a) in gate.iter_mut().zip(up).zip(a) {
-        let (g, u, da) = (*gate, *up, *a);
+    map_in_place([gate, up, a], |[g, u, da]| {
         let s = sigmoid(g);
         let silu = g * s;
-        *a = silu * u;
-        *up = da * silu;
-        *gate = da * u * (s * (1.0 + g * (1.0 - s)));
+        [da * u * (s * (1.0 + g * (1.0 - s))), da * silu, silu * u]
+    });
+}
+
+/// `slices = f(slices)` element by element, all of one length, by blocks as in [`map_blocks`].
+#[inline(always)]
+fn map_in_place<const N: usize>(mut slices: [&mut [f32]; N], f: impl Fn([f32; N]) -> [f32; N]) {
+    let n = slices[0].len();
+    let full = n - n % LANES;
+    let mut x = [[0.0_f32; LANES]; N];
+    for first in (0..full).step_by(LANES) {
+        for (x, slice) in x.iter_mut().zip(&slices) {
+            if let Some(block) = slice[first..].first_chunk() {
+                *x = *block;
+            }
+        }
+        for l in 0..LANES {
+            let result = f(core::array::from_fn(|i| x[i][l]));
+            for (x, result) in x.iter_mut().zip(result) {
+                x[l] = result;
+            }
+        }
+        for (x, slice) in x.iter().zip(&mut slices) {
+            if let Some(block) = slice[first..].first_chunk_mut() {
+                *block = *x;
+            }
+        }
+    }
+    for i in full..n {
+        let result = f(core::array::from_fn(|j| slices[j][i]));
+        for (slice, result) in slices.iter_mut().zip(result) {
+            slice[i] = result;
+        }
     }
 }
 
@@ -279,7 +364,10 @@ pub fn adam_atan2(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], factor
         g.len()
     );
     let part = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
-        vectorized(|| adam_atan2_part(p, m, v, g, factors));
+        vectorized(
+            #[inline(always)]
+            || adam_atan2_part(p, m, v, g, factors),
+        );
     };
     let task = rows_per_task(p.len(), 1);
     if task >= p.len() {
@@ -302,148 +390,4 @@ fn adam_atan2_part(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], facto
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{close, noise, on_threads};
-    use super::*;
-    use crate::kernels::StepScalars;
-    use crate::optim::AdamAtan2;
-    use std::vec;
-    use std::vec::Vec;
-
-    const ROWS: [usize; 5] = [1, 7, 17, 82, 113];
-    const WIDTHS: [usize; 4] = [1, 15, 32, 259];
-
-    fn cases() -> impl Iterator<Item = (usize, usize)> {
-        ROWS.into_iter().flat_map(|rows| WIDTHS.into_iter().map(move |width| (rows, width)))
-    }
-
-    #[test]
-    fn sums_are_sums() {
-        for len in [0, 1, 7, 40_003] {
-            let (a, b) = (noise(1, len, 1.0), noise(2, len, 1.0));
-            let mut y = vec![0.0; len];
-            add(&mut y, &a, &b);
-            assert!(y.iter().zip(a.iter().zip(&b)).all(|(y, (a, b))| *y == a + b));
-            add_assign(&mut y, &a);
-            assert!(y.iter().zip(a.iter().zip(&b)).all(|(y, (a, b))| *y == a + b + a));
-        }
-    }
-
-    /// `y`, `rstd` and, for the cotangent `dy`, `ds` of the norm in f64.
-    fn naive_norm(x: &[f32], r: &[f32], dy: &[f32], width: usize, eps: f32) -> [Vec<f64>; 3] {
-        let mut out = [const { Vec::new() }; 3];
-        for ((x, r), dy) in x.chunks(width).zip(r.chunks(width)).zip(dy.chunks(width)) {
-            let s: Vec<f64> = x.iter().zip(r).map(|(&x, &r)| f64::from(x) + f64::from(r)).collect();
-            let n = width as f64;
-            let rstd = 1.0 / (s.iter().map(|s| s * s).sum::<f64>() / n + f64::from(eps)).sqrt();
-            // d/ds of rstd(s) s, written out: rstd dy - s rstd^3 sum(s dy) / n.
-            let dot: f64 = s.iter().zip(dy).map(|(s, &dy)| s * f64::from(dy)).sum();
-            out[0].extend(s.iter().map(|s| s * rstd));
-            out[1].push(rstd);
-            out[2].extend(s.iter().zip(dy).map(|(s, &dy)| rstd * f64::from(dy) - s * rstd.powi(3) * dot / n));
-        }
-        out
-    }
-
-    #[test]
-    fn norm_and_its_vjp_are_the_formulas() {
-        for (rows, width) in cases() {
-            let [x, r, dy] = [1, 2, 3].map(|seed| noise(seed, rows * width, 2.0));
-            let [mut y, mut ds] = [vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]];
-            let mut rstd = vec![f32::NAN; rows];
-            add_rms_norm(&mut y, &mut rstd, &x, &r, width, 1e-5);
-            add_rms_norm_vjp(&mut ds, &dy, &y, &rstd, width);
-            let [want_y, want_rstd, want_ds] = naive_norm(&x, &r, &dy, width, 1e-5);
-            close(&y, &want_y, 5e-7);
-            close(&rstd, &want_rstd, 5e-7);
-            if width > 1 {
-                close(&ds, &want_ds, 1e-6);
-            }
-        }
-    }
-
-    #[test]
-    fn swiglu_and_its_vjp_are_the_formulas() {
-        for (rows, width) in cases() {
-            let gate_up = noise(1, rows * 2 * width, 9.0);
-            let da = noise(2, rows * width, 1.0);
-            let (mut a, mut again) = (vec![f32::NAN; rows * width], da.clone());
-            let mut dgate_up = gate_up.clone();
-            swiglu(&mut a, &gate_up, width);
-            swiglu_vjp(&mut dgate_up, &mut again, width);
-            assert!(a == again);
-            let value = |g: f64, u: f64| g / (1.0 + (-g).exp()) * u;
-            let (mut want, mut want_d) = (Vec::new(), Vec::new());
-            for (gate_up, da) in gate_up.chunks(2 * width).zip(da.chunks(width)) {
-                let at = |j: usize| (f64::from(gate_up[j]), f64::from(gate_up[width + j]), f64::from(da[j]));
-                let h = 1e-5;
-                want.extend((0..width).map(|j| value(at(j).0, at(j).1)));
-                let slope = |(g, u, d): (f64, f64, f64)| (value(g + h, u) - value(g - h, u)) / (2.0 * h) * d;
-                want_d.extend((0..width).map(|j| slope(at(j))));
-                want_d.extend((0..width).map(|j| value(at(j).0, 1.0) * at(j).2));
-            }
-            close(&a, &want, 4e-7);
-            close(&dgate_up, &want_d, 1e-6);
-        }
-    }
-
-    /// The factors of step `step` at rate `lr`.
-    fn factors(lr: f64, step: u64) -> AdamFactors<f32> {
-        let optimizer = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
-        optimizer.factors(&StepScalars { step, lr, puzzle_emb_lr: lr, seed: 0 })
-    }
-
-    #[test]
-    fn adam_atan2_is_the_formula() {
-        for len in [1, 7, 82, 40_003] {
-            let [mut p, mut m, g] = [1, 2, 3].map(|seed| noise(seed, len, 1.0));
-            let mut v: Vec<f32> = noise(4, len, 1.0).iter().map(|v| v.abs()).collect();
-            let s = factors(1e-2, 3);
-            let (p0, m0, v0) = (p.clone(), m.clone(), v.clone());
-            adam_atan2(&mut p, &mut m, &mut v, &g, &s);
-            let mut want = [const { Vec::new() }; 3];
-            for i in 0..len {
-                let [p, m, v, g] = [p0[i], m0[i], v0[i], g[i]].map(f64::from);
-                let m = m + 0.1 * (g - m);
-                let v = v + 0.05 * (g * g - v);
-                let root = v.sqrt() / (1.0 - 0.95_f64.powi(3)).sqrt();
-                want[0].push(p * (1.0 - 1e-3) - 1e-2 / (1.0 - 0.9_f64.powi(3)) * m.atan2(root));
-                want[1].push(m);
-                want[2].push(v);
-            }
-            close(&p, &want[0], 2e-7);
-            close(&m, &want[1], 2e-7);
-            close(&v, &want[2], 2e-7);
-        }
-    }
-
-    #[test]
-    fn first_step_is_the_sign() {
-        let [mut p, mut m, mut v] = [[0.0_f32; 3]; 3];
-        adam_atan2(&mut p, &mut m, &mut v, &[2.0, -1e-6, 0.0], &factors(1e-3, 1));
-        close(&p, &[-0.996_687e-3, 0.996_687e-3, 0.0], 1e-5);
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_threads() {
-        let (rows, width) = (700, 259);
-        let [x, r, dy] = [1, 2, 3].map(|seed| noise(seed, rows * width, 2.0));
-        let gate_up = noise(4, rows * 2 * width, 2.0);
-        let run = |threads| {
-            on_threads(threads, || {
-                let [mut y, mut ds, mut a, mut p] =
-                    [const { Vec::new() }; 4].map(|_: Vec<f32>| vec![0.0; rows * width]);
-                let (mut rstd, mut dgate_up) = (vec![0.0; rows], gate_up.clone());
-                add_rms_norm(&mut y, &mut rstd, &x, &r, width, 1e-5);
-                add_rms_norm_vjp(&mut ds, &dy, &y, &rstd, width);
-                a.copy_from_slice(&dy);
-                swiglu_vjp(&mut dgate_up, &mut a, width);
-                let (mut m, mut v) =
-                    (x.clone(), gate_up[..rows * width].iter().map(|v| v.abs()).collect::<Vec<_>>());
-                adam_atan2(&mut p, &mut m, &mut v, &dy, &factors(1e-3, 1));
-                [y, ds, a, p, rstd, dgate_up]
-            })
-        };
-        assert!(run(1) == run(2));
-    }
-}
+mod tests;

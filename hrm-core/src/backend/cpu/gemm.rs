@@ -34,7 +34,20 @@ pub fn matrix_mut(data: &mut [f32], rows: usize, cols: usize) -> ArrayViewMut2<'
 }
 
 /// `C (+)= A B` on the calling thread; for products inside a parallel task.
-pub fn gemm_serial(mut c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
+pub fn gemm_serial(c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
+    let ((m, n), k) = (c.dim(), a.ncols());
+    assert!(a.nrows() == m && b.dim() == (k, n), "gemm: {m} x {n} = {:?} x {:?}", a.dim(), b.dim());
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        let unit = |x: &ArrayView2<f32>| x.strides().contains(&1);
+        if m > 0 && n > 0 && k > 0 && c.strides()[1] == 1 && unit(&a) && unit(&b) {
+            return super::tile::multiply(simd, c, a, b, write);
+        }
+    }
+    portable(c, a, b, write);
+}
+
+fn portable(mut c: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>, write: Write) {
     let beta = if write == Write::Accumulate { 1.0 } else { 0.0 };
     // The operand with more rows goes first: it is repacked in blocks that stay in the first-level cache.
     if c.nrows() >= c.ncols() {
@@ -116,7 +129,7 @@ mod tests {
     }
 
     fn run(
-        f: fn(&mut [f32], &[f32], &[f32], usize, usize, Write),
+        f: impl Fn(&mut [f32], &[f32], &[f32], usize, usize, Write),
         len: usize,
         a: &[f32],
         b: &[f32],
@@ -134,7 +147,8 @@ mod tests {
     #[test]
     fn products_are_the_sums() {
         for rows in [1, 7, 17, 82, 113] {
-            for (inputs, outputs) in [(1, 1), (5, 3), (32, 48), (128, 96), (300, 70)] {
+            for (inputs, outputs) in [(1, 1), (5, 3), (32, 48), (128, 96), (300, 70), (1100, 40), (20, 1100)]
+            {
                 let x = noise(1, rows * inputs, 1.0);
                 let w = noise(2, outputs * inputs, 1.0);
                 let dy = noise(3, rows * outputs, 1.0);
@@ -196,6 +210,31 @@ mod tests {
             })
         };
         assert!(dw(1) == dw(2) && dw(1) == dw(3));
+    }
+
+    #[test]
+    fn the_portable_path_is_the_sum_with_the_same_bits_in_any_batch() {
+        let (inputs, outputs) = (300, 70);
+        let (x, w) = (noise(1, 113 * inputs, 1.0), noise(2, outputs * inputs, 1.0));
+        let run = |rows: usize| {
+            let mut y = vec![f32::NAN; rows * outputs];
+            let w = matrix(&w, outputs, inputs).reversed_axes();
+            for write in [Write::Replace, Write::Accumulate] {
+                portable(
+                    matrix_mut(&mut y, rows, outputs),
+                    matrix(&x[..rows * inputs], rows, inputs),
+                    w,
+                    write,
+                );
+            }
+            y
+        };
+        let all = run(113);
+        let want = naive(113, outputs, inputs, |i, l| x[i * inputs + l], |l, j| w[j * inputs + l]);
+        close(&all, &want.iter().map(|v| 2.0 * v).collect::<Vec<_>>(), 3e-6);
+        for rows in [1, 7, 17, 82] {
+            assert!(run(rows) == all[..rows * outputs], "{rows} rows");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn exp(x: f32) -> f32 {
     let r = (x - n * LN2_HI) - n * LN2_LO;
     let p = 1.979_024_4e-4_f32;
     let p = p * r + 1.394_475_9e-3;
-    let p = p * r + 8.333_497_7e-3;
+    let p = p * r + 8.333_498e-3;
     let p = p * r + 4.166_629_5e-2;
     let p = p * r + 1.666_666_6e-1;
     let p = p * r + 0.5;
@@ -59,7 +59,7 @@ pub fn atan2_right(y: f32, x: f32) -> f32 {
     let q = num / if den == 0.0 { 1.0 } else { den };
     let z = q * q;
     let p = 2.920_687_4e-3_f32;
-    let p = p * z - 1.636_791_04e-2;
+    let p = p * z - 1.636_791e-2;
     let p = p * z + 4.321_183_6e-2;
     let p = p * z - 7.552_212_5e-2;
     let p = p * z + 1.066_600_4e-1;

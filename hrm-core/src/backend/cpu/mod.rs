@@ -13,6 +13,8 @@ pub mod elementwise;
 pub mod gemm;
 pub mod math;
 pub mod par;
+#[cfg(target_arch = "x86_64")]
+mod tile;
 
 #[cfg(test)]
 mod testing;
