@@ -8,6 +8,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod golden;
 pub mod interrupt;
 pub mod memory;
 pub mod metrics;

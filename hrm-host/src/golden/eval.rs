@@ -1,0 +1,76 @@
+//! `NAME.eval` and `NAME.eval_bf16`: ACT steps of evaluation, every row to the maximum.
+
+use std::fmt;
+
+use hrm_core::act::{ActStep, AlwaysMax, HaltPolicy};
+use hrm_core::kernels::TrainKernels;
+use hrm_core::loss::LossKind;
+use hrm_core::model;
+use hrm_core::plan::{Mode, Plan};
+
+use super::judge::{Judge, STATE};
+use super::model::{Golden, Session, compare_metrics};
+use super::{Check, Error};
+use crate::row_metrics::{MetricSums, RowOutcome};
+
+pub(super) fn check<K: TrainKernels, E: fmt::Display>(
+    golden: &Golden,
+    progress: &mut dyn FnMut(&Check),
+    factory: &impl Fn(&Plan) -> Result<K, E>,
+    bf16: bool,
+) -> Result<Vec<Check>, Error> {
+    let exact = golden.file("eval")?;
+    let rounded = if bf16 { Some(golden.file("eval_bf16")?) } else { None };
+    let file = rounded.as_ref().unwrap_or(&exact);
+    let mut judge = Judge::new(file, bf16.then_some(&exact));
+    let mut session = Session::load(golden, Mode::Inference, file.path(), factory)?;
+    let labels = session.write_batch(file, "")?;
+    let policy = AlwaysMax { max_steps: golden.config.halt_max_steps };
+    for step in 1..=golden.config.halt_max_steps {
+        let prefix = format!("s{step}.");
+        model::act_step(&mut session.k, &session.plan).map_err(session.failed())?;
+        halt(&mut session, policy)?;
+        session.compare_states(&mut judge, &prefix)?;
+        let sums = metrics(&mut session, &labels)?;
+        judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[sums.loss()])?;
+        if golden.is_trained() {
+            compare_metrics(&mut judge, &prefix, &sums, false)?;
+            session.compare_halting(&mut judge, &prefix, &labels)?;
+        }
+    }
+    file.close()?;
+    Ok(judge.finish(progress))
+}
+
+/// Counts the step and decides which rows halt, as the caller of [`model::act_step`] must.
+fn halt<K: TrainKernels>(session: &mut Session<K>, policy: AlwaysMax) -> Result<(), Error> {
+    let plan = session.plan;
+    let (mut halted, mut steps) = (session.ids(plan.halted)?, session.ids(plan.steps)?);
+    for (row, (halted, steps)) in halted.iter_mut().zip(&mut steps).enumerate() {
+        *steps = if *halted != 0 { 1 } else { *steps + 1 };
+        let step = ActStep { row, step: *steps as usize, q_halt: 0.0, q_continue: 0.0 };
+        *halted = i32::from(policy.halts(&step));
+    }
+    session.write_ids(plan.halted, &halted)?;
+    session.write_ids(plan.steps, &steps)
+}
+
+fn metrics<K: TrainKernels>(session: &mut Session<K>, labels: &[i32]) -> Result<MetricSums, Error> {
+    let (plan, mut sums) = (session.plan, MetricSums::default());
+    let (halted, steps) = (session.ids(plan.halted)?, session.ids(plan.steps)?);
+    let logits: Vec<f32> = session.logits()?.into_iter().map(|x| x as f32).collect();
+    let q_halt = session.column(plan.q, 0)?;
+    let seq_len = plan.config.seq_len;
+    let rows = logits.chunks_exact(seq_len * plan.config.vocab_size).zip(labels.chunks_exact(seq_len));
+    for (b, (logits, labels)) in rows.enumerate() {
+        sums.add(&RowOutcome::evaluated(
+            logits,
+            labels,
+            LossKind::Stablemax,
+            q_halt[b] as f32,
+            steps[b],
+            halted[b] != 0,
+        ));
+    }
+    Ok(sums)
+}

@@ -1,0 +1,248 @@
+//! A golden model: its configuration, its weights, and a backend that holds them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use hrm_core::arena::{Act, Ids, Stat};
+use hrm_core::config::Config;
+use hrm_core::init::{reset_carry, write_constants};
+use hrm_core::kernels::{Region, TrainKernels};
+use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::plan::{Mode, Plan, RowPlan};
+use serde_json::Value;
+
+use super::file::File;
+use super::judge::{Judge, STATE};
+use super::{Error, failed, json};
+use crate::row_metrics::MetricSums;
+
+/// Prefix of every stored tensor's name.
+pub(super) const PREFIX: &str = "model.inner.";
+
+/// A model's configuration and where its files are.
+pub(super) struct Golden {
+    dir: PathBuf,
+    name: String,
+    json: Value,
+    pub(super) config: Config,
+    pub(super) batch: usize,
+}
+
+/// The hyper-parameters of a training trace.
+pub(super) struct Hyper {
+    pub(super) lr: f64,
+    pub(super) puzzle_emb_lr: f64,
+    pub(super) adam: AdamAtan2,
+    pub(super) puzzle_emb: SignSgd,
+    pub(super) global_batch_size: usize,
+}
+
+impl Golden {
+    pub(super) fn open(dir: &Path, name: &str) -> Result<Self, Error> {
+        let path = dir.join(format!("{name}.config.json"));
+        let json = json(&path)?;
+        let wrong = |given: String, expected: &str| Error::Tensor {
+            path: path.clone(),
+            name: "config".into(),
+            given,
+            expected: expected.into(),
+        };
+        let config: Config = serde_json::from_value(json["config"].clone())
+            .map_err(|error| wrong(error.to_string(), "a model's configuration"))?;
+        let batch = json["config"]["batch_size"].as_u64().and_then(|batch| usize::try_from(batch).ok());
+        let batch = batch.ok_or_else(|| wrong("without batch_size".into(), "a number of rows"))?;
+        Ok(Self { dir: dir.into(), name: name.into(), json, config, batch })
+    }
+
+    /// Whether there are whole training steps rather than gradients only.
+    pub(super) fn is_trained(&self) -> bool {
+        self.json.get("losses").is_some()
+    }
+
+    /// The f32 training files.
+    pub(super) fn training_files(&self) -> Vec<String> {
+        match self.json["losses"].as_array() {
+            Some(losses) => losses
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|loss| format!("train_{}", loss.trim_end_matches("_cross_entropy")))
+                .collect(),
+            None => vec!["grad_stablemax".into()],
+        }
+    }
+
+    pub(super) fn file(&self, part: &str) -> Result<File, Error> {
+        File::open(self.dir.join(format!("{}.{part}.safetensors", self.name)))
+    }
+
+    fn number(&self, path: &[&str]) -> Result<f64, Error> {
+        let value = path.iter().fold(&self.json, |value, key| &value[*key]);
+        value.as_f64().ok_or_else(|| Error::Tensor {
+            path: self.dir.join(format!("{}.config.json", self.name)),
+            name: path.join("."),
+            given: value.to_string(),
+            expected: "a number".into(),
+        })
+    }
+
+    pub(super) fn hyper(&self) -> Result<Hyper, Error> {
+        if !self.is_trained() {
+            // Gradients only: no update reads the rates.
+            let (adam, puzzle_emb) =
+                (AdamAtan2 { beta1: 0.0, beta2: 0.0, weight_decay: 0.0 }, SignSgd { weight_decay: 0.0 });
+            let global_batch_size = self.number(&["global_batch_size"])? as usize;
+            return Ok(Hyper { lr: 0.0, puzzle_emb_lr: 0.0, adam, puzzle_emb, global_batch_size });
+        }
+        let number = |key| self.number(&["hyper", key]);
+        Ok(Hyper {
+            lr: number("lr")?,
+            puzzle_emb_lr: number("puzzle_emb_lr")?,
+            adam: AdamAtan2 {
+                beta1: number("beta1")?,
+                beta2: number("beta2")?,
+                weight_decay: number("weight_decay")?,
+            },
+            puzzle_emb: SignSgd { weight_decay: number("puzzle_emb_weight_decay")? },
+            global_batch_size: number("global_batch_size")? as usize,
+        })
+    }
+}
+
+/// A backend with a golden model's weights in it.
+pub(super) struct Session<K> {
+    pub(super) k: K,
+    pub(super) plan: Plan,
+    path: PathBuf,
+}
+
+impl<K: TrainKernels> Session<K> {
+    /// Makes a backend and loads the weights. `path` is the file that errors name.
+    pub(super) fn load<E: fmt::Display>(
+        golden: &Golden,
+        mode: Mode,
+        path: &Path,
+        factory: &impl Fn(&Plan) -> Result<K, E>,
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(&golden.config, golden.batch, mode)
+            .map_err(|source| Error::Plan { path: path.into(), source })?;
+        let mut k = factory(&plan).map_err(failed(path))?;
+        let weights = golden.file("weights")?;
+        for tensor in plan.params.tensors() {
+            let shape = [tensor.span.rows, tensor.span.cols];
+            let shape = &shape[usize::from(tensor.is_vector())..];
+            let values = weights.f32s(&format!("{PREFIX}{}", tensor.name), shape)?;
+            k.write(Region::Params, tensor.span.offset, &values).map_err(failed(path))?;
+        }
+        weights.close()?;
+        write_constants(&mut k, &plan).map_err(failed(path))?;
+        reset_carry(&mut k, &plan).map_err(failed(path))?;
+        Ok(Self { k, plan, path: path.into() })
+    }
+
+    pub(super) fn failed<E: fmt::Display>(&self) -> impl Fn(E) -> Error + use<K, E> {
+        failed(&self.path)
+    }
+
+    pub(super) fn read(&mut self, region: Region, offset: usize, len: usize) -> Result<Vec<f64>, Error> {
+        let mut values = vec![0.0; len];
+        self.k.read(region, offset, &mut values).map_err(self.failed())?;
+        Ok(values.into_iter().map(f64::from).collect())
+    }
+
+    pub(super) fn act(&mut self, span: Act) -> Result<Vec<f64>, Error> {
+        self.read(Region::Acts, span.offset, span.len())
+    }
+
+    /// One column of a statistic.
+    pub(super) fn column(&mut self, span: Stat, column: usize) -> Result<Vec<f64>, Error> {
+        let values = self.read(Region::Stats, span.offset, span.len())?;
+        Ok(values.into_iter().skip(column).step_by(span.cols).collect())
+    }
+
+    pub(super) fn ids(&mut self, span: Ids) -> Result<Vec<i32>, Error> {
+        let mut values = vec![0; span.len()];
+        self.k.read_ids(span.offset, &mut values).map_err(self.failed())?;
+        Ok(values)
+    }
+
+    pub(super) fn write_ids(&mut self, span: Ids, values: &[i32]) -> Result<(), Error> {
+        self.k.write_ids(span.offset, values).map_err(self.failed())
+    }
+
+    /// Logits of the cells, without the prefix.
+    pub(super) fn logits(&mut self) -> Result<Vec<f64>, Error> {
+        let (config, span) = (self.plan.config, self.plan.logits);
+        let rows = self.act(span)?;
+        let (skip, all) = (config.prefix_len() * span.cols, config.positions() * span.cols);
+        Ok(rows.chunks_exact(all).flat_map(|row| &row[skip..]).copied().collect())
+    }
+
+    /// Writes a batch to the incoming rows and returns its labels.
+    pub(super) fn write_batch(&mut self, file: &File, prefix: &str) -> Result<Vec<i32>, Error> {
+        let (batch, seq_len) = (self.plan.batch, self.plan.config.seq_len);
+        let RowPlan { inputs, labels, puzzle_ids } = self.plan.incoming;
+        let read = |name: &str, shape: &[usize]| file.ints(&format!("{prefix}batch.{name}"), shape);
+        let expected = read("labels", &[batch, seq_len])?;
+        self.write_ids(inputs, &read("inputs", &[batch, seq_len])?)?;
+        if !labels.is_empty() {
+            self.write_ids(labels, &expected)?;
+        }
+        self.write_ids(puzzle_ids, &read("puzzle_identifiers", &[batch])?)?;
+        Ok(expected)
+    }
+
+    /// Compares the two states and what the model makes of them.
+    pub(super) fn compare_states(&mut self, judge: &mut Judge, prefix: &str) -> Result<(), Error> {
+        let (config, batch) = (self.plan.config, self.plan.batch);
+        let carry = self.plan.carry;
+        for (name, span) in [("z_H", carry.z_h), ("z_L", carry.z_l)] {
+            let shape = [batch, config.positions(), config.hidden_size];
+            judge.floats("carry", STATE, &format!("{prefix}carry.{name}"), &shape, &self.act(span)?)?;
+        }
+        let shape = [batch, config.seq_len, config.vocab_size];
+        judge.floats("logits", STATE, &format!("{prefix}out.logits"), &shape, &self.logits()?)?;
+        for (column, name) in ["q_halt_logits", "q_continue_logits"].into_iter().enumerate() {
+            let ours = self.column(self.plan.q, column)?;
+            judge.floats("q", STATE, &format!("{prefix}out.{name}"), &[batch], &ours)?;
+        }
+        Ok(())
+    }
+
+    /// Compares which rows halted, after how many steps, and on which data.
+    pub(super) fn compare_halting(
+        &mut self,
+        judge: &mut Judge,
+        prefix: &str,
+        labels: &[i32],
+    ) -> Result<(), Error> {
+        let (batch, seq_len) = (self.plan.batch, self.plan.config.seq_len);
+        let mut same = |name: &str, shape: &[usize], ours: &[i32]| {
+            judge.ints("halting", &format!("{prefix}{name}"), shape, ours)
+        };
+        let halted = self.ids(self.plan.halted)?;
+        same("all_finish", &[], &[i32::from(halted.iter().all(|halted| *halted != 0))])?;
+        same("carry.halted", &[batch], &halted)?;
+        same("carry.steps", &[batch], &self.ids(self.plan.steps)?)?;
+        let current = self.plan.current;
+        same("carry.current_data.inputs", &[batch, seq_len], &self.ids(current.inputs)?)?;
+        same("carry.current_data.labels", &[batch, seq_len], labels)?;
+        same("carry.current_data.puzzle_identifiers", &[batch], &self.ids(current.puzzle_ids)?)
+    }
+}
+
+/// Compares the metrics that the file reports. `with_continue` says whether going on was trained.
+pub(super) fn compare_metrics(
+    judge: &mut Judge,
+    prefix: &str,
+    sums: &MetricSums,
+    with_continue: bool,
+) -> Result<(), Error> {
+    for (name, value) in sums.named() {
+        if name == "q_continue_loss" && !with_continue {
+            continue;
+        }
+        let group = if name.ends_with("_loss") { "loss" } else { "metrics" };
+        judge.floats(group, STATE, &format!("{prefix}metric.{name}"), &[], &[value])?;
+    }
+    Ok(())
+}
