@@ -33,3 +33,78 @@ fn the_f64_reference_agrees() {
 fn the_bf16_reference_agrees() {
     passes(|dir| golden::check_bf16(dir, &mut |_| (), reference::<f32>(Rounding::Bf16)));
 }
+
+/// A directory with one golden model and the functions, where `file` is what `spoil` makes of it.
+fn spoilt(file: &str, spoil: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = ["config.json", "weights.safetensors", "eval.safetensors", "train_stablemax.safetensors"];
+    let files = parts.map(|part| format!("tiny_rope.{part}"));
+    for name in files.iter().map(String::as_str).chain(["functions.json", "functions.safetensors"]) {
+        let bytes = std::fs::read(hrm_tests::golden_dir().join(name)).unwrap();
+        let bytes = if name == file { spoil(bytes) } else { Some(bytes) };
+        if let Some(bytes) = bytes {
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        }
+    }
+    let result = golden::check_f32(dir.path(), &mut |_| (), reference::<f32>(Rounding::None));
+    let message = result.unwrap_err().to_string();
+    message.replace(&dir.path().display().to_string(), "")
+}
+
+/// Replaces a text of the header by another one of the same length.
+fn edit(from: &'static str, to: &'static str) -> impl Fn(Vec<u8>) -> Option<Vec<u8>> {
+    assert_eq!(from.len(), to.len());
+    move |mut bytes| {
+        let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
+        Some(bytes)
+    }
+}
+
+#[test]
+fn bad_files_are_named() {
+    let cases = [
+        (spoilt("tiny_rope.eval.safetensors", |_| None), "/tiny_rope.eval.safetensors: No such file"),
+        (
+            spoilt("tiny_rope.weights.safetensors", |bytes| Some(bytes[..1000].to_vec())),
+            "/tiny_rope.weights.safetensors: ",
+        ),
+        (
+            spoilt("tiny_rope.weights.safetensors", edit("model.inner.H_init", "model.inner.h_init")),
+            "/tiny_rope.weights.safetensors: model.inner.H_init is missing, expected a tensor [32]",
+        ),
+        (
+            spoilt("tiny_rope.eval.safetensors", edit("\"shape\":[3,16,7]", "\"shape\":[3,7,16]")),
+            "/tiny_rope.eval.safetensors: s1.out.logits is [3, 7, 16], expected [3, 16, 7]",
+        ),
+        (
+            spoilt("tiny_rope.config.json", edit("\"vocab_size\"", "\"vocab_sixe\"")),
+            "/tiny_rope.config.json: config is missing field `vocab_size`",
+        ),
+        (
+            spoilt("tiny_rope.train_stablemax.safetensors", edit("s1.local_ids", "s1.loqal_ids")),
+            "/tiny_rope.train_stablemax.safetensors: s1.local_ids is missing, expected a tensor [3]",
+        ),
+        (spoilt("functions.json", |_| Some(b"{}".to_vec())), "/functions.json: cosine_schedule_with_warmup"),
+    ];
+    for (message, expected) in cases {
+        assert!(message.starts_with(expected), "{message:?}, expected {expected:?}");
+    }
+}
+
+/// Numbers of another precision are a miss, not an error, and only of what the precision touches.
+#[test]
+fn wrong_numbers_are_a_miss() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(hrm_tests::golden_dir()).unwrap() {
+        let (path, name) = file.map(|file| (file.path(), file.file_name())).unwrap();
+        if ["tiny_rope.", "functions."].iter().any(|start| name.to_str().unwrap().starts_with(start)) {
+            std::fs::copy(path, dir.path().join(name)).unwrap();
+        }
+    }
+    let report = golden::check_f32(dir.path(), &mut |_| (), reference::<f32>(Rounding::Bf16)).unwrap();
+    assert!(!report.passed());
+    let missed = |group: &str| report.misses().any(|check| check.group == group);
+    assert!(missed("logits") && missed("carry") && missed("param") && missed("swiglu"));
+    assert!(!missed("schedule") && !missed("rope tables") && !missed("signsgd"));
+}

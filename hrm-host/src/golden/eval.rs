@@ -3,11 +3,13 @@
 use std::fmt;
 
 use hrm_core::act::{ActStep, AlwaysMax, HaltPolicy};
+use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::kernels::TrainKernels;
 use hrm_core::loss::LossKind;
 use hrm_core::model;
 use hrm_core::plan::{Mode, Plan};
 
+use super::file::File;
 use super::judge::{Judge, STATE};
 use super::model::{Golden, Session, compare_metrics};
 use super::{Check, Error};
@@ -23,6 +25,23 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
     let rounded = if bf16 { Some(golden.file("eval_bf16")?) } else { None };
     let file = rounded.as_ref().unwrap_or(&exact);
     let mut judge = Judge::new(file, bf16.then_some(&exact));
+    run(golden, file, &mut judge, factory)?;
+    if judge.states_miss() {
+        let mut in_f64 = Judge::new(file, None);
+        run(golden, file, &mut in_f64, &|plan: &Plan| Reference::<f64, _>::owned(plan, Rounding::None))?;
+        judge.reconsider(&in_f64)?;
+    }
+    file.close()?;
+    Ok(judge.finish(progress))
+}
+
+/// Does the ACT steps and compares each.
+fn run<K: TrainKernels, E: fmt::Display>(
+    golden: &Golden,
+    file: &File,
+    judge: &mut Judge,
+    factory: &impl Fn(&Plan) -> Result<K, E>,
+) -> Result<(), Error> {
     let mut session = Session::load(golden, Mode::Inference, file.path(), factory)?;
     let labels = session.write_batch(file, "")?;
     let policy = AlwaysMax { max_steps: golden.config.halt_max_steps };
@@ -30,16 +49,15 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
         let prefix = format!("s{step}.");
         model::act_step(&mut session.k, &session.plan).map_err(session.failed())?;
         halt(&mut session, policy)?;
-        session.compare_states(&mut judge, &prefix)?;
+        session.compare_states(judge, &prefix)?;
         let sums = metrics(&mut session, &labels)?;
         judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[sums.loss()])?;
         if golden.is_trained() {
-            compare_metrics(&mut judge, &prefix, &sums, false)?;
-            session.compare_halting(&mut judge, &prefix, &labels)?;
+            compare_metrics(judge, &prefix, &sums, false)?;
+            session.compare_halting(judge, &prefix, &labels)?;
         }
     }
-    file.close()?;
-    Ok(judge.finish(progress))
+    Ok(())
 }
 
 /// Counts the step and decides which rows halt, as the caller of [`model::act_step`] must.

@@ -64,7 +64,17 @@ impl File {
     /// The tensor `name` of the given shape, whatever type of number it holds.
     pub(super) fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f64>, Error> {
         let tensors = self.tensors()?;
-        let view = self.view(&tensors, name, shape)?;
+        self.numbers(name, &self.view(&tensors, name, shape)?)
+    }
+
+    /// The tensor `name`, whatever its shape.
+    pub(super) fn all_floats(&self, name: &str) -> Result<Vec<f64>, Error> {
+        let tensors = self.tensors()?;
+        let view = tensors.tensor(name).map_err(|_| self.wrong(name, "missing", "a tensor"))?;
+        self.numbers(name, &view)
+    }
+
+    fn numbers(&self, name: &str, view: &TensorView) -> Result<Vec<f64>, Error> {
         let data = view.data();
         Ok(match view.dtype() {
             Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
