@@ -1,16 +1,24 @@
 //! `hrm check`: this machine's numbers against golden ones.
 
+use std::io::Write;
 use std::path::PathBuf;
 
+use hrm_core::backend::reference::{Reference, Rounding};
+use serde_json::json;
+
 use super::values::Backend;
+use crate::backend::{Cpu, HostBackend, Plain};
+use crate::error::{Error, Result};
+use crate::golden::{self, Check, Report};
+use crate::style::{self, BAD, GOOD};
 
 /// Compare a backend with golden numbers: each tensor group's error and bound
 ///
 /// Exits with 1 when any group misses its bound.
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
-  hrm check --golden fixtures/golden
-  hrm check --golden fixtures/golden --backend reference --json")]
+  hrm check --golden ../shared/golden
+  hrm check --golden ../shared/golden --backend reference --json")]
 pub struct Args {
     /// The directory of golden numbers
     #[arg(long, value_name = "DIR")]
@@ -21,6 +29,63 @@ pub struct Args {
     /// Print each group as one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Compares.
+///
+/// # Errors
+/// A golden file is missing or bad, the backend fails, or a group misses its bound.
+pub fn run(args: &Args) -> Result<()> {
+    let mut out = style::stdout();
+    let mut closed = None;
+    let mut progress = |check: &Check| {
+        if closed.is_none() {
+            closed = print(&mut out, check, args.json).err();
+        }
+    };
+    let report = match args.backend {
+        // It computes in f32, which the bf16 files must find at least as close as bf16.
+        Backend::Cpu => golden::check_dir(&args.golden, &mut progress, Cpu::create, Some(&Cpu::create)),
+        Backend::Reference => golden::check_dir(
+            &args.golden,
+            &mut progress,
+            Plain::create,
+            Some(&|plan| Reference::owned(plan, Rounding::Bf16)),
+        ),
+    };
+    let report = report.map_err(|e| Error::input(e.to_string()))?;
+    if let Some(error) = closed {
+        return Err(Error::output(error));
+    }
+    summary(&report, args)
+}
+
+fn print(out: &mut impl Write, check: &Check, as_json: bool) -> std::io::Result<()> {
+    if as_json {
+        let line = json!({
+            "file": check.file,
+            "group": check.group,
+            "error": check.error,
+            "bound": check.bound,
+            "unit": check.unit.to_string(),
+            "passed": check.passed(),
+        });
+        return writeln!(out, "{line}");
+    }
+    let style = if check.passed() { GOOD } else { BAD };
+    writeln!(out, "{style}{check}{style:#}")
+}
+
+fn summary(report: &Report, args: &Args) -> Result<()> {
+    let misses = report.misses().count();
+    if misses > 0 {
+        return Err(Error::failed(format!("{misses} of {} groups miss their bound", report.checks.len())));
+    }
+    if !args.json {
+        let mut out = style::stdout();
+        writeln!(out, "all {} groups are within their bounds", report.checks.len()).map_err(Error::output)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

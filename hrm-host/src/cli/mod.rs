@@ -45,6 +45,7 @@ pub enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Solve(solve::Args),
+    Check(check::Args),
     Info(info::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
@@ -58,6 +59,7 @@ impl Command {
             Self::Train(args) => train::run(args),
             Self::Eval(args) => eval::run(&args),
             Self::Solve(args) => solve::run(args),
+            Self::Check(args) => check::run(&args),
             Self::Info(args) => info::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
