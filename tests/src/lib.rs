@@ -1,5 +1,7 @@
 //! The conformance suite.
 
+pub mod fixture;
+
 use std::path::PathBuf;
 
 /// The directory of the published program's numbers: `golden` below `HRM_SHARED`, or below `shared` beside the
