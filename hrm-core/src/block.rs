@@ -1,6 +1,5 @@
 //! One transformer block, post-norm: `y1 = rms(x + attention(x))`, `y = rms(y1 + swiglu(y1))`.
 
-use crate::arena::Act;
 use crate::kernels::{AddRmsNorm, Attention, AttentionVjp, Kernels, Linear, SwiGlu, TrainKernels};
 use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Plan};
 
@@ -24,9 +23,8 @@ pub fn forward<K: Kernels>(
     w: &BlockParams,
     slot: &BlockSlot,
 ) -> Result<(), K::Error> {
-    let (t, eps) = (plan.t, plan.config.rms_norm_eps);
-    // A slot that overlays gate_up with qkv has its own scratch for the activation; a kept one borrows it.
-    let a = plan.a;
+    // The activation is scratch in every slot: the vjp recomputes it.
+    let (t, a, eps) = (plan.t, plan.a, plan.config.rms_norm_eps);
     k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
     k.rope_attention(&attention(plan, slot))?;
     k.linear(&Linear { y: t, x: slot.o, w: w.o })?;
@@ -57,8 +55,8 @@ pub fn backward<K: TrainKernels>(
     k.linear_vjp_input(ds, slot.gate_up, w.gate_up, true)?;
     k.linear_vjp_weight(w.gate_up, slot.gate_up, slot.y1)?;
 
-    let dy1: Act = ds;
-    k.add_rms_norm_vjp(dy, dy1, slot.y1, slot.rstd1)?;
+    // ds now holds the cotangent of y1, which reaches it by both paths.
+    k.add_rms_norm_vjp(dy, ds, slot.y1, slot.rstd1)?;
     k.linear_vjp_input(d_o, dy, w.o, false)?;
     k.linear_vjp_weight(w.o, dy, slot.o)?;
     k.rope_attention_vjp(&AttentionVjp { forward: attention(plan, slot), d_o, dqkv })?;

@@ -14,7 +14,7 @@ use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
 use crate::style::{self, STRONG};
 use crate::tensor_file::TensorFile;
-use crate::train::{TrainerState, checkpoint};
+use crate::train::{TrainerState, checkpoint, curve};
 
 /// Describe a model, a run or a dataset
 #[derive(Debug, PartialEq, clap::Args)]
@@ -39,6 +39,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if let Some((_, newest)) = model_dir::checkpoints(path).pop() {
         run_state(&mut out, &checkpoint::read_state(&newest)?).map_err(Error::output)?;
+        if let Some(drawn) = curve::terminal(path)? {
+            writeln!(out, "  solved, held out, by step\n{drawn}").map_err(Error::output)?;
+        }
     }
     let dir = model_dir::resolve::<Infallible>(path)
         .map_err(|e| Error::from(e).hint("a dataset has the directories train or test"))?;

@@ -46,6 +46,9 @@ const DIR: &str = "runs/quickstart";
 /// Puzzles made for training, and held out.
 const PUZZLES: [u32; 2] = [20_000, 500];
 
+/// Givens of each puzzle.
+const CLUES: usize = 6;
+
 /// Runs the quickstart.
 ///
 /// # Errors
@@ -57,7 +60,9 @@ pub fn run(args: &Args) -> Result<()> {
     let mut say = |text: std::fmt::Arguments<'_>| {
         if args.json { Ok(()) } else { writeln!(out, "{text}").map_err(Error::output) }
     };
-    say(format_args!("{STRONG}1. Puzzles{STRONG:#}: minimal 4 x 4 Sudokus, each with one solution"))?;
+    say(format_args!(
+        "{STRONG}1. Puzzles{STRONG:#}: 4 x 4 Sudokus of {CLUES} givens, each with one solution"
+    ))?;
     let data = dir.join("data");
     if dir.exists() {
         // Only what an earlier quickstart made.
@@ -72,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
         let options = GenerateOptions {
             count,
             size: Size::Four,
-            clues: None,
+            clues: Some(CLUES),
             out: data.clone(),
             split,
             augment: 0,
@@ -81,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
         let made = build::generate(&options, None)?;
         let what =
             if split == Split::Train { "to train on" } else { "held out; none of them is in the other set" };
-        say(format_args!("   {} {what}, {:.1} clues on average", made.puzzles, made.mean_clues))?;
+        say(format_args!("   {} {what}", made.puzzles))?;
     }
 
     let mut merged = Settings::default();

@@ -130,6 +130,7 @@ pub fn run(args: Args) -> Result<()> {
 fn train<K: HostBackend>(options: &Options) -> Result<()> {
     let dataset = Arc::new(Dataset::open(&options.data, "train")?);
     let test = open_test(&options.data)?;
+    let mapped = dataset.mapped_bytes() + test.as_ref().map_or(0, Dataset::mapped_bytes);
     let mut trainer =
         if options.resume { resume::<K>(options, dataset)? } else { begin::<K>(options, dataset)? };
     files::remove_stale(&options.out)?;
@@ -138,7 +139,7 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
     let state = trainer.state();
     let mode = Mode::choose(false);
     let mut watch = Watch::new(mode, state.step, state.total_steps, trainer.plan().batch, interrupt);
-    watch.say(&describe::<K>(&trainer));
+    watch.say(&describe::<K>(&trainer, mapped));
     let outcome = train::run::run(&mut trainer, &options.out, test.as_ref(), &mut watch);
     watch.finish();
     let outcome = outcome?;
@@ -273,11 +274,11 @@ fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset) -> Result<()> {
     })
 }
 
-/// What is about to be trained, in two lines.
-fn describe<K: HostBackend>(trainer: &Trainer<K>) -> String {
+/// What is about to be trained, in two lines. `mapped` are the bytes of the mapped dataset.
+fn describe<K: HostBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
     let (plan, state) = (trainer.plan(), trainer.state());
     let bytes = plan.bytes(hrm_core::plan::ElementSizes::F32);
-    let total = train::planned_bytes::<K>(plan) as u64;
+    let total = (train::planned_bytes::<K>(plan) + mapped) as u64;
     let beside = total - bytes.total() as u64;
     let human = |bytes: usize| memory::human(bytes as u64);
     format!(

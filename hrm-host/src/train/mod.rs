@@ -2,6 +2,7 @@
 //! checkpoints.
 
 pub mod checkpoint;
+pub mod curve;
 pub mod guard;
 pub mod presets;
 pub mod run;

@@ -150,6 +150,7 @@ pub fn run<K: HostBackend>(
             if best {
                 trainer.save_model(&dir.join(BEST))?;
             }
+            super::curve::write(dir, &format!("{step} steps of {total_steps}"))?;
             observer.evaluated(step, &report, best);
             last = Some(report);
             interval = Instant::now();
