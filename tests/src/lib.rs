@@ -1,8 +1,16 @@
-//! The conformance suite.
+//! The conformance suite that every backend passes.
+//!
+//! [`op`] holds every kernel as a value, [`case`] gives each its operands, [`suite`] says what each must do. A
+//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`].
 
+pub mod case;
 pub mod fixture;
+pub mod op;
+pub mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use hrm_host::golden::{Check, Error, Report};
 
 /// The directory of the published program's numbers: `golden` below `HRM_SHARED`, or below `shared` beside the
 /// workspace.
@@ -21,4 +29,17 @@ pub fn golden_dir() -> PathBuf {
         dir.display()
     );
     dir
+}
+
+/// Runs `check` on the golden directory and asks that every verdict be good.
+///
+/// # Panics
+/// A verdict is bad, or there is none.
+pub fn golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
+    let report = check(&golden_dir()).unwrap_or_else(|error| panic!("{error}"));
+    for check in &report.checks {
+        println!("{check}");
+    }
+    let misses: Vec<_> = report.misses().map(Check::to_string).collect();
+    assert!(report.passed(), "{} of {} missed:\n{}", misses.len(), report.checks.len(), misses.join("\n"));
 }

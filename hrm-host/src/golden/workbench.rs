@@ -15,6 +15,7 @@ pub struct Workbench {
     plan: Plan,
     fill: f32,
     params: Vec<f32>,
+    gradients: Vec<(Param, Vec<f32>)>,
     acts: Vec<f32>,
     stats: Vec<f32>,
     ids: Vec<i32>,
@@ -27,6 +28,10 @@ pub struct Contents {
     pub params: Vec<f32>,
     /// Gradients.
     pub gradients: Vec<f32>,
+    /// First moments.
+    pub first: Vec<f32>,
+    /// Second moments.
+    pub second: Vec<f32>,
     /// Activations.
     pub acts: Vec<f32>,
     /// Statistics.
@@ -44,12 +49,25 @@ impl Workbench {
     pub fn new(config: &Config, batch: usize, fill: f32) -> Result<Self, PlanError> {
         let plan = Plan::new(config, batch, Mode::Training)?;
         let margin = || vec![fill; ALIGN];
-        Ok(Self { plan, fill, params: margin(), acts: margin(), stats: margin(), ids: vec![0; ALIGN] })
+        Ok(Self {
+            plan,
+            fill,
+            params: margin(),
+            gradients: Vec::new(),
+            acts: margin(),
+            stats: margin(),
+            ids: vec![0; ALIGN],
+        })
     }
 
     /// A parameter `[rows, cols]`, with a gradient and moments of the same place.
     pub fn param(&mut self, rows: usize, cols: usize, values: &[f32]) -> Param {
         lay_out(&mut self.params, self.fill, rows, cols, values)
+    }
+
+    /// Gives a parameter a gradient; without one it is left filled.
+    pub fn gradient(&mut self, param: Param, values: &[f32]) {
+        self.gradients.push((param, values.into()));
     }
 
     /// An activation `[rows, cols]`; without values it is left filled.
@@ -100,6 +118,9 @@ impl Workbench {
             k.write(region, 0, values).map_err(said)?;
             k.write(region, values.len(), &vec![self.fill; len - values.len()]).map_err(said)?;
         }
+        for (param, values) in &self.gradients {
+            k.write(Region::Gradients, param.offset, values).map_err(said)?;
+        }
         k.write_ids(0, &self.ids).map_err(said)?;
         Ok(k)
     }
@@ -116,10 +137,12 @@ impl Workbench {
         };
         let (params, gradients) =
             (read(Region::Params, plan.params.len)?, read(Region::Gradients, plan.params.len)?);
+        let (first, second) =
+            (read(Region::FirstMoments, plan.params.len)?, read(Region::SecondMoments, plan.params.len)?);
         let (acts, stats) = (read(Region::Acts, plan.acts_len)?, read(Region::Stats, plan.stats_len)?);
         let mut ids = vec![0; plan.ids_len];
         k.read_ids(0, &mut ids).map_err(|error| error.to_string())?;
-        Ok(Contents { params, gradients, acts, stats, ids })
+        Ok(Contents { params, gradients, first, second, acts, stats, ids })
     }
 }
 

@@ -1,0 +1,339 @@
+//! Every vjp against its forward kernel, and the gradients of the whole model against its loss: by finite
+//! differences in f64 and the adjoint identity `<J v, u> = <v, J^T u>`.
+
+use hrm_core::backend::reference::{Owned, Reference, Rounding, Storage};
+use hrm_core::config::{Config, PosEncodings};
+use hrm_core::init::{initialise, reset_carry};
+use hrm_core::kernels::{Kernels, LmLoss, Memory, QLoss, TrainKernels};
+use hrm_core::loss::LossKind;
+use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::plan::{BackwardPlan, Keep, Level, Mode, Plan};
+use hrm_core::rng::{Rng, Stream};
+use hrm_core::tensors::TensorName;
+use hrm_core::train_step::{TrainConfig, gradients};
+use hrm_core::{level, model};
+use hrm_tests::case::{Case, Cotangent, Kernel, Shape};
+use hrm_tests::op::{Op, Place};
+
+type F64 = Reference<f64, Owned<f64>>;
+
+/// Half the distance of a central difference.
+const H: f64 = 1e-5;
+
+fn at(k: &mut F64, place: Place) -> &mut [f64] {
+    let store = k.store_mut();
+    match place {
+        Place::Act(span) => &mut store.forward().1[span.range()],
+        Place::Stat(span) => &mut store.forward().2[span.range()],
+        Place::Param(span) => &mut store.params_mut().unwrap()[span.range()],
+        Place::Gradient(span) => {
+            let [gradients, ..] = store.training().unwrap();
+            &mut gradients[span.range()]
+        }
+        other => panic!("{other:?} is not differentiated"),
+    }
+}
+
+fn apply(k: &mut F64, ops: &[Op]) {
+    ops.iter().for_each(|op| op.apply(k).unwrap());
+}
+
+fn random(rng: &mut Rng, len: usize) -> Vec<f64> {
+    (0..len).map(|_| 2.0 * rng.uniform() - 1.0).collect()
+}
+
+/// The dot product, and the sum of its terms' magnitudes.
+fn dot(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let terms = a.iter().zip(b).map(|(a, b)| a * b);
+    terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()))
+}
+
+fn agree(what: &str, a: (f64, f64), b: (f64, f64)) {
+    let bound = 1e-6 * a.1.max(b.1) + 1e-9;
+    assert!((a.0 - b.0).abs() <= bound, "{what}: finite differences {}, vjp {}, bound {bound:e}", a.0, b.0);
+}
+
+/// One kernel at one shape: for each operand, a random direction and single elements.
+fn adjoint(kernel: Kernel, shape: Shape, batch: u32) {
+    let rows: Vec<u32> = (0..batch).collect();
+    let case = Case::new(kernel, shape, &rows, |x| x);
+    let build =
+        || -> F64 { case.bench.build(&|plan: &Plan| Reference::owned(plan, Rounding::None)).unwrap() };
+    let adjoint = case.adjoint.as_ref().unwrap();
+    let mut rng = Rng::new(shape.seed, Stream::Puzzle, u32::MAX);
+
+    let mut k = build();
+    apply(&mut k, &adjoint.forward);
+    let mut cotangents = Vec::new();
+    for &(output, cotangent) in &adjoint.outputs {
+        let len = at(&mut k, output).len();
+        cotangents.push(match cotangent {
+            Cotangent::Fixed(value) => vec![value; len],
+            Cotangent::At(_) => random(&mut rng, len),
+        });
+    }
+    adjoint.zeroed.iter().for_each(|place| at(&mut k, *place).fill(0.0));
+    for ((_, cotangent), u) in adjoint.outputs.iter().zip(&cotangents) {
+        if let Cotangent::At(place) = cotangent {
+            at(&mut k, *place).copy_from_slice(u);
+        }
+    }
+    apply(&mut k, &adjoint.backward);
+
+    for &(input, cotangent) in &adjoint.inputs {
+        let transposed = at(&mut k, cotangent).to_vec();
+        let len = transposed.len();
+        let unit = |i: usize| (0..len).map(|j| f64::from(u8::from(i == j))).collect::<Vec<_>>();
+        let mut directions = vec![random(&mut rng, len)];
+        directions.extend((0..3).map(|_| unit((rng.uniform() * len as f64) as usize)));
+        for v in directions {
+            let moved = |by: f64| -> Vec<Vec<f64>> {
+                let mut k = build();
+                at(&mut k, input).iter_mut().zip(&v).for_each(|(x, v)| *x += by * v);
+                apply(&mut k, &adjoint.forward);
+                adjoint.outputs.iter().map(|(output, _)| at(&mut k, *output).to_vec()).collect()
+            };
+            let mut forward = (0.0, 0.0);
+            for ((up, down), u) in moved(H).iter().zip(&moved(-H)).zip(&cotangents) {
+                let jv: Vec<f64> = up.iter().zip(down).map(|(a, b)| (a - b) / (2.0 * H)).collect();
+                let (sum, size) = dot(&jv, u);
+                forward = (forward.0 + sum, forward.1 + size);
+            }
+            agree(&format!("{kernel:?} {shape:?} by {input:?}"), forward, dot(&transposed, &v));
+        }
+    }
+}
+
+fn all_shapes(kernel: Kernel) {
+    let shape = Shape { seq: 7, ndim: 9, heads: 1, head_dim: 6, wide: 7, seed: 3 };
+    adjoint(kernel, shape, 3);
+    adjoint(kernel, Shape { seq: 1, ndim: 0, heads: 3, head_dim: 2, wide: 1, seed: 4 }, 1);
+    adjoint(kernel, Shape { seq: 82, heads: 2, head_dim: 4, wide: 11, ..shape }, 2);
+}
+
+macro_rules! adjoint_tests {
+    ($($name:ident: $kernel:expr,)*) => {
+        $(#[test] fn $name() { all_shapes($kernel); })*
+    };
+}
+
+adjoint_tests! {
+    embed: Kernel::EmbedVjp { learned: false },
+    embed_learned: Kernel::EmbedVjp { learned: true },
+    linear_by_input: Kernel::LinearVjpInput { accumulate: false },
+    linear_by_input_accumulated: Kernel::LinearVjpInput { accumulate: true },
+    linear_by_weight: Kernel::LinearVjpWeight,
+    attention: Kernel::AttentionVjp { rope: false },
+    rope_attention: Kernel::AttentionVjp { rope: true },
+    swiglu: Kernel::SwiGluVjp,
+    add_rms_norm: Kernel::AddRmsNormVjp,
+    q_head: Kernel::QHeadVjp,
+    lm_loss_stablemax: Kernel::LmLoss(LossKind::Stablemax),
+    lm_loss_softmax: Kernel::LmLoss(LossKind::Softmax),
+    q_loss: Kernel::QLoss { next: true },
+    q_loss_of_the_only_step: Kernel::QLoss { next: false },
+}
+
+/// The accumulating vjp adds to what is there.
+#[test]
+fn accumulation_adds() {
+    let shape = Shape { seq: 7, ndim: 0, heads: 1, head_dim: 6, wide: 7, seed: 3 };
+    let case = Case::new(Kernel::LinearVjpInput { accumulate: true }, shape, &[0, 1], |x| x);
+    let place = case.outputs[0];
+    let run = |zero: bool| {
+        let mut k: F64 = case.bench.build(&|plan: &Plan| Reference::owned(plan, Rounding::None)).unwrap();
+        let before = at(&mut k, place).to_vec();
+        if zero {
+            at(&mut k, place).fill(0.0);
+        }
+        apply(&mut k, &case.ops);
+        (before, at(&mut k, place).to_vec())
+    };
+    let ((before, sum), (_, alone)) = (run(false), run(true));
+    for ((before, alone), sum) in before.iter().zip(&alone).zip(&sum) {
+        assert!((before + alone - sum).abs() < 1e-12);
+    }
+}
+
+/// SwiGLU's vjp leaves the activation, recomputed, where its cotangent was.
+#[test]
+fn swiglu_is_recomputed() {
+    let shape = Shape { seq: 7, ndim: 0, heads: 1, head_dim: 6, wide: 7, seed: 3 };
+    let case = Case::new(Kernel::SwiGluVjp, shape, &[0, 1], |x| x);
+    let adjoint = case.adjoint.unwrap();
+    let result = |ops: &[Op]| {
+        let mut k: F64 = case.bench.build(&|plan: &Plan| Reference::owned(plan, Rounding::None)).unwrap();
+        apply(&mut k, ops);
+        at(&mut k, adjoint.outputs[0].0).to_vec()
+    };
+    for (a, b) in result(&adjoint.forward).iter().zip(&result(&adjoint.backward)) {
+        assert!((a - b).abs() < 1e-14);
+    }
+}
+
+/// A model in f64 with a batch in it.
+struct Model {
+    k: F64,
+    plan: Plan,
+    b: BackwardPlan,
+    train: TrainConfig,
+}
+
+const CONFIG: Config = Config {
+    seq_len: 5,
+    vocab_size: 7,
+    num_puzzle_identifiers: 4,
+    hidden_size: 8,
+    num_heads: 2,
+    h_layers: 2,
+    l_layers: 2,
+    puzzle_emb_ndim: 12,
+    halt_max_steps: 4,
+    halt_exploration_prob: 0.0,
+    ..Config::SUDOKU_EXTREME
+};
+
+impl Model {
+    fn new(config: &Config, loss: LossKind) -> Self {
+        let plan = Plan::new(config, 3, Mode::Training).unwrap();
+        let mut k = F64::owned(&plan, Rounding::None).unwrap();
+        initialise(&mut k, &plan, 5).unwrap();
+        reset_carry(&mut k, &plan).unwrap();
+        let mut rng = Rng::new(8, Stream::Puzzle, 0);
+        for span in [plan.params.q_weight, plan.params.q_bias, plan.params.puzzle_emb] {
+            at(&mut k, Place::Param(span)).copy_from_slice(&random(&mut rng, span.len()));
+        }
+        let mut ids = |offset, values: &[i32]| k.write_ids(offset, values).unwrap();
+        ids(plan.incoming.inputs.offset, &[1, 2, 3, 4, 5, 6, 0, 1, 1, 2, 3, 3, 3, 0, 6]);
+        // The second row has one label, the third none.
+        let none = -100;
+        let labels = [2, 1, none, 4, 6, none, none, 3, none, none, none, none, none, none, none];
+        ids(plan.incoming.labels.offset, &labels);
+        ids(plan.incoming.puzzle_ids.offset, &[2, 0, 2]);
+        let adam = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
+        let train =
+            TrainConfig { loss, adam, puzzle_emb: SignSgd { weight_decay: 0.1 }, global_batch_size: 5 };
+        Self { k, plan, b: plan.backward.unwrap(), train }
+    }
+
+    /// The states before the last application of each level, as the first step reaches them.
+    fn before_last_cycle(config: &Config, loss: LossKind) -> [Vec<f64>; 2] {
+        let Self { mut k, plan, .. } = Self::new(config, loss);
+        model::refill(&mut k, &plan).unwrap();
+        model::embed(&mut k, &plan).unwrap();
+        let mut part = plan;
+        part.config.h_cycles -= 1;
+        model::forward(&mut k, &part, plan.carry, plan.carry, Keep::Nothing).unwrap();
+        let (h, l) = (plan.carry.z_h, plan.carry.z_l);
+        for _ in 1..config.l_cycles {
+            k.add(plan.t, h, plan.emb).unwrap();
+            k.add(level::input(&plan, Level::L, Keep::Nothing, l), l, plan.t).unwrap();
+            level::forward(&mut k, &plan, Level::L, Keep::Nothing, l).unwrap();
+        }
+        [at(&mut k, Place::Act(h)).to_vec(), at(&mut k, Place::Act(l)).to_vec()]
+    }
+
+    /// The loss of the last cycle from the states `from`, the Q target held.
+    fn loss(&mut self, from: &[Vec<f64>; 2]) -> f64 {
+        let Self { k, plan, b, train } = self;
+        let scale = 1.0 / train.global_batch_size as f64;
+        at(k, Place::Act(plan.carry.z_h)).copy_from_slice(&from[0]);
+        at(k, Place::Act(plan.carry.z_l)).copy_from_slice(&from[1]);
+        let mut last = *plan;
+        (last.config.h_cycles, last.config.l_cycles) = (1, 1);
+        model::embed(k, plan).unwrap();
+        model::forward(k, &last, plan.carry, plan.carry, Keep::All).unwrap();
+        model::lm_head(k, plan).unwrap();
+        model::q_head(k, plan, plan.carry, plan.q).unwrap();
+        k.lm_loss(&LmLoss {
+            logits: plan.logits,
+            labels: plan.current.labels,
+            dlogits: b.dlogits,
+            loss: b.lm_loss,
+            valid: b.valid,
+            correct: b.correct,
+            kind: train.loss,
+            scale,
+        })
+        .unwrap();
+        k.q_loss(&QLoss {
+            q: plan.q,
+            next_q: (plan.config.halt_max_steps > 1).then_some(b.next_q),
+            dq: b.dq,
+            losses: b.q_losses,
+            steps: plan.steps,
+            valid: b.valid,
+            correct: b.correct,
+            max_steps: plan.config.halt_max_steps,
+            scale,
+        })
+        .unwrap();
+        let lm: f64 = at(k, Place::Stat(b.lm_loss)).iter().sum();
+        let q: f64 = at(k, Place::Stat(b.q_losses)).iter().sum();
+        scale * (lm + 0.5 * q)
+    }
+}
+
+/// The gradient of every tensor along a random direction, against the loss of the last cycle with the states
+/// before it held: the one-step gradient.
+fn whole_model(config: &Config, loss: LossKind) {
+    let from = Model::before_last_cycle(config, loss);
+    let mut model = Model::new(config, loss);
+    gradients(&mut model.k, &model.plan, &model.b, &model.train).unwrap();
+    let plan = model.plan;
+    let mut ids = vec![0; plan.batch];
+    model.k.read_ids(plan.current.puzzle_ids.offset, &mut ids).unwrap();
+    let ndim = plan.params.puzzle_emb.cols;
+    let rows = at(&mut model.k, Place::Act(model.b.dpuzzle)).to_vec();
+    let mut rng = Rng::new(9, Stream::Puzzle, 0);
+    let mut tensors = 0;
+    for tensor in plan.params.tensors() {
+        let gradient = match tensor.name {
+            TensorName::HInit | TensorName::LInit => continue,
+            TensorName::PuzzleEmb => {
+                let mut gradient = vec![0.0; tensor.span.len()];
+                for (id, row) in ids.iter().zip(rows.chunks_exact(ndim)) {
+                    gradient[*id as usize * ndim..].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+                }
+                gradient
+            }
+            _ => at(&mut model.k, Place::Gradient(tensor.span)).to_vec(),
+        };
+        tensors += 1;
+        let v = random(&mut rng, tensor.span.len());
+        let here = at(&mut model.k, Place::Param(tensor.span)).to_vec();
+        let mut loss_at = |by: f64| {
+            let moved = at(&mut model.k, Place::Param(tensor.span)).iter_mut().zip(here.iter().zip(&v));
+            moved.for_each(|(x, (here, v))| *x = here + by * v);
+            model.loss(&from)
+        };
+        let slope = (loss_at(H) - loss_at(-H)) / (2.0 * H);
+        loss_at(0.0);
+        let (sum, size) = dot(&gradient, &v);
+        assert!(sum != 0.0, "{}: no gradient", tensor.name);
+        agree(&tensor.name.to_string(), (slope, size), (sum, size));
+    }
+    assert!(tensors >= 4 + 4 * (config.h_layers + config.l_layers));
+}
+
+#[test]
+fn one_cycle_without_a_target() {
+    for loss in [LossKind::Stablemax, LossKind::Softmax] {
+        whole_model(&Config { h_cycles: 1, l_cycles: 1, halt_max_steps: 1, ..CONFIG }, loss);
+    }
+}
+
+#[test]
+fn one_step_gradient_over_cycles() {
+    for (h_cycles, l_cycles) in [(2, 2), (1, 3), (3, 1)] {
+        whole_model(&Config { h_cycles, l_cycles, ..CONFIG }, LossKind::Stablemax);
+    }
+}
+
+#[test]
+fn learned_positions_and_no_prefix() {
+    let learned = Config { pos_encodings: PosEncodings::Learned, ..CONFIG };
+    whole_model(&learned, LossKind::Softmax);
+    whole_model(&Config { puzzle_emb_ndim: 0, ..learned }, LossKind::Stablemax);
+    whole_model(&Config { puzzle_emb_ndim: 0, h_layers: 1, l_layers: 3, ..CONFIG }, LossKind::Softmax);
+}
