@@ -1,6 +1,6 @@
 //! Evaluation of a model on a dataset.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use hrm_core::rng::{Rng, Stream};
 use serde::Serialize;
 
 use crate::data::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::row_metrics::{MetricSums, RowOutcome};
 use crate::runner::{self, Place, RowStep};
 
@@ -79,8 +79,8 @@ pub fn selection(dataset: &Dataset, limit: usize, seed: u64) -> Vec<(usize, usiz
     all
 }
 
-/// Evaluates the weights in `backend` on `dataset` under `policy`. `progress` hears the number of finished
-/// puzzles and of all, and stops the evaluation by returning `false`; then there is no report.
+/// Evaluates the weights in `backend` on `dataset` under `policy`. `progress` hears after every row's step the number
+/// of finished puzzles and of all, and stops the evaluation by returning `false`; then there is no report.
 ///
 /// The arenas of the plan are used: a training run saves its carry first.
 ///
@@ -109,9 +109,8 @@ where
     let mut sums = MetricSums::default();
     let mut next = 0;
     let mut done = 0;
-    let stop = Cell::new(false);
     let feed = |place: Place<'_>| -> Result<Option<usize>> {
-        if stop.get() || next >= chosen.len() {
+        if next >= chosen.len() {
             return Ok(None);
         }
         let (set, example) = chosen[next];
@@ -137,15 +136,17 @@ where
             sums.add(&RowOutcome::evaluated(logits, labels, options.loss, row.q_halt, steps, true));
             in_flight.remove(&row.puzzle);
             done += 1;
-            if !progress(done, chosen.len()) {
-                stop.set(true);
-            }
         }
-        Ok(())
+        if progress(done, chosen.len()) {
+            Ok(())
+        } else {
+            Err(Error::interrupted("the evaluation was stopped"))
+        }
     };
-    runner::run(backend, plan, policy, true, feed, report)?;
-    if stop.get() {
-        return Ok(None);
+    match runner::run(backend, plan, policy, true, feed, report) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
+        Err(error) => return Err(error),
     }
     let means = sums.reduced_by_count();
     Ok(Some(EvalReport {
