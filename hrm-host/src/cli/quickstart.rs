@@ -47,7 +47,7 @@ const DIR: &str = "runs/quickstart";
 const PUZZLES: [u32; 2] = [20_000, 500];
 
 /// Givens of each puzzle.
-const CLUES: usize = 6;
+const CLUES: usize = 7;
 
 /// Runs the quickstart.
 ///
