@@ -216,7 +216,11 @@ impl Case {
             num_heads: shape.heads,
             puzzle_emb_ndim: shape.ndim,
             // An odd width of a head is fine where nothing is rotated.
-            pos_encodings: if shape.head_dim % 2 == 0 { PosEncodings::Rope } else { PosEncodings::Learned },
+            pos_encodings: if shape.head_dim.is_multiple_of(2) {
+                PosEncodings::Rope
+            } else {
+                PosEncodings::Learned
+            },
             h_layers: 1,
             l_layers: 1,
             ..Config::SUDOKU_EXTREME

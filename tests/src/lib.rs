@@ -4,6 +4,7 @@
 //! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`].
 
 pub mod case;
+pub mod counting;
 pub mod fixture;
 pub mod op;
 pub mod suite;
