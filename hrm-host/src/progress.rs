@@ -71,6 +71,13 @@ impl Progress {
         }
     }
 
+    /// Counts `total` things that are no training steps, such as `"puzzle"`s.
+    pub fn count(mode: Mode, total: u64, what: &'static str) -> Self {
+        let mut progress = Self::start(mode, 0, total, 1);
+        progress.meter.what = what;
+        progress
+    }
+
     /// After each step; cheap enough for every one.
     pub fn update(&mut self, step: u64, snapshot: &Snapshot) {
         let now = self.started.elapsed();
@@ -123,6 +130,8 @@ struct Meter {
     step: u64,
     total: u64,
     batch: u64,
+    /// What a step is.
+    what: &'static str,
     /// Time and step of the last observation.
     mark: Option<(Duration, u64)>,
     /// Decaying sums: their quotient is the rate.
@@ -131,11 +140,13 @@ struct Meter {
 }
 
 const MEMORY_SECONDS: f64 = 30.0;
+/// What is counted in training, where samples are worth a rate of their own.
+const STEP: &str = "step";
 
 impl Meter {
     fn new(first_step: u64, total: u64, batch: u64) -> Self {
         let mark = Some((Duration::ZERO, first_step));
-        Self { step: first_step, total, batch, mark, steps: 0.0, seconds: 0.0 }
+        Self { step: first_step, total, batch, what: STEP, mark, steps: 0.0, seconds: 0.0 }
     }
 
     fn observe(&mut self, now: Duration, step: u64) {
@@ -155,10 +166,12 @@ impl Meter {
     }
 
     fn describe(&self, snapshot: &Snapshot) -> String {
-        let mut parts = vec![format!("step {}/{}", self.step, self.total)];
+        let mut parts = vec![format!("{} {}/{}", self.what, self.step, self.total)];
         if let Some(rate) = self.rate() {
-            parts.push(format!("{} steps/s", short(rate)));
-            parts.push(format!("{} samples/s", short(rate * self.batch as f64)));
+            parts.push(format!("{} {}s/s", short(rate), self.what));
+            if self.what == STEP {
+                parts.push(format!("{} samples/s", short(rate * self.batch as f64)));
+            }
             let left = self.total.saturating_sub(self.step) as f64 / rate;
             parts.push(format!("{} left", clock(left)));
         }
@@ -199,6 +212,13 @@ mod tests {
             meter.describe(&snapshot),
             "step 100/1000  2.00 steps/s  128 samples/s  7m 30s left  loss 0.1235  exact 45.7%  ACT steps 7.2"
         );
+    }
+
+    #[test]
+    fn other_things_are_counted_by_their_name() {
+        let mut meter = Meter { what: "puzzle", ..Meter::new(0, 100, 1) };
+        (1..=10).for_each(|n| meter.observe(Duration::from_millis(n * 500), n));
+        assert_eq!(meter.describe(&Snapshot::default()), "puzzle 10/100  2.00 puzzles/s  45s left");
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
     let mut bar: Option<Progress> = None;
     let mut progress = |done: u64, of: u64| {
-        let bar = bar.get_or_insert_with(|| Progress::start(Mode::choose(false), 0, of, 1));
+        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(false), of, "puzzle"));
         bar.update(done, &Snapshot::default());
     };
     let split = match options.split {

@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut bar: Option<Progress> = None;
     let (backend, plan) = model.parts();
     let report = evaluate(backend, plan, &dataset, &*policy, &options, |done, of| {
-        let bar = bar.get_or_insert_with(|| Progress::start(Mode::choose(args.json), 0, of as u64, 1));
+        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "puzzle"));
         bar.update(done as u64, &Snapshot::default());
         !interrupt.requested()
     })?;
