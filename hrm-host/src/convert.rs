@@ -16,10 +16,10 @@ impl Error {
     }
 }
 
-/// Whether trouble with a file is the caller's (there is no such file) or the machine's.
+/// Whether trouble with a file is the caller's (there is no such file, or it is something else) or the machine's.
 fn io_error(error: &io::Error, message: impl Display) -> Error {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Error::input(message.to_string()),
+        _ if data::error::is_bad_path(error) => Error::input(message.to_string()),
         io::ErrorKind::StorageFull => Error::failed(message.to_string())
             .hint("free some space on that disk; what was there before is untouched"),
         _ => Error::failed(message.to_string()),

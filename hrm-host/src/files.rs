@@ -187,6 +187,16 @@ fn put_in_place(temporary: &Path, dir: &Path, old: &Path) -> io::Result<()> {
     if replacing { remove(old) } else { Ok(()) }
 }
 
+/// Removes a directory and all in it. A process that dies half-way leaves nothing under the directory's name, and
+/// [`remove_stale`] removes the rest.
+pub fn remove_dir(dir: &Path) -> Result<()> {
+    let doomed = beside(dir, TEMPORARY, std::process::id())?;
+    remove(&doomed)
+        .and_then(|()| fs::rename(dir, &doomed))
+        .and_then(|()| remove(&doomed))
+        .map_err(|error| write_error(dir, error))
+}
+
 /// Removes what killed processes left in `dir` (not below it), and puts back a directory that one of them had moved
 /// aside. Returns what was removed or put back.
 ///
@@ -277,7 +287,11 @@ fn is_alive(pid: u32, path: &Path) -> bool {
     age.is_some_and(|age| age.as_secs() < 86_400)
 }
 
-fn write_synced(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Written> {
+/// Writes `path` in place and flushes it to the disk: for files in a directory that is not yet in its place.
+pub(crate) fn write_synced(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<Written> {
     let mut out = BufWriter::with_capacity(256 << 10, CountingWriter::new(File::create(path)?));
     fill(&mut out)?;
     out.flush()?;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hrm_core::config::{Config, ConfigError};
@@ -14,12 +14,15 @@ use hrm_core::kernels::{Memory, Region};
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
+use crate::files;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
 /// Name of the weights in a model directory.
 pub const WEIGHTS: &str = "model.safetensors";
+/// Metadata field of the weights that holds the configuration they were made with, as JSON.
+const CONFIG_FIELD: &str = "hrm_config";
 /// What the published program puts before every tensor's name.
 const PREFIX: &str = "model.inner.";
 
@@ -178,7 +181,9 @@ pub fn save_weights<K: Memory>(
             }
         })
         .collect();
-    tensor_file::write(path, sources, &[])?.map_err(ModelError::Backend)
+    let config =
+        serde_json::to_string(&plan.config).map_err(|e| ModelError::Io(path.to_owned(), e.into()))?;
+    tensor_file::write(path, sources, &[(CONFIG_FIELD, config)])?.map_err(ModelError::Backend)
 }
 
 /// Writes `config` to `path`.
@@ -189,14 +194,36 @@ pub fn save_config<E>(config: &Config, path: &Path) -> Result<(), ModelError<E>>
     let io = |e| ModelError::Io(path.to_owned(), e);
     let mut text = serde_json::to_string_pretty(config).map_err(|e| io(e.into()))?;
     text.push('\n');
-    fs::write(path, text).map_err(io)
+    files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
+}
+
+/// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave
+/// every shape as it is. Files of other programs do not say, and are taken at the caller's word.
+fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
+    let Some(text) = file.field(CONFIG_FIELD) else { return Ok(()) };
+    let bad =
+        |e: serde_json::Error| file.fail(Kind::Field { field: CONFIG_FIELD.into(), problem: e.to_string() });
+    let made_with: serde_json::Value = serde_json::from_str(text).map_err(bad)?;
+    let given = serde_json::to_value(config).map_err(bad)?;
+    let (Some(made_with), Some(given)) = (made_with.as_object(), given.as_object()) else {
+        return Err(bad(serde::de::Error::custom("expected an object")).into());
+    };
+    match given.iter().find(|(key, value)| made_with.get(*key) != Some(value)) {
+        None => Ok(()),
+        Some((key, value)) => {
+            let expected = made_with.get(key).map_or("none".to_owned(), ToString::to_string);
+            let problem =
+                format!("{key} is {value}, expected {expected}, as {} was made with", path.display());
+            Err(ModelError::Config(path.with_file_name(CONFIG), problem))
+        }
+    }
 }
 
 /// Reads the weights in `path` into `backend`, and writes the constants that no file holds. Names may carry the
 /// prefixes `_orig_mod.`, `model.` and `inner.`. A checksum, if there is one, is verified first.
 ///
 /// # Errors
-/// The file is damaged or its tensors are not those of the plan's configuration.
+/// The file is damaged, was made with another configuration, or its tensors are not those of the plan's.
 pub fn load_weights<K: Memory>(
     backend: &mut K,
     plan: &Plan,
@@ -204,6 +231,7 @@ pub fn load_weights<K: Memory>(
 ) -> Result<(), ModelError<K::Error>> {
     let mut file = TensorFile::open(path)?;
     file.verify()?;
+    check_config(&file, path, &plan.config)?;
     let stored: Vec<(String, String)> =
         file.names().into_iter().map(|name| (bare(&name).to_owned(), name)).collect();
     let tensors: Vec<(String, Tensor)> =

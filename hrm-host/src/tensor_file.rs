@@ -4,8 +4,8 @@
 //! larger than what is left of the memory. Files without our metadata (anyone's safetensors) are read as well;
 //! only the checksum is not verified then.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
+mod write;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -13,7 +13,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::{Dtype, View, tensor::Metadata};
+use safetensors::{Dtype, tensor::Metadata};
+
+pub use write::{Elements, Source, write};
 
 /// Version of our metadata.
 pub const VERSION: &str = "1";
@@ -109,125 +111,6 @@ impl std::error::Error for TensorFileError {
     }
 }
 
-/// What to write: a name, a type, a shape, and a function that fills in the elements.
-pub struct Source<'a, E> {
-    /// Name of the tensor.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its elements, little-endian, made when they are needed.
-    pub elements: Elements<'a, E>,
-}
-
-/// Fills in all elements.
-type Fetch<'a, T, E> = Box<dyn FnMut(&mut [T]) -> Result<(), E> + 'a>;
-
-/// Where the elements of a [`Source`] come from.
-pub enum Elements<'a, E> {
-    /// Single precision.
-    F32(Fetch<'a, f32, E>),
-    /// bf16: fetched as f32 and rounded to nearest even.
-    Bf16(Fetch<'a, f32, E>),
-    /// Integers.
-    I32(Fetch<'a, i32, E>),
-}
-
-struct Lazy<'a, E> {
-    shape: Vec<usize>,
-    elements: RefCell<Elements<'a, E>>,
-    failed: &'a RefCell<Option<E>>,
-}
-
-impl<E> Lazy<'_, E> {
-    fn bytes(&self) -> Vec<u8> {
-        let len: usize = self.shape.iter().product();
-        let note = |result: Result<(), E>| {
-            if let Err(error) = result {
-                self.failed.borrow_mut().get_or_insert(error);
-            }
-        };
-        match &mut *self.elements.borrow_mut() {
-            Elements::F32(fetch) => {
-                let mut values = vec![0.0f32; len];
-                note(fetch(&mut values));
-                values.iter_mut().for_each(|x| *x = f32::from_bits(x.to_bits().to_le()));
-                bytemuck::cast_slice(&values).to_vec()
-            }
-            Elements::Bf16(fetch) => {
-                let mut values = vec![0.0f32; len];
-                note(fetch(&mut values));
-                values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect()
-            }
-            Elements::I32(fetch) => {
-                let mut values = vec![0i32; len];
-                note(fetch(&mut values));
-                values.iter_mut().for_each(|x| *x = x.to_le());
-                bytemuck::cast_slice(&values).to_vec()
-            }
-        }
-    }
-}
-
-impl<E> View for &Lazy<'_, E> {
-    fn dtype(&self) -> Dtype {
-        match *self.elements.borrow() {
-            Elements::F32(_) => Dtype::F32,
-            Elements::Bf16(_) => Dtype::BF16,
-            Elements::I32(_) => Dtype::I32,
-        }
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.bytes())
-    }
-    fn data_len(&self) -> usize {
-        let size = if self.dtype() == Dtype::BF16 { 2 } else { 4 };
-        self.shape.iter().product::<usize>() * size
-    }
-}
-
-/// Writes `tensors` and `metadata` to `path`, which is created or replaced. The caller makes this atomic.
-///
-/// # Errors
-/// The elements cannot be fetched (`Ok(Err(_))` is never returned: the error of the source comes back as `E`),
-/// or writing fails.
-pub fn write<E>(
-    path: &Path,
-    tensors: Vec<Source<'_, E>>,
-    metadata: &[(&str, String)],
-) -> Result<Result<(), E>, TensorFileError> {
-    let failed = RefCell::new(None);
-    let lazy: Vec<(String, Lazy<'_, E>)> = tensors
-        .into_iter()
-        .map(|t| (t.name, Lazy { shape: t.shape, elements: RefCell::new(t.elements), failed: &failed }))
-        .collect();
-    // The format orders tensors by type, widest first, then by name; so does the checksum, by name alone.
-    let mut order: Vec<usize> = (0..lazy.len()).collect();
-    order.sort_by(|&a, &b| lazy[a].0.cmp(&lazy[b].0));
-    let mut checksum = crc32fast::Hasher::new();
-    for &i in &order {
-        checksum.update(lazy[i].0.as_bytes());
-        checksum.update(&lazy[i].1.bytes());
-    }
-    let mut header: HashMap<String, String> =
-        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    header.insert("format".into(), "pt".into());
-    header.insert(VERSION_KEY.into(), VERSION.into());
-    header.insert(CHECKSUM_KEY.into(), String::new());
-    header.insert(CHECKSUM_KEY.into(), finish(checksum, &header));
-    let views = lazy.iter().map(|(name, view)| (name.as_str(), view));
-    let written = safetensors::serialize_to_file(views, Some(header), path);
-    if let Some(error) = failed.take() {
-        return Ok(Err(error));
-    }
-    match written {
-        Ok(()) => Ok(Ok(())),
-        Err(error) => Err(TensorFileError { path: path.to_owned(), kind: safetensors_error(error) }),
-    }
-}
-
 /// The checksum of tensors and metadata, in which its own field is left out.
 fn finish(mut checksum: crc32fast::Hasher, metadata: &HashMap<String, String>) -> String {
     let mut fields: Vec<_> = metadata.iter().filter(|(key, _)| *key != CHECKSUM_KEY).collect();
@@ -239,13 +122,6 @@ fn finish(mut checksum: crc32fast::Hasher, metadata: &HashMap<String, String>) -
         checksum.update(b"\n");
     }
     format!("{:08x}", checksum.finalize())
-}
-
-fn safetensors_error(error: safetensors::SafeTensorError) -> Kind {
-    match error {
-        safetensors::SafeTensorError::IoError(error) => Kind::Io(error),
-        other => Kind::Format(other.to_string()),
-    }
 }
 
 /// An opened tensor file: its header read, its tensors still on disk.
@@ -337,12 +213,18 @@ impl TensorFile {
         TensorFileError { path: self.path.clone(), kind }
     }
 
-    /// Reads the whole file and compares its checksum, if it has one. Returns whether it had.
+    /// Reads the whole file and compares its checksum, if it has one. Returns whether it had. A file that this
+    /// program wrote has one.
     ///
     /// # Errors
     /// The contents are not those that were written.
     pub fn verify(&mut self) -> Result<bool, TensorFileError> {
-        let Some(expected) = self.field(CHECKSUM_KEY).map(str::to_owned) else { return Ok(false) };
+        let Some(expected) = self.field(CHECKSUM_KEY).map(str::to_owned) else {
+            if self.field(VERSION_KEY).is_none() {
+                return Ok(false);
+            }
+            return Err(self.fail(Kind::Field { field: CHECKSUM_KEY.into(), problem: "missing".into() }));
+        };
         let mut checksum = crc32fast::Hasher::new();
         for name in self.names() {
             checksum.update(name.as_bytes());

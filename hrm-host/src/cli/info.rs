@@ -37,7 +37,8 @@ pub fn run(args: &Args) -> Result<()> {
     if path.join("train").is_dir() || path.join("test").is_dir() {
         return dataset(&mut out, path);
     }
-    if let Some((_, newest)) = model_dir::checkpoints(path).pop() {
+    let newest = model_dir::checkpoints(path).pop().map_or_else(|| path.clone(), |(_, newest)| newest);
+    if newest != *path || newest.join(checkpoint::TRAINER).exists() {
         run_state(&mut out, &checkpoint::read_state(&newest)?).map_err(Error::output)?;
         if let Some(drawn) = curve::terminal(path)? {
             writeln!(out, "  solved, held out, by step\n{drawn}").map_err(Error::output)?;

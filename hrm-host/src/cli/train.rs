@@ -129,11 +129,15 @@ pub fn run(args: Args) -> Result<()> {
 
 fn train<K: HostBackend>(options: &Options) -> Result<()> {
     let dataset = Arc::new(Dataset::open(&options.data, "train")?);
+    dataset.verify()?;
     let test = open_test(&options.data)?;
     let mapped = dataset.mapped_bytes() + test.as_ref().map_or(0, Dataset::mapped_bytes);
-    let mut trainer =
-        if options.resume { resume::<K>(options, dataset)? } else { begin::<K>(options, dataset)? };
-    files::remove_stale(&options.out)?;
+    let (data, test_data) = (Arc::clone(&dataset), test.as_ref());
+    let mut trainer = if options.resume {
+        resume::<K>(options, data, test_data)?
+    } else {
+        begin::<K>(options, data, test_data)?
+    };
     let interrupt =
         Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
     let state = trainer.state();
@@ -163,9 +167,14 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
     }
 }
 
-/// The held-out split, if the dataset has one.
+/// The held-out split, if the dataset has one, with every token checked: the first evaluation would be late.
 fn open_test(data: &Path) -> Result<Option<Dataset>> {
-    if data.join("test").exists() { Ok(Some(Dataset::open(data, "test")?)) } else { Ok(None) }
+    if !data.join("test").exists() {
+        return Ok(None);
+    }
+    let test = Dataset::open(data, "test")?;
+    test.verify()?;
+    Ok(Some(test))
 }
 
 /// The merged settings of a new run: preset or file, then overrides, then flags.
@@ -194,23 +203,41 @@ fn merge(options: &Options) -> Result<settings::Settings> {
     Ok(merged)
 }
 
-fn begin<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Trainer<K>> {
+fn begin<K: HostBackend>(
+    options: &Options,
+    dataset: Arc<Dataset>,
+    test: Option<&Dataset>,
+) -> Result<Trainer<K>> {
     let merged = merge(options)?;
     let settings: Settings = merged.build()?;
     let out = options.out.display();
+    files::remove_stale(&options.out)?;
     if fs::read_dir(&options.out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::input(format!("{out} exists and is not empty"))
             .hint("add --resume to go on with the run in it, or name another directory"));
     }
-    fits::<K>(&settings, &dataset)?;
+    fits::<K>(&settings, &dataset, test)?;
     let trainer = Trainer::new(&settings, dataset)?;
     files::create_dir_all(&options.out)?;
     files::write_bytes(&options.out.join(SETTINGS), merged.to_toml().as_bytes())?;
     Ok(trainer)
 }
 
-fn resume<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Trainer<K>> {
+fn resume<K: HostBackend>(
+    options: &Options,
+    dataset: Arc<Dataset>,
+    test: Option<&Dataset>,
+) -> Result<Trainer<K>> {
     files::remove_stale(&options.out)?;
+    let recorded = options.out.join(SETTINGS);
+    if crate::model_dir::checkpoints(&options.out).is_empty() && recorded.is_file() {
+        // Stopped before its first checkpoint: the run begins again.
+        let mut merged = settings::Settings::default();
+        merged.file(&recorded)?;
+        let settings = resumed_settings(options, merged.build()?)?;
+        fits::<K>(&settings, &dataset, test)?;
+        return Trainer::new(&settings, dataset);
+    }
     let newest = checkpoint::newest(&options.out)?;
     let fall_back = |error: Error| {
         let older = crate::model_dir::checkpoints(&options.out);
@@ -223,7 +250,15 @@ fn resume<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Tr
         }
     };
     let state = checkpoint::read_state(&newest).map_err(fall_back)?;
-    let mut settings = state.settings.clone();
+    let settings = resumed_settings(options, state.settings)?;
+    fits::<K>(&settings, &dataset, test)?;
+    let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;
+    trainer.set_steps(settings.steps);
+    Ok(trainer)
+}
+
+/// The settings of a run that goes on: its own, and as many steps as are asked for now.
+fn resumed_settings(options: &Options, mut settings: Settings) -> Result<Settings> {
     if options.base != Base::Run {
         let given: Settings = merge(options)?.build()?;
         let same = Settings { steps: settings.steps, ..given.clone() } == settings;
@@ -241,14 +276,15 @@ fn resume<K: HostBackend>(options: &Options, dataset: Arc<Dataset>) -> Result<Tr
     if let Some(steps) = options.steps {
         settings.steps = steps.get();
     }
-    fits::<K>(&settings, &dataset)?;
-    let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;
-    trainer.set_steps(settings.steps);
-    Ok(trainer)
+    Ok(settings)
 }
 
-/// Refuses a run that does not fit the memory that is free, before anything is allocated.
-fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset) -> Result<()> {
+/// Refuses a run whose held-out puzzles are of another kind than those it trains on, or that does not fit the memory
+/// that is free, before anything is allocated.
+fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Dataset>) -> Result<()> {
+    if let Some(test) = test {
+        super::eval::fits(test, &settings.config(dataset.metadata()))?;
+    }
     let planned = |batch: usize| -> Result<u64> {
         let settings = Settings { global_batch_size: batch, ..settings.clone() };
         Ok(train::planned_bytes::<K>(&train::plan(&settings, dataset)?) as u64)

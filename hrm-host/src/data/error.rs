@@ -91,10 +91,24 @@ impl Error {
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
         }
     }
+}
+
+/// Whether a path was wrong, or what lies there is not the kind of file that was expected, rather than the disk.
+pub(crate) fn is_bad_path(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::NotFound
+            | E::NotADirectory
+            | E::IsADirectory
+            | E::PermissionDenied
+            | E::InvalidInput
+            | E::InvalidData
+    )
 }
 
 impl fmt::Display for Error {

@@ -86,7 +86,7 @@ where
     })?;
     let found = checkpoints(run);
     for (_, old) in found.iter().take(found.len().saturating_sub(keep.max(1))) {
-        std::fs::remove_dir_all(old).map_err(|e| files::write_error(old, e))?;
+        files::remove_dir(old)?;
     }
     Ok(target)
 }
@@ -169,6 +169,13 @@ pub fn load<K>(backend: &mut K, plan: &Plan, dir: &Path) -> Result<TrainerState>
 where
     K: Memory<Error: Send + Sync + 'static>,
 {
+    let stored = model_dir::read_config::<K::Error>(&dir.join(CONFIG))?;
+    if stored != plan.config {
+        return Err(Error::input(format!(
+            "{}: not the configuration that the run was started with",
+            dir.join(CONFIG).display()
+        )));
+    }
     model_dir::load_weights(backend, plan, &dir.join(WEIGHTS))?;
     let mut file = TensorFile::open(&dir.join(TRAINER))?;
     file.verify()?;

@@ -69,6 +69,15 @@ impl<K: HostBackend> Trainer<K> {
     /// The settings do not fit the dataset, or the backend fails.
     pub fn new(settings: &Settings, dataset: Arc<Dataset>) -> Result<Self> {
         let plan = plan(settings, &dataset)?;
+        if settings.total_steps(dataset.metadata()) == 0 {
+            return Err(Error::input(format!(
+                "epochs is {}, which is less than one step of {} rows on {} examples",
+                settings.epochs,
+                settings.global_batch_size,
+                dataset.examples()
+            ))
+            .hint("raise epochs, lower global_batch_size, or set steps"));
+        }
         let mut backend = K::create(&plan).map_err(Error::backend)?;
         init::initialise(&mut backend, &plan, settings.seed).map_err(Error::backend)?;
         init::reset_carry(&mut backend, &plan).map_err(Error::backend)?;

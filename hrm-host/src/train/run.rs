@@ -148,7 +148,7 @@ pub fn run<K: HostBackend>(
             logs.write(step, &eval_values(&report))?;
             let best = trainer.note(report.exact_accuracy);
             if best {
-                trainer.save_model(&dir.join(BEST))?;
+                trainer.save_model(&dir.join(BEST)).map_err(|e| with_last_checkpoint(e, dir))?;
             }
             super::curve::write(dir, &format!("{step} steps of {total_steps}"))?;
             observer.evaluated(step, &report, best);
@@ -210,7 +210,7 @@ fn save<K: HostBackend>(
 ) -> Result<()> {
     trainer.state_mut().metrics_bytes = logs.metrics.sync()?;
     logs.events.sync()?;
-    let path = trainer.save(dir, KEEP)?;
+    let path = trainer.save(dir, KEEP).map_err(|e| with_last_checkpoint(e, dir))?;
     observer.saved(&path);
     Ok(())
 }
@@ -264,6 +264,10 @@ fn eval_values(report: &EvalReport) -> Vec<(String, f64)> {
 }
 
 fn with_last_checkpoint(error: Error, dir: &Path) -> Error {
+    // A full disk has its own hint.
+    if error.hint_text().is_some() {
+        return error;
+    }
     match super::checkpoint::newest(dir) {
         Ok(path) => error.hint(format!("the last good checkpoint is {}", path.display())),
         Err(_) => error.hint("no checkpoint was written yet; a lower learning rate may help"),
