@@ -219,6 +219,17 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     }
 }
 
+/// Opens the weights in `path` for a model of `config`, and says whether a checksum was there and verified.
+///
+/// # Errors
+/// The file is damaged, or was made with another configuration.
+pub fn open_weights<E>(path: &Path, config: &Config) -> Result<(TensorFile, bool), ModelError<E>> {
+    let mut file = TensorFile::open(path)?;
+    let verified = file.verify()?;
+    check_config(&file, path, config)?;
+    Ok((file, verified))
+}
+
 /// Reads the weights in `path` into `backend`, and writes the constants that no file holds. Names may carry the
 /// prefixes `_orig_mod.`, `model.` and `inner.`. A checksum, if there is one, is verified first.
 ///
@@ -229,9 +240,7 @@ pub fn load_weights<K: Memory>(
     plan: &Plan,
     path: &Path,
 ) -> Result<(), ModelError<K::Error>> {
-    let mut file = TensorFile::open(path)?;
-    file.verify()?;
-    check_config(&file, path, &plan.config)?;
+    let (mut file, _) = open_weights(path, &plan.config)?;
     let stored: Vec<(String, String)> =
         file.names().into_iter().map(|name| (bare(&name).to_owned(), name)).collect();
     let tensors: Vec<(String, Tensor)> =
@@ -253,10 +262,17 @@ pub fn load_weights<K: Memory>(
         let Some((_, stored_name)) = stored.iter().find(|(bare, _)| *bare == name) else {
             return Err(file.fail(Kind::Missing(name)).into());
         };
+        let mut bad = None;
         file.read_f32(stored_name, &shape(&tensor), |at, values| {
+            if bad.is_none() {
+                bad = values.iter().position(|x| !x.is_finite()).map(|index| at + index);
+            }
             backend.write(Region::Params, tensor.span.offset + at, values)
         })?
         .map_err(ModelError::Backend)?;
+        if let Some(element) = bad {
+            return Err(file.fail(Kind::NotFinite { tensor: name, element }).into());
+        }
     }
     init::write_constants(backend, plan).map_err(ModelError::Backend)
 }

@@ -162,7 +162,7 @@ impl Meter {
 
     /// Steps per second, once there is something to divide by.
     fn rate(&self) -> Option<f64> {
-        (self.seconds > 0.0 && self.steps > 0.0).then(|| self.steps / self.seconds)
+        (self.seconds > 0.02 && self.steps > 0.0).then(|| self.steps / self.seconds)
     }
 
     fn describe(&self, snapshot: &Snapshot) -> String {

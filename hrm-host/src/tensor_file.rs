@@ -69,6 +69,13 @@ pub enum Kind {
         /// What can be read.
         expected: &'static str,
     },
+    /// A tensor holds a value that is no finite number.
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The first such element, counted row by row.
+        element: usize,
+    },
     /// A field of the metadata is missing or malformed.
     Field {
         /// Its name.
@@ -96,6 +103,9 @@ impl fmt::Display for TensorFileError {
             }
             Kind::Type { tensor, found, expected } => {
                 write!(f, "tensor {tensor} has type {found}, expected {expected}")
+            }
+            Kind::NotFinite { tensor, element } => {
+                write!(f, "tensor {tensor}, element {element}: not a finite number")
             }
             Kind::Field { field, problem } => write!(f, "metadata field {field}: {problem}"),
         }

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
 use crate::style::{self, STRONG};
-use crate::tensor_file::TensorFile;
 use crate::train::{TrainerState, checkpoint, curve};
 
 /// Describe a model, a run or a dataset
@@ -40,7 +39,9 @@ pub fn run(args: &Args) -> Result<()> {
     let newest = model_dir::checkpoints(path).pop().map_or_else(|| path.clone(), |(_, newest)| newest);
     if newest != *path || newest.join(checkpoint::TRAINER).exists() {
         run_state(&mut out, &checkpoint::read_state(&newest)?).map_err(Error::output)?;
-        if let Some(drawn) = curve::terminal(path)? {
+        if newest != *path
+            && let Some(drawn) = curve::terminal(path)?
+        {
             writeln!(out, "  solved, held out, by step\n{drawn}").map_err(Error::output)?;
         }
     }
@@ -63,8 +64,8 @@ fn run_state(out: &mut impl Write, state: &TrainerState) -> std::io::Result<()> 
 
 fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
     let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
-    let mut file = TensorFile::open(&dir.join(WEIGHTS))?;
-    let checked = if file.verify()? { "verified" } else { "none in the file" };
+    let (_, verified) = model_dir::open_weights::<Infallible>(&dir.join(WEIGHTS), &config)?;
+    let checked = if verified { "verified" } else { "none in the file" };
     let plan = |batch, mode| Plan::new(&config, batch, mode).map_err(|e| Error::input(e.to_string()));
     let one = plan(1, Mode::Inference)?;
     let training = plan(64, Mode::Training)?;

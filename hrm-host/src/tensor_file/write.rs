@@ -170,14 +170,7 @@ mod tests {
         vec![
             source("b", &[2, 3], Elements::F32(Box::new(counting))),
             source("half", &[3], Elements::Bf16(Box::new(counting))),
-            source(
-                "ids",
-                &[2],
-                Elements::I32(Box::new(|out| {
-                    out.fill(-7);
-                    Ok(())
-                })),
-            ),
+            source("ids", &[2], Elements::I32(Box::new(|out| Ok(out.fill(-7))))),
             source("a", &[0, 4], Elements::F32(Box::new(counting))),
         ]
     }

@@ -1,0 +1,47 @@
+//! Ctrl-C: the first saves and stops, the second stops at once. Both exit with 130.
+
+use crate::support::{Place, Running, assert_same, checkpoints};
+
+const LONGER: &str = "--set checkpoint_interval=50 --set eval_interval=200 --steps 800";
+
+fn line(out: &str) -> String {
+    format!("train {} {LONGER} --out {out}", crate::support::TINY)
+}
+
+#[test]
+fn ctrl_c_and_sigterm_save_and_the_resumed_run_is_the_same() {
+    let place = Place::with_data();
+    place.hrm(&line("whole")).expect(0, &[]);
+    for signal in ["INT", "TERM"] {
+        let mut running = Running::start(&mut place.command(&line(signal)));
+        let run = place.path(signal);
+        assert!(running.wait_until(|_| !checkpoints(&run).is_empty()), "{}", running.err());
+        running.signal(signal);
+        let words = ["interrupted after step ", "saved ", "hint: go on with: hrm train --resume"];
+        let ended = running.wait().expect(130, &words);
+        assert!(!ended.err.contains("error:"), "{}", ended.err);
+        let saved = checkpoints(&run).pop().unwrap();
+        assert!(ended.err.contains(&saved), "{saved} is not named in {}", ended.err);
+        // The command that the hint gives.
+        let hint = ended.err.lines().find_map(|line| line.split_once("go on with: hrm ")).unwrap().1;
+        place.hrm(hint).expect(0, &["done after 800 steps"]);
+        assert_same(&place.result(signal), &place.result("whole"), signal);
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let place = Place::with_data();
+    // Steps of a second or more: the second signal comes in the step that the first one waits for.
+    let slow = "train --preset sudoku-4x4 --set arch.hidden_size=256 --set arch.H_layers=2 --set arch.L_layers=2 \
+                --set global_batch_size=128 --data data --out run";
+    let mut running = Running::start(&mut place.command(slow));
+    assert!(running.wait_until(|running| running.err().contains("memory ")), "{}", running.err());
+    running.signal("INT");
+    running.signal("INT");
+    let ended = running.wait().expect(130, &[]);
+    assert!(!ended.err.contains("saved"), "{}", ended.err);
+    assert_eq!(checkpoints(&place.path("run")), [""; 0]);
+    // What is left can be gone on with.
+    place.hrm("train --resume --data data --out run --steps 1").expect(0, &["done after 1 steps"]);
+}

@@ -1,0 +1,16 @@
+//! The `hrm` program under bad luck and bad input: killed, interrupted, on a full disk, with damaged files.
+//!
+//! Every test starts the real binary as a process of its own. [`support`] says how it is found. No test may ever see
+//! the word "panicked" on standard error; this is checked wherever the program is run.
+
+#![cfg(target_os = "linux")]
+
+mod commands;
+mod damage;
+mod full_disk;
+mod input;
+mod interrupt;
+mod kill;
+mod memory;
+mod not_finite;
+mod support;
