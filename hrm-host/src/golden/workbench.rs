@@ -8,7 +8,7 @@ use hrm_core::kernels::{Memory, Region};
 use hrm_core::plan::{Mode, Plan, PlanError};
 
 /// What the arenas of a backend will hold. Operands follow each other at multiples of
-/// [`ALIGN`](hrm_core::arena::ALIGN), and the arenas begin filled with a value of the caller's choice, so that a
+/// [`ALIGN`], and the arenas begin filled with a value of the caller's choice, so that a
 /// kernel that leaves elements unwritten, or writes beside its operands, can be found out.
 #[derive(Clone, Debug)]
 pub struct Workbench {

@@ -1,0 +1,60 @@
+# What a developer does, by name: `just`, then a name. `just ci` is what a change must pass.
+
+shared := env("HRM_SHARED", "../shared")
+
+# list the names
+default:
+    @just --list --unsorted
+
+# format, lint, test, docs
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# all tests
+test:
+    cargo test --workspace
+
+# formatting and clippy, warnings denied
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# the documentation of the crates, warnings denied
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# make puzzles, train, evaluate, solve one step by step
+quickstart:
+    cargo run --release -- quickstart
+
+# our numbers against the published program's, tensor group by tensor group
+golden:
+    cargo run --release -- check --golden {{shared}}/golden
+    cargo run --release -- check --golden {{shared}}/golden --backend reference
+
+# write fixtures/*.postcard again (needs fixtures/requirements.txt)
+fixtures:
+    python3 fixtures/reference.py fixtures --out fixtures
+
+# our PyTorch reading against the published program's numbers (needs fixtures/requirements.txt)
+check-fixtures:
+    python3 fixtures/reference.py check --golden {{shared}}/golden
+
+# our step times beside PyTorch's (needs fixtures/requirements.txt)
+bench:
+    tools/bench
+
+# hrm-core links with neither std nor alloc
+no-std:
+    tests/no_std/check
+
+# plant one error at a time and ask that a test notice
+mutants *ARGS:
+    tests/mutants/run {{ARGS}}
+
+# everything that a change must pass
+ci *STEPS:
+    bash .ci/run {{STEPS}}
