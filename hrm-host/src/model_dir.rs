@@ -219,6 +219,15 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     }
 }
 
+/// Refuses a configuration that the weights in `path` were not made with, without reading their tensors: before memory
+/// is taken for a model of that size.
+///
+/// # Errors
+/// There are no weights, or they were made with another configuration.
+pub fn expect_config<E>(path: &Path, config: &Config) -> Result<(), ModelError<E>> {
+    check_config(&TensorFile::open(path)?, path, config)
+}
+
 /// Opens the weights in `path` for a model of `config`, and says whether a checksum was there and verified.
 ///
 /// # Errors

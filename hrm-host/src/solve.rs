@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::backend::HostBackend;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
 use crate::runner::{self, Place, RowStep};
 
@@ -101,6 +102,16 @@ impl<K: HostBackend> Model<K> {
     pub fn load(path: &Path, batch: usize) -> Result<Self> {
         let plan = plan(path, batch)?;
         let dir = model_dir::resolve::<K::Error>(path)?;
+        model_dir::expect_config::<K::Error>(&dir.join(WEIGHTS), &plan.config)?;
+        let needed = K::planned_bytes(&plan) as u64;
+        if let Some(available) = memory::available().filter(|available| needed > *available) {
+            return Err(Error::input(format!(
+                "{}: the model needs {}, this machine has {} free",
+                dir.display(),
+                memory::human(needed),
+                memory::human(available)
+            )));
+        }
         let mut backend = K::create(&plan).map_err(Error::backend)?;
         model_dir::load_weights(&mut backend, &plan, &dir.join(WEIGHTS))?;
         Ok(Self { backend, plan })

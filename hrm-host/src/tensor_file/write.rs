@@ -162,6 +162,10 @@ mod tests {
             out.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
             Ok(())
         };
+        let minus_seven = |out: &mut [i32]| {
+            out.fill(-7);
+            Ok(())
+        };
         let source = |name: &str, shape: &[usize], elements| Source {
             name: name.into(),
             shape: shape.to_vec(),
@@ -170,7 +174,7 @@ mod tests {
         vec![
             source("b", &[2, 3], Elements::F32(Box::new(counting))),
             source("half", &[3], Elements::Bf16(Box::new(counting))),
-            source("ids", &[2], Elements::I32(Box::new(|out| Ok(out.fill(-7))))),
+            source("ids", &[2], Elements::I32(Box::new(minus_seven))),
             source("a", &[0, 4], Elements::F32(Box::new(counting))),
         ]
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::{Place, TINY, tiny};
+use crate::support::{Place, TINY, tiny, without_metadata};
 
 const HEADER: &str = "source,question,answer,rating\n";
 const ANSWER: &str = "1234341221434321";
@@ -250,6 +250,14 @@ fn bad_configurations_of_a_model() {
             place.hrm(line).expect(2, &[&["error:"], words].concat());
         }
     }
+    let weights = "run/best/model.safetensors";
+    let ours = place.read(weights);
+    place.write(weights, without_metadata(&ours));
+    for (to, words) in [("\"hidden_size\": 65536", "free"), ("\"hidden_size\": 32", "shape")] {
+        place.write(name, good.replacen("\"hidden_size\": 16", to, 1));
+        place.hrm(eval).expect(2, &["error:", "run/best", words]);
+    }
+    place.write(weights, ours);
     // Reformatting it changes nothing, and the published program's further keys are passed over.
     place.write(name, good.replace('\n', " ").replacen('{', "{\"causal\": false, ", 1));
     place.hrm(eval).expect(0, &[]);

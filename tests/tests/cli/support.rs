@@ -291,6 +291,16 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
+/// A tensor file as another program would write it: without our metadata.
+pub fn without_metadata(bytes: &[u8]) -> Vec<u8> {
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let mut header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(header).unwrap();
+    header.remove("__metadata__").unwrap();
+    let header = serde_json::to_vec(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
+}
+
 /// Seeded random numbers: SplitMix64.
 pub struct Random(pub u64);
 
