@@ -1,4 +1,36 @@
-//! The host side of HRM: datasets, models on disk, training, evaluation and solving.
+//! The host side of HRM: datasets, models on disk, training, evaluation and solving; and the `hrm` program.
+//!
+//! What is computed is [`hrm_core`]'s affair; this crate feeds it. Three ways in: [`solve::Model`] loads a model and
+//! solves puzzles with it, [`evaluate::evaluate`] says how good it is, [`train::Trainer`] makes one.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`solve`] | a model in memory: load, solve, and every ACT step of it |
+//! | [`evaluate`], [`row_metrics`] | a model on a dataset, and the published metrics |
+//! | [`train`] | the training run: settings, presets, steps, checkpoints |
+//! | [`runner`] | batches whose rows halt on their own |
+//! | [`data`] | datasets in the published format, samplers, Sudoku |
+//! | [`model_dir`], [`tensor_file`], [`files`] | models and tensors on disk, written whole or not at all |
+//! | [`backend`], [`memory`] | what can compute, and what memory it takes |
+//! | [`carry`] | what lives from one training step to the next |
+//! | [`settings`] | presets, files and `--set`, in layers |
+//! | [`metrics`], [`progress`], [`style`] | JSON lines, TensorBoard, charts; the bar; colour |
+//! | [`golden`] | the published program's numbers against a backend's |
+//! | [`error`], [`interrupt`] | errors with exit codes, Ctrl-C |
+//! | [`cli`] | the commands of the program |
+//!
+//! ```no_run
+//! use hrm_host::backend::Cpu;
+//! use hrm_host::solve::{Halt, Model};
+//!
+//! # fn main() -> hrm_host::error::Result<()> {
+//! let mut model = Model::<Cpu>::load("runs/quickstart/run".as_ref(), 1)?;
+//! // Tokens of a 4 x 4 Sudoku: 1 is blank, 2 to 5 are the digits.
+//! let trace = model.solve(&[2, 1, 1, 1, 1, 4, 1, 1, 1, 2, 1, 3, 3, 1, 2, 1], 0, Halt::Q)?;
+//! println!("{:?} after {} ACT steps", trace.answer(), trace.steps.len());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod backend;
 pub mod carry;

@@ -5,7 +5,7 @@
 //! use hrm_host::solve::{Halt, Model};
 //!
 //! # fn main() -> hrm_host::error::Result<()> {
-//! let mut model = Model::<Cpu>::load("runs/quickstart".as_ref(), 1)?;
+//! let mut model = Model::<Cpu>::load("runs/quickstart/run".as_ref(), 1)?;
 //! let tokens = vec![1; model.config().seq_len];
 //! let trace = model.solve(&tokens, 0, Halt::Q)?;
 //! println!("halted after {} ACT steps", trace.steps.len());
