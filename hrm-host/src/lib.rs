@@ -1,6 +1,7 @@
 //! The host side of HRM: datasets, models on disk, training, evaluation and solving.
 
 pub mod backend;
+pub mod bench;
 pub mod carry;
 pub mod cli;
 mod convert;
