@@ -33,6 +33,7 @@
 //! ```
 
 pub mod backend;
+pub mod bench;
 pub mod carry;
 pub mod cli;
 mod convert;

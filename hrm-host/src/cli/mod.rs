@@ -46,6 +46,7 @@ pub enum Command {
     Eval(eval::Args),
     Solve(solve::Args),
     Check(check::Args),
+    Bench(bench::Args),
     Info(info::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
@@ -60,6 +61,7 @@ impl Command {
             Self::Eval(args) => eval::run(&args),
             Self::Solve(args) => solve::run(args),
             Self::Check(args) => check::run(&args),
+            Self::Bench(args) => bench::run(&args),
             Self::Info(args) => info::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

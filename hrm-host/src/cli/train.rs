@@ -177,15 +177,20 @@ fn open_test(data: &Path) -> Result<Option<Dataset>> {
     Ok(Some(test))
 }
 
+/// The preset called `name`.
+pub(super) fn preset(name: &str) -> Result<&'static presets::Preset> {
+    presets::find(name).ok_or_else(|| {
+        let known = presets::PRESETS.map(|preset| preset.name).join(", ");
+        Error::usage(format!("given --preset {name}, expected one of {known}"))
+    })
+}
+
 /// The merged settings of a new run: preset or file, then overrides, then flags.
 fn merge(options: &Options) -> Result<settings::Settings> {
     let mut merged = settings::Settings::default();
     match &options.base {
         Base::Preset(name) => {
-            let preset = presets::find(name).ok_or_else(|| {
-                let known = presets::PRESETS.map(|preset| preset.name).join(", ");
-                Error::usage(format!("given --preset {name}, expected one of {known}"))
-            })?;
+            let preset = preset(name)?;
             merged.text(&format!("preset {name}"), preset.toml)?;
         }
         Base::File(path) => merged.file(path)?,

@@ -16,9 +16,12 @@ use std::vec::Vec;
 const MR: usize = 6;
 /// Columns of a tile: two vectors.
 const NR: usize = 16;
-/// Inner indices per block. A longer chain of additions would be a little faster and lose the golden numbers: rounding
+/// Inner indices per chain of additions. A longer one would be a little faster and lose the golden numbers: rounding
 /// grows with its length.
 const KC: usize = 64;
+/// Inner indices per block, a multiple of [`KC`]: a tile of `C` stays in the first-level cache over so many, where one
+/// pass for each chain would read and write the whole of `C` in memory every time.
+const DEPTH: usize = 8 * KC;
 /// Elements of `B` per block: half a MiB, and at most as many columns as fit it.
 const BLOCK: usize = 128 * 1024;
 
@@ -60,19 +63,19 @@ fn blocks(
 ) {
     let n = c.ncols();
     let k = a.ncols();
-    let width = BLOCK / k.min(KC) / NR * NR;
-    let mut a_panel = [[0.0_f32; MR]; KC];
+    let width = BLOCK / k.min(DEPTH) / NR * NR;
+    let mut a_panel = [[0.0_f32; MR]; DEPTH];
     for n0 in (0..n).step_by(width) {
         let nc = width.min(n - n0);
-        for k0 in (0..k).step_by(KC) {
-            let kc = KC.min(k - k0);
+        for k0 in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - k0);
             let replace = k0 == 0 && write == Write::Replace;
-            pack_b(simd, packed, &b, (k0, kc), (n0, nc));
+            pack_b(simd, packed, &b, (k0, depth), (n0, nc));
             for (block, mut c_block) in c.axis_chunks_iter_mut(Axis(0), MR).enumerate() {
                 let (m0, mr) = (block * MR, c_block.nrows());
-                let rows = if mr == MR { rows_of(&a, m0, k0, kc) } else { None };
+                let rows = if mr == MR { rows_of(&a, m0, k0, depth) } else { None };
                 if rows.is_none() {
-                    pack_a(&mut a_panel[..kc], &a, (m0, mr), k0);
+                    pack_a(&mut a_panel[..depth], &a, (m0, mr), k0);
                 }
                 let mut c_rows: [&mut [f32]; MR] = Default::default();
                 for (slot, row) in c_rows.iter_mut().zip(c_block.rows_mut()) {
@@ -80,14 +83,17 @@ fn blocks(
                         *slot = &mut row[n0..n0 + nc];
                     }
                 }
-                for (panel, j) in packed.chunks_exact(kc).zip((0..nc).step_by(NR)) {
-                    let tile = match &rows {
-                        Some(rows) => tile_of_rows(simd, rows, panel),
-                        None => tile_of_panel(simd, &a_panel[..kc], panel),
-                    };
+                for (panel, j) in packed.chunks_exact(depth).zip((0..nc).step_by(NR)) {
                     let nr = NR.min(nc - j);
-                    for (row, tile) in c_rows.iter_mut().take(mr).zip(&tile) {
-                        store(simd, &mut row[j..j + nr], *tile, replace);
+                    for (chain, l0) in panel.chunks(KC).zip((0..depth).step_by(KC)) {
+                        let l1 = l0 + chain.len();
+                        let tile = match &rows {
+                            Some(rows) => tile_of_rows(simd, &rows.map(|row| &row[l0..l1]), chain),
+                            None => tile_of_panel(simd, &a_panel[l0..l1], chain),
+                        };
+                        for (row, tile) in c_rows.iter_mut().take(mr).zip(&tile) {
+                            store(simd, &mut row[j..j + nr], *tile, replace && l0 == 0);
+                        }
                     }
                 }
             }
@@ -161,7 +167,7 @@ fn pack_b(
         }
         return;
     }
-    const NOTHING: [f32; KC] = [0.0; KC];
+    const NOTHING: [f32; DEPTH] = [0.0; DEPTH];
     for (p, panel) in packed.chunks_exact_mut(kc).take(panels).enumerate() {
         for half in 0..2 {
             let mut columns = [&NOTHING[..kc]; 8];

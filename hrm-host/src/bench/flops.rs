@@ -1,0 +1,95 @@
+//! How many floating-point operations a step takes: a multiplication or an addition counts as one.
+//!
+//! With N positions in a batch (B puzzles of S), hidden width D, SwiGLU width F and vocabulary V:
+//!
+//! | what | forward | backward |
+//! |---|---|---|
+//! | linear layers of one block | `2 N (4 D^2 + 3 D F)` | twice that: by input and by weight |
+//! | attention of one block | `4 N S D` (scores, sum of values) | `10 N S D` (scores once more, dP, dV, dK, dQ) |
+//! | output head | `2 N D V` | twice that |
+//!
+//! A forward pass applies `H_cycles (L_cycles L_layers + H_layers)` blocks. A training step does two, the second one
+//! (without output head) for the Q target unless `halt_max_steps` is 1, and sends gradients back through
+//! `L_layers + H_layers` blocks. What is linear in N D is left out: norms, SwiGLU, softmax, rotations, Q head, losses,
+//! optimizers.
+
+use std::ops::{Add, Mul};
+
+use hrm_core::config::Config;
+use serde::Serialize;
+
+/// Floating-point operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Flops {
+    /// Of the linear layers.
+    pub linear: u64,
+    /// Of the two products inside attention.
+    pub attention: u64,
+}
+
+impl Flops {
+    /// The sum.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.linear + self.attention
+    }
+
+    /// `2 rows inputs outputs`: one linear layer.
+    #[must_use]
+    pub const fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
+        Self { linear: 2 * (rows * inputs * outputs) as u64, attention: 0 }
+    }
+
+    /// `products` products of `rows` x `positions` x `hidden` over all heads.
+    #[must_use]
+    pub const fn attention(products: usize, rows: usize, positions: usize, hidden: usize) -> Self {
+        Self { linear: 0, attention: 2 * (products * rows * positions * hidden) as u64 }
+    }
+
+    /// One training step of `batch` puzzles.
+    #[must_use]
+    pub fn training_step(config: &Config, batch: usize) -> Self {
+        let passes = if config.halt_max_steps > 1 { 2 } else { 1 };
+        let (rows, d, s) = (batch * config.positions(), config.hidden_size, config.positions());
+        let block_vjp = block_linear(config, rows) * 2 + Self::attention(5, rows, s, d);
+        pass(config, rows) * passes
+            + Self::linear(rows, d, config.vocab_size) * 3
+            + block_vjp * (config.h_layers + config.l_layers) as u64
+    }
+
+    /// One ACT step of inference on `batch` puzzles.
+    #[must_use]
+    pub fn act_step(config: &Config, batch: usize) -> Self {
+        let rows = batch * config.positions();
+        pass(config, rows) + Self::linear(rows, config.hidden_size, config.vocab_size)
+    }
+}
+
+/// The linear layers of one block.
+fn block_linear(config: &Config, rows: usize) -> Flops {
+    let (d, f) = (config.hidden_size, config.inter_size());
+    Flops::linear(rows, d, 4 * d + 3 * f)
+}
+
+/// One forward pass without its output head.
+fn pass(config: &Config, rows: usize) -> Flops {
+    let blocks = config.h_cycles * (config.l_cycles * config.l_layers + config.h_layers);
+    let attention = Flops::attention(2, rows, config.positions(), config.hidden_size);
+    (block_linear(config, rows) + attention) * blocks as u64
+}
+
+impl Add for Flops {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { linear: self.linear + other.linear, attention: self.attention + other.attention }
+    }
+}
+
+impl Mul<u64> for Flops {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self { linear: self.linear * times, attention: self.attention * times }
+    }
+}
