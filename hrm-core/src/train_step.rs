@@ -93,6 +93,21 @@ pub fn train_step<K: TrainKernels>(
 ) -> Result<(), K::Error> {
     k.begin_step(scalars)?;
     gradients(k, plan, b, train)?;
+    update(k, plan, b, train)
+}
+
+/// The update of all parameters by the gradients that [`gradients`] left: the puzzle embedding first, then
+/// everything else, as published. A caller that wants to look at the losses first calls
+/// [`TrainKernels::begin_step`], [`gradients`] and this in turn.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn update<K: TrainKernels>(
+    k: &mut K,
+    plan: &Plan,
+    b: &BackwardPlan,
+    train: &TrainConfig,
+) -> Result<(), K::Error> {
     if !plan.params.puzzle_emb.is_empty() {
         k.sign_sgd(plan.params.puzzle_emb, plan.current.puzzle_ids, b.dpuzzle, &train.puzzle_emb)?;
     }

@@ -4,24 +4,29 @@ use hrm_core::kernels::{Memory, Region};
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
-/// The first tensor of `backend` that holds a value that is not finite, looking at parameters, then gradients,
-/// then states.
+/// The first tensor of `backend` that holds a value that is not finite, when the losses do before an update: a
+/// parameter if there is one, else what the forward pass computed, in its order, else a gradient.
 ///
 /// # Errors
 /// The backend fails.
 pub fn find_not_finite<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<String>, K::Error> {
-    for (what, region) in [("parameter", Region::Params), ("gradient of", Region::Gradients)] {
-        for tensor in plan.params.tensors().filter(|t| region == Region::Params || t.is_trained()) {
-            if !all_finite(backend, region, tensor.span.offset, tensor.span.len())? {
-                return Ok(Some(format!("{what} {}", tensor.name)));
-            }
-        }
+    if let Some(tensor) = find_bad_parameter(backend, plan)? {
+        return Ok(Some(format!("parameter {}", tensor.name)));
     }
-    for (name, span) in
-        [("state z_H", plan.carry.z_h), ("state z_L", plan.carry.z_l), ("logits", plan.logits)]
-    {
+    let computed = [
+        ("the input embedding", plan.emb),
+        ("state z_L", plan.carry.z_l),
+        ("state z_H", plan.carry.z_h),
+        ("the logits", plan.logits),
+    ];
+    for (name, span) in computed {
         if !all_finite(backend, Region::Acts, span.offset, span.len())? {
             return Ok(Some(name.into()));
+        }
+    }
+    for tensor in plan.params.tensors().filter(Tensor::is_trained) {
+        if !all_finite(backend, Region::Gradients, tensor.span.offset, tensor.span.len())? {
+            return Ok(Some(format!("gradient of {}", tensor.name)));
         }
     }
     Ok(None)

@@ -15,7 +15,7 @@ use hrm_core::act::AlwaysMax;
 use hrm_core::init;
 use hrm_core::kernels::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
-use hrm_core::train_step::{TrainConfig, train_step};
+use hrm_core::train_step::{TrainConfig, gradients, update};
 
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
@@ -199,7 +199,8 @@ impl<K: HostBackend> Trainer<K> {
             backend.write_ids(plan.incoming.inputs.offset, &batch.inputs)?;
             backend.write_ids(plan.incoming.labels.offset, &batch.labels)?;
             backend.write_ids(plan.incoming.puzzle_ids.offset, &batch.puzzle_identifiers)?;
-            train_step(backend, plan, backward, train, &scalars)?;
+            backend.begin_step(&scalars)?;
+            gradients(backend, plan, backward, train)?;
             trained_rows(backend, plan, backward)
         };
         let mut sums = MetricSums::default();
@@ -209,6 +210,7 @@ impl<K: HostBackend> Trainer<K> {
             let place = place.unwrap_or_else(|| "the losses alone".into());
             return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
         }
+        update(backend, plan, backward, train).map_err(Error::backend)?;
         state.step = step;
         state.cursor = sampler.cursor();
         state.sums.merge(&sums);
