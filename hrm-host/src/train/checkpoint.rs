@@ -61,6 +61,8 @@ pub struct Best {
     pub step: u64,
     /// Share of puzzles solved exactly.
     pub exact_accuracy: f64,
+    /// Share of cells that are right, which decides between equals.
+    pub accuracy: f64,
 }
 
 /// The moments of a tensor, with the prefix of their names.

@@ -241,12 +241,16 @@ impl<K: HostBackend> Trainer<K> {
         report
     }
 
-    /// Notes the result of an evaluation and says whether it is the best so far.
-    pub fn note(&mut self, exact_accuracy: f64) -> bool {
+    /// Notes the result of an evaluation and says whether it is the best so far: more puzzles solved or, where as many
+    /// are (none, in the beginning), more cells right.
+    pub fn note(&mut self, exact_accuracy: f64, accuracy: f64) -> bool {
         self.state.evaluated_at = self.state.step;
-        let better = self.state.best.is_none_or(|best| exact_accuracy > best.exact_accuracy);
+        let better = self
+            .state
+            .best
+            .is_none_or(|best| (exact_accuracy, accuracy) > (best.exact_accuracy, best.accuracy));
         if better {
-            self.state.best = Some(Best { step: self.state.step, exact_accuracy });
+            self.state.best = Some(Best { step: self.state.step, exact_accuracy, accuracy });
             self.state.stale = 0;
         } else {
             self.state.stale += 1;

@@ -146,7 +146,7 @@ pub fn run<K: HostBackend>(
         {
             let Some(report) = evaluate(trainer, test, observer)? else { break End::Interrupted };
             logs.write(step, &eval_values(&report))?;
-            let best = trainer.note(report.exact_accuracy);
+            let best = trainer.note(report.exact_accuracy, report.accuracy);
             if best {
                 trainer.save_model(&dir.join(BEST)).map_err(|e| with_last_checkpoint(e, dir))?;
             }
