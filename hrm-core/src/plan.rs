@@ -383,7 +383,7 @@ impl Plan {
             let da = acts.span(n, f);
             acts.rewind(work);
             let (dqkv, d_o) = (acts.span(n, 3 * d), acts.span(n, d));
-            acts.reach(da.offset + da.len());
+            acts.reach(da.offset.saturating_add(da.rows.saturating_mul(da.cols)));
             acts.reach(end);
             let target = Carry { z_h: acts.span(n, d), z_l: acts.span(n, d) };
             let (dy, ds) = (acts.span(n, d), acts.span(n, d));

@@ -56,7 +56,7 @@ impl Settings {
     }
 
     /// Lays one `key=value` over what is there. The key may be dotted (`model.hidden_size=128`); the value is a TOML
-    /// value, and a string where it is not one (`loss=stablemax`).
+    /// value, and a string where it is not one (`augment=sudoku`).
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((path, value)) = split_assignment(assignment) else {
             return Err(Error::usage(format!("given --set {assignment}, expected --set KEY=VALUE")));

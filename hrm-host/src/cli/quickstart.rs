@@ -1,7 +1,7 @@
 //! `hrm quickstart`: from nothing to a solved puzzle.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{EvalOptions, evaluate};
 use crate::files;
 use crate::interrupt::Interrupt;
+use crate::memory;
 use crate::progress::Mode;
 use crate::settings::Settings;
 use crate::solve::{Halt, Model};
@@ -49,13 +50,25 @@ const PUZZLES: [u32; 2] = [20_000, 500];
 /// Givens of each puzzle.
 const CLUES: usize = 7;
 
+/// The first of `runs/quickstart`, `runs/quickstart-2`, ... that is not there yet: nothing is ever replaced.
+fn free_dir() -> PathBuf {
+    let mut dir = PathBuf::from(DIR);
+    for number in 2.. {
+        if !dir.exists() {
+            break;
+        }
+        dir = PathBuf::from(format!("{DIR}-{number}"));
+    }
+    dir
+}
+
 /// Runs the quickstart.
 ///
 /// # Errors
 /// The disk or the backend fails, or Ctrl-C.
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let dir = Path::new(DIR);
+    let dir = &free_dir();
     let mut out = style::stdout();
     let mut say = |text: std::fmt::Arguments<'_>| {
         if args.json { Ok(()) } else { writeln!(out, "{text}").map_err(Error::output) }
@@ -64,15 +77,6 @@ pub fn run(args: &Args) -> Result<()> {
         "{STRONG}1. Puzzles{STRONG:#}: 4 x 4 Sudokus of {CLUES} givens, each with one solution"
     ))?;
     let data = dir.join("data");
-    if dir.exists() {
-        // Only what an earlier quickstart made.
-        for name in ["data", "run"] {
-            let old = dir.join(name);
-            if old.exists() {
-                std::fs::remove_dir_all(&old).map_err(|e| files::write_error(&old, e))?;
-            }
-        }
-    }
     for (split, count, seed) in [(Split::Train, PUZZLES[0], 1), (Split::Test, PUZZLES[1], 2)] {
         let options = GenerateOptions {
             count,
@@ -97,10 +101,11 @@ pub fn run(args: &Args) -> Result<()> {
     let test = Dataset::open(&data, "test")?;
     let mut trainer = Trainer::<Cpu>::new(&settings, dataset)?;
     say(format_args!(
-        "{STRONG}2. Training{STRONG:#}: {} parameters, {} steps of {} puzzles",
+        "{STRONG}2. Training{STRONG:#}: {} parameters, {} steps of {} puzzles, {} of memory",
         trainer.plan().trained_parameters(),
         trainer.state().total_steps,
-        trainer.plan().batch
+        trainer.plan().batch,
+        memory::human(train::planned_bytes::<Cpu>(trainer.plan()) as u64)
     ))?;
     let run = dir.join("run");
     files::create_dir_all(&run)?;

@@ -103,6 +103,10 @@ pub fn run(args: Args) -> Result<()> {
     let question = Board::parse(&text).map_err(|e| {
         Error::input(e.to_string()).hint("write one character per cell, . or 0 where it is empty")
     })?;
+    if !question.is_valid() {
+        return Err(Error::input("puzzle: two of its givens contradict each other")
+            .hint("a digit stands twice in a row, column or box"));
+    }
     let mut model = Model::<Cpu>::load(&options.model, 1)?;
     check_board(&model, question.size())?;
     let found = model.solve(&trace::tokens(&question), 0, options.halt.into())?;

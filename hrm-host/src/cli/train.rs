@@ -154,7 +154,11 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
             outcome.step,
             outcome.checkpoint.display()
         ))
-        .hint(format!("go on with: hrm train --resume --data {} --out {out}", options.data.display()))),
+        .hint(format!(
+            "go on with: hrm train --resume --backend {} --data '{}' --out '{out}'",
+            K::NAME,
+            options.data.display()
+        ))),
         End::Finished | End::OutOfPatience => {
             let why =
                 if outcome.end == End::Finished { "done" } else { "no better for a while, stopped early" };

@@ -1,7 +1,8 @@
 //! What a run reports about itself: JSON lines for programs, event files for TensorBoard, plots for people.
 //!
 //! Both log files are appended to at a known byte offset. A checkpoint records the offset; a resumed run cuts the file
-//! there and goes on, so that no step appears twice.
+//! there and goes on, so that no step appears twice. (A training run does so with its JSON lines; each of its sessions
+//! writes an event file of its own.)
 
 pub mod jsonl;
 pub mod plot;

@@ -44,6 +44,8 @@ pub struct TrainerState {
     pub data_fingerprint: String,
     /// Metrics summed since the last line.
     pub sums: MetricSums,
+    /// Steps that `sums` is over.
+    pub summed_steps: u64,
     /// Length of the metrics file.
     pub metrics_bytes: u64,
     /// The best evaluation so far.

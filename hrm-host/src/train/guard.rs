@@ -4,6 +4,8 @@ use hrm_core::kernels::{Memory, Region};
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
+use crate::carry;
+
 /// The first tensor of `backend` that holds a value that is not finite, when the losses do before an update: a
 /// parameter if there is one, else what the forward pass computed, in its order, else a gradient.
 ///
@@ -24,15 +26,56 @@ pub fn find_not_finite<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option
             return Ok(Some(name.into()));
         }
     }
+    find_bad_gradient(backend, plan)
+}
+
+/// The first gradient that is not finite: what must not reach the parameters.
+///
+/// # Errors
+/// The backend fails.
+pub fn find_bad_gradient<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<String>, K::Error> {
+    find_bad(backend, plan, Region::Gradients, "gradient of")
+}
+
+/// The first trained tensor whose part of `region` is not finite.
+fn find_bad<K: Memory>(
+    backend: &mut K,
+    plan: &Plan,
+    region: Region,
+    what: &str,
+) -> Result<Option<String>, K::Error> {
     for tensor in plan.params.tensors().filter(Tensor::is_trained) {
-        if !all_finite(backend, Region::Gradients, tensor.span.offset, tensor.span.len())? {
-            return Ok(Some(format!("gradient of {}", tensor.name)));
+        if !all_finite(backend, region, tensor.span.offset, tensor.span.len())? {
+            return Ok(Some(format!("{what} {}", tensor.name)));
         }
     }
     Ok(None)
 }
 
-/// The first parameter that is not finite: what must not reach a checkpoint.
+/// The first tensor that is not finite among all that a checkpoint holds: parameters, moments, states.
+///
+/// # Errors
+/// The backend fails.
+pub fn find_bad_in_checkpoint<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<String>, K::Error> {
+    if let Some(tensor) = find_bad_parameter(backend, plan)? {
+        return Ok(Some(format!("parameter {}", tensor.name)));
+    }
+    for (region, what) in
+        [(Region::FirstMoments, "first moment of"), (Region::SecondMoments, "second moment of")]
+    {
+        if let Some(found) = find_bad(backend, plan, region, what)? {
+            return Ok(Some(found));
+        }
+    }
+    for (name, span) in carry::states(plan) {
+        if !all_finite(backend, Region::Acts, span.offset, span.len())? {
+            return Ok(Some(name.into()));
+        }
+    }
+    Ok(None)
+}
+
+/// The first parameter that is not finite.
 ///
 /// # Errors
 /// The backend fails.

@@ -89,6 +89,7 @@ impl<K: HostBackend> Trainer<K> {
             cursor: crate::data::Cursor::default(),
             data_fingerprint: fingerprint(&dataset)?,
             sums: MetricSums::default(),
+            summed_steps: 0,
             metrics_bytes: 0,
             best: None,
             evaluated_at: 0,
@@ -156,6 +157,10 @@ impl<K: HostBackend> Trainer<K> {
     /// Makes the run as long as `steps`, if that is not 0.
     pub const fn set_steps(&mut self, steps: u64) {
         if steps > 0 {
+            // A run that is made longer has its patience back.
+            if steps > self.state.total_steps {
+                self.state.stale = 0;
+            }
             self.state.settings.steps = steps;
             self.state.total_steps = steps;
         }
@@ -210,16 +215,20 @@ impl<K: HostBackend> Trainer<K> {
             let place = place.unwrap_or_else(|| "the losses alone".into());
             return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
         }
+        if let Some(place) = guard::find_bad_gradient(backend, plan).map_err(Error::backend)? {
+            return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
+        }
         update(backend, plan, backward, train).map_err(Error::backend)?;
         state.step = step;
         state.cursor = sampler.cursor();
         state.sums.merge(&sums);
+        state.summed_steps += 1;
         Ok(sums)
     }
 
-    /// The metrics summed since the last call.
-    pub fn take_sums(&mut self) -> MetricSums {
-        std::mem::take(&mut self.state.sums)
+    /// The metrics summed since the last call, and the number of steps that they are over.
+    pub fn take_sums(&mut self) -> (MetricSums, u64) {
+        (std::mem::take(&mut self.state.sums), std::mem::take(&mut self.state.summed_steps))
     }
 
     /// Evaluates the current weights at the maximum of ACT steps, and puts the carry back as it was.
@@ -285,11 +294,11 @@ impl<K: HostBackend> Trainer<K> {
     }
 
     fn refuse_bad_parameters(&mut self) -> Result<()> {
-        let bad = guard::find_bad_parameter(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        let bad = guard::find_bad_in_checkpoint(&mut self.backend, &self.plan).map_err(Error::backend)?;
         match bad {
             Some(tensor) => Err(Error::failed(format!(
-                "step {}: parameter {} is not finite, so no checkpoint was written",
-                self.state.step, tensor.name
+                "step {}: {tensor} is not finite, so no checkpoint was written",
+                self.state.step
             ))),
             None => Ok(()),
         }
@@ -309,7 +318,8 @@ fn board_size(plan: &Plan) -> Result<Size> {
     })
 }
 
-/// A fingerprint of everything in `dataset` that a run depends on: its shape and a checksum over all examples.
+/// A fingerprint of everything in `dataset` that training depends on: its shape, and a checksum over its groups,
+/// puzzles and examples.
 ///
 /// # Errors
 /// An example cannot be read.
@@ -319,13 +329,17 @@ pub fn fingerprint(dataset: &Dataset) -> Result<String> {
     let mut inputs = vec![0; metadata.seq_len];
     let mut labels = vec![0; metadata.seq_len];
     for (set, data) in dataset.sets().iter().enumerate() {
-        // Every example of a small dataset, an even spread of a large one.
-        let stride = (data.examples() / 4096).max(1);
-        for example in (0..data.examples()).step_by(stride) {
-            let id = dataset.read(set, example, &mut inputs, &mut labels)?;
+        for group in 0..data.groups() {
+            checksum.update(&data.group(group).end.to_le_bytes());
+        }
+        for puzzle in 0..data.puzzles() {
+            checksum.update(&data.puzzle(puzzle).end.to_le_bytes());
+            checksum.update(&data.identifier(puzzle).to_le_bytes());
+        }
+        for example in 0..data.examples() {
+            dataset.read(set, example, &mut inputs, &mut labels)?;
             checksum.update(bytemuck::cast_slice(&inputs));
             checksum.update(bytemuck::cast_slice(&labels));
-            checksum.update(&id.to_le_bytes());
         }
     }
     Ok(format!("{}x{}-{:08x}", dataset.examples(), metadata.seq_len, checksum.finalize()))

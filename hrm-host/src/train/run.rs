@@ -79,6 +79,20 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
+/// Time spent in training steps, evaluations and checkpoints left out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    steps: u64,
+    time: Duration,
+}
+
+impl Busy {
+    fn add(&mut self, time: Duration) {
+        self.steps += 1;
+        self.time += time;
+    }
+}
+
 /// Files that a run writes as it goes.
 struct Logs {
     metrics: jsonl::Writer,
@@ -132,7 +146,7 @@ pub fn run<K: HostBackend>(
     let mut logs = Logs::open(dir, trainer.state().metrics_bytes)?;
     let settings = trainer.state().settings.clone();
     let (batch, total_steps) = (trainer.plan().batch, trainer.state().total_steps);
-    let mut interval = Instant::now();
+    let mut busy = Busy::default();
     let mut last = None;
     // A resumed run stands on the checkpoint that it came from.
     let mut saved_at = (trainer.state().step > 0).then_some(trainer.state().step);
@@ -153,7 +167,6 @@ pub fn run<K: HostBackend>(
             super::curve::write(dir, &format!("{step} steps of {total_steps}"))?;
             observer.evaluated(step, &report, best);
             last = Some(report);
-            interval = Instant::now();
         }
         let stop = trainer.out_of_patience();
         if (every(settings.checkpoint_interval) || finished || stop) && saved_at != Some(step) {
@@ -169,13 +182,14 @@ pub fn run<K: HostBackend>(
         if observer.interrupted() {
             break End::Interrupted;
         }
+        let began = Instant::now();
         let sums = trainer.step().map_err(|e| with_last_checkpoint(e, dir))?;
+        busy.add(began.elapsed());
         let step = step + 1;
         observer.stepped(&StepNews { step, total_steps, batch, sums });
         if step.is_multiple_of(settings.log_interval) || step == total_steps {
-            let steps = (step - 1) % settings.log_interval + 1;
-            log_training(trainer, &mut logs, step, steps)?;
-            log_timing(&mut logs, step, steps, batch, started, &mut interval)?;
+            log_training(trainer, &mut logs, step)?;
+            log_timing(&mut logs, step, batch, started, std::mem::take(&mut busy))?;
         }
     };
     if saved_at != Some(trainer.state().step) {
@@ -216,35 +230,22 @@ fn save<K: HostBackend>(
 }
 
 /// Training metrics of the interval under their published names, and the learning rate.
-fn log_training<K: HostBackend>(
-    trainer: &mut Trainer<K>,
-    logs: &mut Logs,
-    step: u64,
-    steps: u64,
-) -> Result<()> {
-    let rows = trainer.plan().batch * steps as usize;
-    let reduced = trainer.take_sums().reduced(rows);
+fn log_training<K: HostBackend>(trainer: &mut Trainer<K>, logs: &mut Logs, step: u64) -> Result<()> {
+    let (sums, steps) = trainer.take_sums();
+    let reduced = sums.reduced(trainer.plan().batch * steps as usize);
     let mut named: Vec<(String, f64)> =
         reduced.named().into_iter().map(|(name, value)| (format!("train/{name}"), value)).collect();
     named.push(("train/lr".into(), trainer.lr(step)));
     logs.write(step, &named)
 }
 
-fn log_timing(
-    logs: &mut Logs,
-    step: u64,
-    steps: u64,
-    batch: usize,
-    started: Instant,
-    interval: &mut Instant,
-) -> Result<()> {
-    let seconds = interval.elapsed().max(Duration::from_micros(1)).as_secs_f64();
-    *interval = Instant::now();
+fn log_timing(logs: &mut Logs, step: u64, batch: usize, started: Instant, busy: Busy) -> Result<()> {
+    let rate = busy.steps as f64 / busy.time.as_secs_f64().max(1e-6);
     logs.timing.append(&json!({
         "step": step,
         "seconds": started.elapsed().as_secs_f64(),
-        "steps_per_second": steps as f64 / seconds,
-        "samples_per_second": steps as f64 * batch as f64 / seconds,
+        "steps_per_second": rate,
+        "samples_per_second": rate * batch as f64,
     }))
 }
 
