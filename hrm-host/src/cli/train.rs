@@ -155,9 +155,10 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
             outcome.checkpoint.display()
         ))
         .hint(format!(
-            "go on with: hrm train --resume --backend {} --data '{}' --out '{out}'",
+            "go on with: hrm train --resume --backend {} --data {} --out {}",
             K::NAME,
-            options.data.display()
+            shell_word(&options.data),
+            shell_word(&options.out)
         ))),
         End::Finished | End::OutOfPatience => {
             let why =
@@ -169,6 +170,13 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// A path as one word of a shell's command line, quoted where it must be.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The held-out split, if the dataset has one, with every token checked: the first evaluation would be late.
@@ -368,6 +376,12 @@ mod tests {
             resume: true,
         };
         assert_eq!(options(&line.split(' ').collect::<Vec<_>>()), Ok(expected));
+    }
+
+    #[test]
+    fn a_path_is_quoted_only_where_it_must_be() {
+        assert_eq!(shell_word("runs/a-1".as_ref()), "runs/a-1");
+        assert_eq!(shell_word("my runs/it's".as_ref()), r"'my runs/it'\''s'");
     }
 
     #[test]

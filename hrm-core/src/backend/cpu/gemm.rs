@@ -1,8 +1,8 @@
 //! Matrix products of strided f32 views, `C = A B` or `C += A B`, on the threads of the current pool.
 //!
-//! Each part is computed on one thread, by our own tiles on AVX2 and by matrixmultiply elsewhere; the split is over rows or columns of `C`, never over the
-//! inner dimension, so an element of `C` has the same bits whatever the number of threads and however many rows
-//! and columns stand beside it.
+//! Each part is computed on one thread, by our own tiles on AVX2 and by matrixmultiply elsewhere; the split is over
+//! rows or columns of `C`, never over the inner dimension, so an element of `C` has the same bits whatever the number
+//! of threads and however many rows and columns stand beside it.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
