@@ -1,0 +1,142 @@
+//! The contract of a machine that runs the kernels: a GPU, or the emulator that runs the same sources on the CPU.
+//!
+//! Everything above this trait, launch sites, arenas and the backend, is the same code on both.
+
+use crate::error::Error;
+
+/// An address in a launcher's memory: of the device, or of the host for the emulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ptr(pub u64);
+
+impl Ptr {
+    /// The address `bytes` further on.
+    #[must_use]
+    pub const fn offset(self, bytes: usize) -> Self {
+        Self(self.0 + bytes as u64)
+    }
+}
+
+/// The element type of an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// IEEE binary32.
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl Dtype {
+    /// Bytes of an element.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// A kernel: `unit` is the source file `kernels/{unit}.cu`, `name` its `extern "C"` entry point. Kernels that work on
+/// activations come in two versions, whose names end in `_f32` and `_bf16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The source file, without its ending.
+    pub unit: &'static str,
+    /// The entry point.
+    pub name: &'static str,
+}
+
+/// How many blocks of how many threads, and the dynamic shared memory of each block in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Blocks in x, y, z.
+    pub blocks: [u32; 3],
+    /// Threads of a block in x, y, z.
+    pub threads: [u32; 3],
+    /// Dynamic shared memory of a block, in bytes.
+    pub shared: u32,
+}
+
+/// An argument, passed by value as C passes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arg {
+    /// A pointer.
+    Ptr(Ptr),
+    /// `int`.
+    I32(i32),
+    /// `unsigned long long`.
+    U64(u64),
+    /// `float`.
+    F32(f32),
+    /// `double`.
+    F64(f64),
+}
+
+/// A matrix product on row-major operands: `C = op(A) op(B)`, or `C += ..` with `accumulate`, f32 accumulation.
+///
+/// `A` is `[m, k]`, or `[k, m]` if `transpose_a`; `B` is `[k, n]`, or `[n, k]` if `transpose_b`; `C` is `[m, n]`.
+/// Operands A and B have the element type `input`, C has `output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gemm {
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// The dimension summed over.
+    pub k: usize,
+    /// First operand.
+    pub a: Ptr,
+    /// Second operand.
+    pub b: Ptr,
+    /// Result.
+    pub c: Ptr,
+    /// Whether A lies transposed.
+    pub transpose_a: bool,
+    /// Whether B lies transposed.
+    pub transpose_b: bool,
+    /// Whether the product is added to C.
+    pub accumulate: bool,
+    /// Element type of A and B.
+    pub input: Dtype,
+    /// Element type of C.
+    pub output: Dtype,
+}
+
+/// A machine that runs kernels in order, one after the other. Nothing but the calls that say so waits for them.
+pub trait Launcher {
+    /// Memory of `bytes` bytes, aligned to 256, its contents undefined. It lives as long as the launcher.
+    ///
+    /// # Errors
+    /// There is not so much.
+    fn alloc(&mut self, bytes: usize) -> Result<Ptr, Error>;
+
+    /// Copies `bytes` to `to`. The source may be changed when the call returns.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn upload(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Waits for all that was launched, and copies from `from`.
+    ///
+    /// # Errors
+    /// The device fails, or a kernel did since the last wait.
+    fn download(&mut self, from: Ptr, bytes: &mut [u8]) -> Result<(), Error>;
+
+    /// Sets `len` bytes to `value`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn fill(&mut self, to: Ptr, value: u8, len: usize) -> Result<(), Error>;
+
+    /// Launches a kernel. The arguments must be those of its source.
+    ///
+    /// # Errors
+    /// There is no such kernel, or the device refuses the launch.
+    fn launch(&mut self, kernel: Kernel, grid: Grid, args: &[Arg]) -> Result<(), Error>;
+
+    /// Launches a matrix product.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn gemm(&mut self, product: &Gemm) -> Result<(), Error>;
+}

@@ -1,0 +1,12 @@
+//! The kernels of the Hierarchical Reasoning Model on an NVIDIA GPU.
+//!
+//! # How it fits together
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`launch`] | the contract of a machine that runs kernels: memory, launches, matrix products, graphs |
+//! | [`error`] | what can go wrong |
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod launch;
