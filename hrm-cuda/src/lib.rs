@@ -5,8 +5,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`launch`] | the contract of a machine that runs kernels: memory, launches, matrix products, graphs |
+//! | [`ops`] | launch sites, one function for each kernel |
 //! | [`error`] | what can go wrong |
 #![deny(unsafe_code)]
 
 pub mod error;
 pub mod launch;
+pub mod ops;
