@@ -5,8 +5,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`launch`] | the contract of a machine that runs kernels: memory, launches, matrix products, graphs |
+//! | [`emulator`] | such a machine on the CPU, for tests (feature `emulator`) |
 //! | [`error`] | what can go wrong |
 #![deny(unsafe_code)]
 
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod error;
 pub mod launch;
