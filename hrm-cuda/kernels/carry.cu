@@ -4,7 +4,7 @@
 // z[b, s] = init where halted[b]: z [B, positions, hidden], one warp for each position.
 template <class T>
 DEVICE void reset_rows(T *z, const float *init, const int *halted, int rows, int positions, int hidden) {
-    u32 row = warp_row();
+    int row = warp_row();
     if (row >= rows || !halted[row / positions]) return;
     z += (u64)row * hidden;
     if (by_packs(hidden)) {
@@ -22,7 +22,7 @@ KERNEL_FOR_EACH_TYPE(reset_rows, (T *z, const float *init, const int *halted, in
 
 // current[b] = incoming[b] where halted[b]: [B, cols].
 KERNEL(replace_rows)(int *current, const int *incoming, const int *halted, int batch, int cols) {
-    u32 b = thread_index() / cols;
+    int b = thread_index() / cols;
     if (b < batch && halted[b]) current[thread_index()] = incoming[thread_index()];
 }
 EXPORT_KERNEL(replace_rows)
@@ -54,7 +54,7 @@ DEVICE int min_steps(const StepScalars *scalars, u32 row, int max_steps, double 
 // steps[b] = (halted[b] ? 0 : steps[b]) + 1; halted[b] = last step, or q_halt > q_continue unless b explores.
 KERNEL(advance)(const float *q, int *steps, int *halted, const StepScalars *scalars, int batch, int max_steps,
                 double exploration) {
-    u32 b = thread_index();
+    int b = thread_index();
     if (b >= batch) return;
     int step = halted[b] ? 1 : steps[b] + 1;
     bool halts = step >= max_steps || q[2 * b] > q[2 * b + 1];

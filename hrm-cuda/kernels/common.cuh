@@ -43,12 +43,12 @@ constexpr int THREADS = 256;
 constexpr int LANES = 32;
 constexpr int WARPS = THREADS / LANES;
 
-DEVICE int lane_index() { return threadIdx.x % LANES; }
-DEVICE int warp_index() { return threadIdx.x / LANES; }
+DEVICE int lane_index() { return (int)threadIdx.x % LANES; }
+DEVICE int warp_index() { return (int)threadIdx.x / LANES; }
 // The row of this warp in a launch of one warp for each row.
-DEVICE u32 warp_row() { return blockIdx.x * WARPS + warp_index(); }
+DEVICE int warp_row() { return (int)blockIdx.x * WARPS + warp_index(); }
 // This thread's position in the launch.
-DEVICE u32 thread_index() { return blockIdx.x * THREADS + threadIdx.x; }
+DEVICE int thread_index() { return (int)blockIdx.x * THREADS + threadIdx.x; }
 
 // bfloat16: the upper half of an f32.
 struct bf16 {

@@ -38,7 +38,7 @@ template <class T>
 DEVICE void embed(T *y, const int *inputs, const int *puzzle_ids, const T *tokens, const float *puzzles,
                   const T *positions, int rows, int seq_len, int hidden, int vocab, int identifiers, int ndim,
                   float scale, u64 *fault) {
-    u32 row = warp_row();
+    int row = warp_row();
     if (row >= rows) return;
     int prefix = (ndim + hidden - 1) / hidden, b = row / (prefix + seq_len), s = row % (prefix + seq_len);
     y += (u64)row * hidden;
@@ -76,7 +76,7 @@ template <class T> DEVICE float embed_cotangent(float dy, float scale, int learn
 template <class T>
 DEVICE void embed_vjp_puzzles(T *dpuzzle, const T *dy, int batch, int positions, int hidden, int ndim, float scale,
                               int learned) {
-    u32 b = thread_index() / ndim, col = thread_index() % ndim;
+    int b = thread_index() / ndim, col = thread_index() % ndim;
     if (b >= batch) return;
     float d = to_float(dy[(u64)b * positions * hidden + col]);
     dpuzzle[thread_index()] = from_float<T>(embed_cotangent<T>(d, scale, learned));
@@ -96,23 +96,23 @@ template <int WIDTH, class T>
 DEVICE void embed_vjp_tokens_by(float *parts, const T *dy, const int *inputs, int batch, int seq_len, int positions,
                                 int hidden, int vocab, int chunks, float scale, int learned) {
     constexpr int COUNT = COLUMNS / LANES / WIDTH;
-    u32 tiles = (hidden + COLUMNS - 1) / COLUMNS;
-    u32 tile = warp_row() % tiles, token = warp_row() / tiles % vocab, chunk = warp_row() / tiles / vocab;
+    int tiles = (hidden + COLUMNS - 1) / COLUMNS;
+    int tile = warp_row() % tiles, token = warp_row() / tiles % vocab, chunk = warp_row() / tiles / vocab;
     if (chunk >= chunks) return;
     int first_col = tile * COLUMNS + lane_index() * WIDTH;
     auto column = [&](int i) { return first_col + i * LANES * WIDTH; };
-    u32 cells = batch * seq_len, each = (cells + chunks - 1) / chunks;
-    u32 begin = chunk * each, end = min(begin + each, cells);
+    int cells = batch * seq_len, each = (cells + chunks - 1) / chunks;
+    int begin = chunk * each, end = min(begin + each, cells);
     float sum[COUNT][WIDTH] = {};
-    for (u32 cell = begin; cell < end; cell += LANES) {
-        u32 mine = cell + lane_index();
+    for (int cell = begin; cell < end; cell += LANES) {
+        int mine = cell + lane_index();
         u32 found = __ballot_sync(~0u, mine < end && inputs[mine] == token);
         while (found) {
             float d[AHEAD][COUNT][WIDTH] = {};
 #pragma unroll
             for (int k = 0; k < AHEAD; k++) {
                 if (!found) continue;
-                u32 hit = cell + __ffs(found) - 1;
+                int hit = cell + __ffs(found) - 1;
                 found &= found - 1;
                 u64 row = (u64)(hit / seq_len) * positions + positions - seq_len + hit % seq_len;
 #pragma unroll

@@ -16,7 +16,7 @@ template <class T> DEVICE int largest(const T *values, int count) {
 // predictions [B, seq_len], one thread for each cell.
 template <class T>
 DEVICE void argmax(int *predictions, const T *logits, int batch, int seq_len, int positions, int vocab) {
-    u32 b = thread_index() / seq_len, cell = thread_index() % seq_len;
+    int b = thread_index() / seq_len, cell = thread_index() % seq_len;
     if (b >= batch) return;
     u64 row = (u64)b * positions + positions - seq_len + cell;
     predictions[thread_index()] = largest(logits + row * vocab, vocab);
@@ -57,7 +57,7 @@ template <class N> DEVICE N block_sum(N *parts, N mine) {
     parts[threadIdx.x] = mine;
     for (int half = THREADS / 2; half > 0; half /= 2) {
         __syncthreads();
-        if (threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
+        if ((int)threadIdx.x < half) parts[threadIdx.x] += parts[threadIdx.x + half];
     }
     __syncthreads();
     return parts[0];
@@ -117,7 +117,7 @@ constexpr double Q_LOSS_WEIGHT = 0.5;
 // sigmoid(max(next halt, next continue)) before it. All [B, 2]; without next_q there is no continue loss.
 KERNEL(q_loss)(const float *q, const float *next_q, float *dq, float *losses, const int *steps, const int *valid,
                const int *correct, int batch, int max_steps, double scale) {
-    u32 b = thread_index();
+    int b = thread_index();
     if (b >= batch) return;
     double halt = q[2 * b], go_on = q[2 * b + 1], solved = correct[b] == valid[b];
     double loss = 0.0, slope = 0.0;

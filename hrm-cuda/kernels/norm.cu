@@ -66,7 +66,7 @@ DEVICE void add_rms_norm_twice(T *y, float *rstd, const T *x, const T *t, int co
 }
 
 template <class T> DEVICE void add_rms_norm(T *y, float *rstd, const T *x, const T *t, int rows, int cols, float eps) {
-    u32 row = warp_row();
+    int row = warp_row();
     if (row >= rows) return;
     u64 start = (u64)row * cols;
     y += start, x += start, t += start, rstd += row;
@@ -125,7 +125,7 @@ DEVICE void add_rms_norm_vjp_twice(T *ds, const T *dy, const T *y, float rstd, i
 }
 
 template <class T> DEVICE void add_rms_norm_vjp(T *ds, const T *dy, const T *y, const float *rstd, int rows, int cols) {
-    u32 row = warp_row();
+    int row = warp_row();
     if (row >= rows) return;
     u64 start = (u64)row * cols;
     ds += start, dy += start, y += start;

@@ -3,7 +3,7 @@
 // q[b] = W z[b, 0] + bias: q [B, 2], z [B, positions, hidden], one warp for each sequence.
 template <class T>
 DEVICE void q_head(float *q, const T *z, const T *w, const T *bias, int batch, int positions, int hidden) {
-    u32 b = warp_row();
+    int b = warp_row();
     if (b >= batch) return;
     z += (u64)b * positions * hidden;
     float halt = 0.0f, go_on = 0.0f;
@@ -23,7 +23,7 @@ KERNEL_FOR_EACH_TYPE(q_head, (float *q, const T *z, const T *w, const T *bias, i
 
 // dz[b, 0] += dq[b] W, one warp for each sequence.
 template <class T> DEVICE void q_head_vjp_state(T *dz, const float *dq, const T *w, int batch, int positions, int hidden) {
-    u32 b = warp_row();
+    int b = warp_row();
     if (b >= batch) return;
     dz += (u64)b * positions * hidden;
     float halt = rounded<T>(dq[2 * b]), go_on = rounded<T>(dq[2 * b + 1]);

@@ -6,7 +6,7 @@ template <class T> DEVICE float quotient(float a, float b) { return sizeof(T) ==
 
 // a = silu(gate) * up with silu(x) = x / (1 + exp(-x)): a is [rows, cols], gate_up [rows, 2 cols], gate in front.
 template <int WIDTH, class T> DEVICE void swiglu_by(T *a, const T *gate_up, int rows, int cols) {
-    u32 each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
+    int each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
     if (row >= rows) return;
     const T *gates = gate_up + (u64)row * 2 * cols + col;
     float gate[WIDTH], up[WIDTH];
@@ -31,7 +31,7 @@ KERNEL_FOR_EACH_TYPE(swiglu, (T *a, const T *gate_up, int rows, int cols), (a, g
 // In place, with da in a: a becomes silu(gate) * up, up becomes da * silu(gate), gate becomes
 // da * up * sigmoid(gate) * (1 + gate * (1 - sigmoid(gate))). Each thread reads what it overwrites.
 template <int WIDTH, class T> DEVICE void swiglu_vjp_by(T *a, T *gate_up, int rows, int cols) {
-    u32 each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
+    int each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
     if (row >= rows) return;
     a += (u64)row * cols + col;
     gate_up += (u64)row * 2 * cols + col;

@@ -46,11 +46,14 @@ fn int(size: usize) -> Result<Arg, Error> {
 
 /// Launches `threads` threads, a few more to fill the last block. None is no launch.
 fn launch<L: Launcher>(l: &mut L, kernel: Kernel, threads: usize, args: &[Arg]) -> Result<(), Error> {
+    // Threads count themselves in an int.
+    int(threads)?;
     blocks(l, kernel, [threads.div_ceil(THREADS), 1], args)
 }
 
 /// Launches one warp for each of `rows` rows.
 fn launch_rows<L: Launcher>(l: &mut L, kernel: Kernel, rows: usize, args: &[Arg]) -> Result<(), Error> {
+    int(rows)?;
     blocks(l, kernel, [rows.div_ceil(THREADS / LANES), 1], args)
 }
 
