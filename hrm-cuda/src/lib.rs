@@ -8,5 +8,6 @@
 //! | [`error`] | what can go wrong |
 #![deny(unsafe_code)]
 
+mod arena;
 pub mod error;
 pub mod launch;
