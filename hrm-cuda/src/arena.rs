@@ -60,11 +60,6 @@ impl Arena {
         self.len
     }
 
-    /// Bytes of an element.
-    pub const fn element(&self) -> usize {
-        self.element
-    }
-
     /// The pointer to a span.
     pub fn at<A>(&self, span: Span<A>) -> Result<Ptr, Error> {
         let end = span.rows.checked_mul(span.cols).and_then(|len| span.offset.checked_add(len));

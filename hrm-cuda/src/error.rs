@@ -4,6 +4,8 @@ use core::fmt;
 
 use hrm_core::kernels::Region;
 
+use crate::ops::fault::Fault;
+
 /// An error of this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -77,17 +79,6 @@ pub enum Error {
     Fault(Fault),
 }
 
-/// What a kernel reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// A token, label or identifier lies outside its table.
-    Id,
-    /// A loss is not a finite number. The optimizers have left the parameters as they were.
-    NotFinite,
-    /// A code that this version does not know.
-    Unknown(i32),
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,17 +113,8 @@ impl fmt::Display for Error {
                 }
                 write!(f, ", which has {len}")
             }
+            Self::Fault(Fault::NotFinite) => write!(f, "{}; no parameter was changed", Fault::NotFinite),
             Self::Fault(fault) => fault.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id => f.write_str("a token, label or identifier is outside its table"),
-            Self::NotFinite => f.write_str("a loss is not a finite number; the parameters were not updated"),
-            Self::Unknown(code) => write!(f, "a kernel reports fault {code}"),
         }
     }
 }

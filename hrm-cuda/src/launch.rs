@@ -113,6 +113,15 @@ pub trait Launcher {
     /// There is not so much.
     fn alloc(&mut self, bytes: usize) -> Result<Ptr, Error>;
 
+    /// Whether `bytes` bytes can be had. A launcher that cannot tell leaves it to [`alloc`](Self::alloc).
+    ///
+    /// # Errors
+    /// They cannot.
+    fn room_for(&mut self, bytes: usize) -> Result<(), Error> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Copies `bytes` to `to`. The source may be changed when the call returns.
     ///
     /// # Errors
