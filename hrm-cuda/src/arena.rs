@@ -39,15 +39,17 @@ impl Arena {
     /// An arena, zeroed.
     pub fn new<L: Launcher>(launcher: &mut L, size: Size) -> Result<Self, Error> {
         let Size { name, len, element } = size;
-        let bytes = size.bytes();
-        let base = if bytes == 0 {
-            Ptr(0)
-        } else {
-            let base = launcher.alloc(bytes)?;
-            launcher.fill(base, 0, bytes)?;
-            base
-        };
-        Ok(Self { name, base, len, element })
+        let base = if len == 0 { Ptr(0) } else { launcher.alloc(size.bytes())? };
+        let arena = Self { name, base, len, element };
+        arena.clear(launcher)?;
+        Ok(arena)
+    }
+
+    /// Zeroes the arena.
+    pub fn clear<L: Launcher>(&self, launcher: &mut L) -> Result<(), Error> {
+        let Self { name, len, element, .. } = *self;
+        let bytes = Size { name, len, element }.bytes();
+        if bytes == 0 { Ok(()) } else { launcher.fill(self.base, 0, bytes) }
     }
 
     /// Where the arena begins.

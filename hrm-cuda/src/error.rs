@@ -57,13 +57,6 @@ pub enum Error {
         /// What the driver or the library said.
         reason: String,
     },
-    /// A file of the cache of compiled kernels cannot be read or written.
-    Cache {
-        /// What was being done, to which file.
-        action: String,
-        /// What the system said.
-        reason: String,
-    },
     /// An operand lies outside its arena, or operands do not fit together.
     Operand(String),
     /// A read or write beyond the end of a region.
@@ -101,7 +94,7 @@ impl fmt::Display for Error {
             Self::Compile { unit, arch, log } => {
                 write!(f, "kernels/{unit}.cu does not compile for {arch}:\n{log}")
             }
-            Self::Device { action, reason } | Self::Cache { action, reason } => {
+            Self::Device { action, reason } => {
                 write!(f, "{action}: {reason}")
             }
             Self::Operand(message) => f.write_str(message),

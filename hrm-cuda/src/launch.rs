@@ -156,9 +156,16 @@ pub trait Launcher {
 /// A launcher that need not be waited for: sequences are recorded once and replayed, and copies arrive later.
 ///
 /// While a sequence is recorded, [`Launcher::launch`], [`Launcher::gemm`] and [`Launcher::fill`] note what they
-/// are told instead of doing it, and whatever moves data between host and device is an error. Every product must
-/// have been launched once before it is recorded, so that how to compute it is known.
+/// are told instead of doing it, and whatever moves data between host and device is an error. Whatever is recorded
+/// must have been launched or rehearsed before.
 pub trait Queue: Launcher {
+    /// Begins or ends a rehearsal: what is launched in between is prepared, so that it can be recorded and be fast,
+    /// and not run. Operands of products may be overwritten with anything.
+    ///
+    /// # Errors
+    /// A sequence is being recorded.
+    fn rehearse(&mut self, on: bool) -> Result<(), Error>;
+
     /// Begins to record.
     ///
     /// # Errors

@@ -58,6 +58,9 @@ impl<L: Launcher> Memory for Cuda<L> {
     fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), Error> {
         let from = window(self.region(region), Some(region), offset, out.len())?;
         self.wait()?;
+        if out.is_empty() {
+            return Ok(());
+        }
         if region != Region::Acts || self.dtype == Dtype::F32 {
             return self.launcher.download(from, bytemuck::cast_slice_mut(out));
         }
@@ -72,6 +75,9 @@ impl<L: Launcher> Memory for Cuda<L> {
 
     fn write(&mut self, region: Region, offset: usize, values: &[f32]) -> Result<(), Error> {
         let to = window(self.region(region), Some(region), offset, values.len())?;
+        if values.is_empty() {
+            return Ok(());
+        }
         if region == Region::Acts && self.dtype == Dtype::Bf16 {
             let mut narrow = vec![bf16::ZERO; values.len().min(CHUNK)];
             for (i, values) in values.chunks(CHUNK).enumerate() {
@@ -92,11 +98,17 @@ impl<L: Launcher> Memory for Cuda<L> {
     fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), Error> {
         let from = window(&self.ids, None, offset, out.len())?;
         self.wait()?;
+        if out.is_empty() {
+            return Ok(());
+        }
         self.launcher.download(from, bytemuck::cast_slice_mut(out))
     }
 
     fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), Error> {
         let to = window(&self.ids, None, offset, values.len())?;
+        if values.is_empty() {
+            return Ok(());
+        }
         self.launcher.upload(to, bytemuck::cast_slice(values))
     }
 }

@@ -156,6 +156,23 @@ impl<L: Launcher> Cuda<L> {
         &mut self.launcher
     }
 
+    /// Zeroes all arenas.
+    fn clear(&mut self) -> Result<(), Error> {
+        let arenas = [
+            &self.params,
+            &self.shadow,
+            &self.gradients,
+            &self.first,
+            &self.second,
+            &self.acts,
+            &self.stats,
+            &self.ids,
+            &self.scratch,
+            &self.control,
+        ];
+        arenas.into_iter().try_for_each(|arena| arena.clear(&mut self.launcher))
+    }
+
     fn act(&self, span: Act) -> Result<Ptr, Error> {
         self.acts.at(span)
     }

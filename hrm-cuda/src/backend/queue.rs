@@ -1,10 +1,15 @@
 //! Steps that are recorded once and replayed, and numbers that come back without anyone waiting for them.
 
 use hrm_core::arena::{Ids, Stat};
+use hrm_core::loss::LossKind;
+use hrm_core::model;
+use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::plan::Plan;
+use hrm_core::train_step::{self, TrainConfig};
 
-use super::Cuda;
+use super::{Cuda, Precision};
 use crate::error::Error;
-use crate::launch::{Fetch, Launcher, Queue, Recording};
+use crate::launch::{Fetch, Queue, Recording};
 use crate::ops::fault::{self, Fault};
 
 /// Numbers on their way to the host.
@@ -23,10 +28,40 @@ pub struct Values {
     pub ids: Vec<i32>,
 }
 
-impl<L: Launcher + Queue> Cuda<L> {
+impl<L: Queue> Cuda<L> {
+    /// A backend for `plan` as [`new`](Self::new) makes it, with every kernel of the plan loaded and every product
+    /// tried: a training step, or an ACT step of inference, is rehearsed. So the first step is as fast as the others
+    /// and can be recorded.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or a kernel does not compile.
+    pub fn rehearsed(launcher: L, plan: &Plan, precision: Precision) -> Result<Self, Error> {
+        let mut k = Self::new(launcher, plan, precision)?;
+        k.launcher.rehearse(true)?;
+        // What is launched depends on the plan alone, not on the numbers.
+        let result = match &plan.backward {
+            Some(b) => {
+                let train = TrainConfig {
+                    loss: LossKind::Stablemax,
+                    adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.0 },
+                    puzzle_emb: SignSgd { weight_decay: 0.0 },
+                    global_batch_size: plan.batch,
+                };
+                train_step::gradients(&mut k, plan, b, &train)
+                    .and_then(|()| k.check_finite(b))
+                    .and_then(|()| train_step::update(&mut k, plan, b, &train))
+            }
+            None => model::act_step(&mut k, plan),
+        };
+        k.launcher.rehearse(false)?;
+        result?;
+        k.clear()?;
+        Ok(k)
+    }
+
     /// Records what `calls` launches, which is then not done but noted: see [`Queue`]. Nothing in it may read or
-    /// write memory, so [`begin_step`](hrm_core::kernels::TrainKernels::begin_step) stays outside, and every matrix
-    /// product must have been launched before: run the step once, then record it.
+    /// write memory, so [`begin_step`](hrm_core::kernels::TrainKernels::begin_step) stays outside, and all of it must
+    /// have been launched or [`rehearsed`](Self::rehearsed) before.
     ///
     /// # Errors
     /// Those of `calls`, or the device fails.
