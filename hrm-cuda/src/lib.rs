@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`launch`] | the contract of a machine that runs kernels: memory, launches, matrix products, graphs |
+//! | [`ops`] | launch sites, one function for each kernel |
 //! | [`emulator`] | such a machine on the CPU, for tests (feature `emulator`) |
 //! | [`error`] | what can go wrong |
 #![deny(unsafe_code)]
@@ -13,3 +14,4 @@
 pub mod emulator;
 pub mod error;
 pub mod launch;
+pub mod ops;
