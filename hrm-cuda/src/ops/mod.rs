@@ -4,6 +4,7 @@
 //! is given, weights too: the bf16 copy of the trained parameters in bf16. Statistics, gradients, moments, constants
 //! and the puzzle table are f32 in either.
 
+pub mod attention;
 pub mod carry;
 pub mod elementwise;
 pub mod embedding;
