@@ -16,6 +16,7 @@
 
 mod ffi;
 mod memory;
+mod tape;
 
 use std::num::NonZero;
 
@@ -24,6 +25,7 @@ use half::bf16;
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr};
 use memory::Memory;
+use tape::{Call, Tape};
 
 /// In which order the warps of a block, and the lanes of a warp, get their turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Emulator {
     memory: Memory,
+    tape: Tape,
     order: Order,
     workers: u32,
 }
@@ -49,7 +52,7 @@ impl Emulator {
     #[must_use]
     pub fn new(order: Order) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { memory: Memory::default(), order, workers: workers as u32 }
+        Self { memory: Memory::default(), tape: Tape::default(), order, workers: workers as u32 }
     }
 
     /// The same on one thread of the host: blocks run one after the other.
@@ -65,21 +68,43 @@ impl Launcher for Emulator {
     }
 
     fn upload(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), Error> {
+        self.tape.running("upload")?;
         self.memory.bytes_mut(to, bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 
     fn download(&mut self, from: Ptr, bytes: &mut [u8]) -> Result<(), Error> {
+        self.tape.running("download")?;
         bytes.copy_from_slice(self.memory.bytes(from, bytes.len())?);
         Ok(())
     }
 
     fn fill(&mut self, to: Ptr, value: u8, len: usize) -> Result<(), Error> {
-        self.memory.bytes_mut(to, len)?.fill(value);
-        Ok(())
+        self.tell(Call::Fill(to, value, len))
     }
 
     fn launch(&mut self, kernel: Kernel, grid: Grid, args: &[Arg]) -> Result<(), Error> {
+        self.tell(Call::Launch(kernel, grid, args.into()))
+    }
+
+    fn gemm(&mut self, product: &Gemm) -> Result<(), Error> {
+        self.tell(Call::Gemm(*product))
+    }
+}
+
+impl Emulator {
+    fn run(&mut self, call: &Call) -> Result<(), Error> {
+        match call {
+            Call::Fill(to, value, len) => {
+                self.memory.bytes_mut(*to, *len)?.fill(*value);
+                Ok(())
+            }
+            Call::Launch(kernel, grid, args) => self.run_kernel(*kernel, *grid, args),
+            Call::Gemm(product) => self.run_gemm(product),
+        }
+    }
+
+    fn run_kernel(&mut self, kernel: Kernel, grid: Grid, args: &[Arg]) -> Result<(), Error> {
         let blocks = grid.blocks.iter().map(|&n| u64::from(n)).product::<u64>();
         // Threads of the host are not worth their start for a few blocks.
         let workers = self.workers.min(u32::try_from(blocks / 4).unwrap_or(u32::MAX)).max(1);
@@ -89,7 +114,7 @@ impl Launcher for Emulator {
     }
 
     /// Sums over k in ascending order, in f32; rounds once, at the end.
-    fn gemm(&mut self, product: &Gemm) -> Result<(), Error> {
+    fn run_gemm(&mut self, product: &Gemm) -> Result<(), Error> {
         let &Gemm { m, n, k, .. } = product;
         let a = self.matrix(product.a, m, k, product.transpose_a, product.input)?;
         let b = self.matrix(product.b, k, n, product.transpose_b, product.input)?;
@@ -110,9 +135,7 @@ impl Launcher for Emulator {
         write_elements(bytes, &c, product.output);
         Ok(())
     }
-}
 
-impl Emulator {
     /// Operand `[rows, cols]` as f32, from where it may lie transposed.
     fn matrix(
         &self,
