@@ -221,7 +221,8 @@ fn sweep<L: Launcher>(l: &mut [L], dtype: Dtype, head_dim: usize, rope: bool, le
 
 /// Scores of which only the differences can be exponentiated: `exp(-lse)` is infinite.
 fn scores_far_below_zero<L: Launcher>(l: &mut [L]) {
-    for (dtype, positions) in [(Dtype::Bf16, 7), (Dtype::Bf16, 113), (Dtype::F32, 7)] {
+    for positions in [7, 113] {
+        let dtype = Dtype::Bf16;
         let case = Case { batch: 2, positions, heads: 2, head_dim: 64, rope: false, dtype, opposed: true };
         let largest = case.reference::<f64>(Rounding::None).lse.into_iter().fold(f64::MIN, f64::max);
         assert!((-largest).exp() > f64::from(f32::MAX));
