@@ -55,7 +55,11 @@ this page, which `just cuda-kernels` writes, is out of date.
 
 "
     );
-    writeln!(page, "| unit | kernel | {} | shared | spilled |", ARCHS.map(|arch| arch.to_string()).join(" | "))?;
+    writeln!(
+        page,
+        "| unit | kernel | {} | shared | spilled |",
+        ARCHS.map(|arch| arch.to_string()).join(" | ")
+    )?;
     writeln!(page, "|---|---|{}", "---|".repeat(ARCHS.len() + 2))?;
     for (unit, kernels) in report {
         for (kernel, by_arch) in kernels {
