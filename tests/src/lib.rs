@@ -9,7 +9,6 @@ pub mod cuda;
 pub mod fixture;
 pub mod op;
 pub mod suite;
-pub mod wrappers;
 
 use std::path::{Path, PathBuf};
 
