@@ -4,7 +4,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hrm_core::bundle::{self, ALIGN, Bundle, Entry, PREAMBLE, Preamble};
+use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble};
 use hrm_core::config::Config;
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
@@ -34,8 +34,13 @@ impl BundleFile {
     /// It cannot be read, or is not a whole, undamaged bundle.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = files::read(path)?;
-        let bundle =
-            Bundle::parse(&bytes).map_err(|error| Error::input(format!("{}: {error}", path.display())))?;
+        let bundle = Bundle::parse(&bytes).map_err(|error| {
+            let described = Error::input(format!("{}: {error}", path.display()));
+            match error {
+                BundleError::Magic => described.hint("hrm import makes a model of a checkpoint"),
+                _ => described,
+            }
+        })?;
         let tensors = bundle
             .tensors()
             .map(|(tensor, weights)| {
