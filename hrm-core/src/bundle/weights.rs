@@ -82,7 +82,7 @@ impl<'a> Weights<'a> {
     }
 
     /// All elements as f32, which holds each of these precisions exactly.
-    pub fn values(&self) -> impl Iterator<Item = f32> + 'a {
+    pub fn values(self) -> impl Iterator<Item = f32> + 'a {
         let precision = self.precision;
         self.bytes.chunks_exact(precision.size()).map(move |element| match (precision, element) {
             (Precision::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
