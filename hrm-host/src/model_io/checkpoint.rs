@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hrm_core::bundle::MAGIC;
 use hrm_core::config::Config;
+use hrm_core::tensors::Tensor;
 
 use super::bundle::BundleFile;
 use super::pytorch;
@@ -111,6 +112,18 @@ impl Checkpoint {
                 Precision::Bf16 => Number::Bf16,
                 Precision::F16 => Number::F16,
             }),
+        }
+    }
+
+    /// Reads the elements of a model's `tensor`; `places` says where each is
+    /// ([`compare`](crate::tensor_match::compare)).
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), or `places` does not know it.
+    pub fn read_tensor(&mut self, places: &[(Tensor, usize)], tensor: &Tensor) -> Result<Vec<f32>> {
+        match places.iter().find(|(known, _)| known.name == tensor.name) {
+            Some((_, place)) => self.read(*place),
+            None => Err(Error::input(format!("{}: tensor {} is missing", self.path.display(), tensor.name))),
         }
     }
 

@@ -49,8 +49,7 @@ pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) ->
     let places = compare(checkpoint.tensors(), &plan.params, shape)
         .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
     let fetch = |tensor: &Tensor, out: &mut [f32]| -> Result<()> {
-        let place = places.iter().find(|(known, _)| known.name == tensor.name).map(|(_, place)| *place);
-        let values = checkpoint.read(place.unwrap_or_default())?;
+        let values = checkpoint.read_tensor(&places, tensor)?;
         if let Some(element) = precision.overflow(&values) {
             return Err(Error::input(format!(
                 "tensor {}, element {element}: {:e} is too large for {}",

@@ -77,31 +77,20 @@ pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Import
     let in_file = |tensor: &Tensor| {
         let mut shape = tensor_match::shape(tensor);
         if tensor.name == TensorName::PuzzleEmb {
-            shape[0] = stored;
+            // Without any row there is no blank one either.
+            shape[0] = stored.max(1);
         }
         shape
     };
     let places = tensor_match::compare(checkpoint.tensors(), &plan.params, in_file)
         .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
-    let mut types = BTreeMap::new();
-    for (tensor, place) in &places {
-        let Some(number) = checkpoint.number(*place) else {
-            return Err(Error::input(format!(
-                "{}: tensor {} does not hold numbers",
-                checkpoint.path().display(),
-                tensor.name
-            )));
-        };
-        *types.entry(number.name()).or_insert(0) += 1;
-    }
+    let types = count_types(&checkpoint, &places)?;
     refuse_beyond_memory(&checkpoint, &places, stored)?;
 
     files::write_dir(out, Existing::Refuse, |staging| {
         model_dir::save_config::<std::convert::Infallible>(&config, &staging.path().join(CONFIG))?;
         model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), Precision::F32, |tensor, out| {
-            // The tensors are asked for as the plan has them.
-            let place = places.iter().find(|(known, _)| known.name == tensor.name).map(|(_, place)| *place);
-            let values = checkpoint.read(place.unwrap_or_default())?;
+            let values = checkpoint.read_tensor(&places, tensor)?;
             if tensor.name == TensorName::PuzzleEmb {
                 rows.apply(&values, tensor.span.cols, out);
             } else {
@@ -171,6 +160,22 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
         config.num_puzzle_identifiers = rows.count(stored);
     }
     Ok(rows)
+}
+
+/// How many tensors there are of each type.
+fn count_types(checkpoint: &Checkpoint, places: &[(Tensor, usize)]) -> Result<BTreeMap<&'static str, usize>> {
+    let mut types = BTreeMap::new();
+    for (tensor, place) in places {
+        let Some(number) = checkpoint.number(*place) else {
+            return Err(Error::input(format!(
+                "{}: tensor {} does not hold numbers",
+                checkpoint.path().display(),
+                tensor.name
+            )));
+        };
+        *types.entry(number.name()).or_insert(0) += 1;
+    }
+    Ok(types)
 }
 
 /// A tensor is in memory as it is in the file, as f32, and as it is written.

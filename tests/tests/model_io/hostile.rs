@@ -50,6 +50,11 @@ fn number(number: i32) -> Vec<u8> {
 /// The instructions that build an f32 tensor over storage 0.
 fn tensor(elements: i32, offset: i32, shape: [i32; 2], stride: [i32; 2]) -> Vec<u8> {
     let pair = |pair: [i32; 2]| [number(pair[0]), number(pair[1]), vec![0x86]].concat();
+    view(elements, offset, &pair(shape), &pair(stride))
+}
+
+/// The same with shape and stride as instructions.
+fn view(elements: i32, offset: i32, shape: &[u8], stride: &[u8]) -> Vec<u8> {
     [
         b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(),
         b"(".to_vec(),
@@ -60,8 +65,8 @@ fn tensor(elements: i32, offset: i32, shape: [i32; 2], stride: [i32; 2]) -> Vec<
         number(elements),
         b"tQ".to_vec(),
         number(offset),
-        pair(shape),
-        pair(stride),
+        shape.to_vec(),
+        stride.to_vec(),
         b"\x89ccollections\nOrderedDict\n)RtR".to_vec(),
     ]
     .concat()
@@ -230,4 +235,41 @@ fn a_table_of_another_checkpoint_is_no_model() {
         &options(&[&SET[..], &["hidden_size=2", "vocab_size=3", "seq_len=4", "expansion=4"]].concat()),
     );
     assert!(message.contains("H_layers is 0, expected 1 to 1024"), "{message}");
+}
+
+/// A state dict of [`SMALL`](crate::support::SMALL) whose tensors all lie over one storage of zeros.
+fn zeros(puzzles: i32) -> Vec<u8> {
+    use hrm_core::plan::{Mode, Plan};
+    use hrm_core::tensors::TensorName;
+    let plan = Plan::new(&crate::support::SMALL, 1, Mode::Inference).unwrap();
+    let mut pickle = b"\x80\x02}".to_vec();
+    for wanted in plan.params.tensors() {
+        let (rows, cols) = (wanted.span.rows as i32, wanted.span.cols as i32);
+        let rows = if wanted.name == TensorName::PuzzleEmb { puzzles } else { rows };
+        pickle.extend(text(&wanted.name.to_string()));
+        if wanted.is_vector() {
+            let (shape, stride) = ([number(cols), vec![0x85]].concat(), [number(1), vec![0x85]].concat());
+            pickle.extend(view(1024, 0, &shape, &stride));
+        } else {
+            pickle.extend(tensor(1024, 0, [rows, cols], [cols, 1]));
+        }
+        pickle.push(b's');
+    }
+    pickle.push(b'.');
+    pickle
+}
+
+#[test]
+fn a_puzzle_embedding_without_rows_has_no_blank_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, out) = (dir.path().join("a.pt"), dir.path().join("model"));
+    let reset = |set: &[&str]| Options { reset_puzzle_embeddings: true, ..options(set) };
+    checkpoint(&path, &zeros(1), &[("data/0", &[0; 4096])]);
+    let seven = [&SET[..], &["num_puzzle_identifiers=7"]].concat();
+    let imported = hrm_host::model_io::import::import(&path, &out, &reset(&seven)).unwrap();
+    assert_eq!(imported.rows, (1, 7, 6));
+    checkpoint(&path, &zeros(0), &[("data/0", &[0; 4096])]);
+    let message = refused(&path, &reset(&seven));
+    assert!(message.contains("puzzle_emb.weights has shape [0, 2], expected [1, 2]"), "{message}");
+    assert!(refused(&path, &options(&SET)).contains("num_puzzle_identifiers is 0"));
 }
