@@ -41,10 +41,10 @@ fn bundle(precision: Precision, words: &[&str], spoil: Option<(usize, Edit)>) ->
                 let (rows, cols) = (tensor.span.rows as u32, tensor.span.cols as u32);
                 let offset = offsets[index];
                 let mut entry = Entry { name, precision: precision.id(), rows, cols, offset, scales: None };
-                if let Some((spoilt, edit)) = spoil {
-                    if spoilt == index {
-                        edit(&mut entry);
-                    }
+                if let Some((spoilt, edit)) = spoil
+                    && spoilt == index
+                {
+                    edit(&mut entry);
                 }
                 entry
             })
