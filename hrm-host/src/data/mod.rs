@@ -8,14 +8,20 @@
 
 pub mod arc;
 mod batch;
+mod choice;
 pub mod dataset;
 pub mod dihedral;
 pub mod error;
+pub mod identifiers;
+pub mod inspect;
 pub mod maze;
 mod metadata;
 pub mod mmap;
 pub mod npy;
+pub mod progress;
+pub mod puzzle_csv;
 pub mod sampler;
+pub mod split;
 pub mod staged;
 pub mod sudoku;
 #[cfg(test)]
