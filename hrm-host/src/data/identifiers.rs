@@ -1,18 +1,19 @@
 //! Writes `identifiers.json`, the names of the puzzle identifiers, as a stream.
 
 use super::error::{Error, Result};
-use super::staged::{Staged, remove_unfinished, temporary};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use crate::files::{self, Staged};
+use std::io::{BufWriter, IntoInnerError, Write};
+use std::path::Path;
 
 /// The list of names being written. Identifier 0, of padding rows, is there from the start.
 #[derive(Debug)]
 pub struct IdentifierWriter {
-    path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<Staged>,
     count: i32,
 }
+
+/// What is being done when the disk refuses.
+const WRITE: &str = "write the identifiers";
 
 impl IdentifierWriter {
     /// Starts the list of the dataset in the directory `dir`.
@@ -20,11 +21,13 @@ impl IdentifierWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn create(dir: &Path) -> Result<Self> {
-        remove_unfinished(dir)?;
+        files::try_remove_stale(dir)
+            .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let path = dir.join("identifiers.json");
-        let mut file = BufWriter::new(temporary(&path)?);
-        file.write_all(b"[\"<blank>\"").map_err(Error::io(&path, "write the identifiers"))?;
-        Ok(Self { path, file, count: 1 })
+        let staged = Staged::create(&path).map_err(Error::io(&path, "create a file beside it"))?;
+        let mut file = BufWriter::new(staged);
+        file.write_all(b"[\"<blank>\"").map_err(Error::io(&path, WRITE))?;
+        Ok(Self { file, count: 1 })
     }
 
     /// Adds a name and gives its identifier.
@@ -37,7 +40,7 @@ impl IdentifierWriter {
             .checked_add(1)
             .ok_or_else(|| Error::argument("puzzle identifiers", "more", format!("at most {}", i32::MAX)))?;
         write!(self.file, ", {}", serde_json::Value::from(name))
-            .map_err(Error::io(&self.path, "write the identifiers"))?;
+            .map_err(Error::io(self.file.get_ref().target(), WRITE))?;
         Ok(identifier)
     }
 
@@ -46,13 +49,13 @@ impl IdentifierWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn stage(self) -> Result<(Staged, u32)> {
-        let Self { path, mut file, count } = self;
-        file.write_all(b"]").map_err(Error::io(&path, "write the identifiers"))?;
-        let file = file
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)
-            .map_err(Error::io(&path, "write the identifiers"))?;
-        Ok((Staged::new(path, file)?, count.unsigned_abs()))
+        let Self { mut file, count } = self;
+        let path = file.get_ref().target().to_owned();
+        file.write_all(b"]").map_err(Error::io(&path, WRITE))?;
+        let staged =
+            file.into_inner().map_err(IntoInnerError::into_error).map_err(Error::io(&path, WRITE))?;
+        staged.sync().map_err(Error::io(&path, "synchronise the file"))?;
+        Ok((staged, count.unsigned_abs()))
     }
 }
 

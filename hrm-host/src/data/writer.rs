@@ -8,8 +8,9 @@
 use super::error::{Error, Result};
 use super::identifiers::IdentifierWriter;
 use super::metadata::Metadata;
-use super::npy::{Dtype, NpyWriter};
-use super::staged::{NewDirectory, Staged, remove_unfinished};
+use super::new_directory::NewDirectory;
+use super::npy::{Dtype, NpyWriter, commit};
+use crate::files::{self, Staged};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,8 @@ impl DatasetWriter {
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
         let directory = NewDirectory::create(&path)?;
-        remove_unfinished(&path)?;
+        files::try_remove_stale(&path)
+            .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
         let offsets = |field| {
             let mut offsets = array(field, Dtype::I32, None)?;
@@ -141,11 +143,10 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn finish(self) -> Result<Metadata> {
-        let identifiers =
-            Staged::from_bytes(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
         let split = self.stage()?;
         let metadata = split.metadata.clone();
-        commit(vec![split], identifiers)?;
+        put_in_place(vec![split], identifiers)?;
         Ok(metadata)
     }
 
@@ -162,7 +163,7 @@ impl DatasetWriter {
         };
         let splits = splits.into_iter().map(stage).collect::<Result<Vec<StagedSplit>>>()?;
         let metadata = splits.iter().map(|split| split.metadata.clone()).collect();
-        commit(splits, identifiers)?;
+        put_in_place(splits, identifiers)?;
         Ok(metadata)
     }
 
@@ -177,7 +178,7 @@ impl DatasetWriter {
         let json = self.split.join("dataset.json");
         let text = serde_json::to_string(&self.metadata)
             .map_err(|e| Error::io(&json, "write the dataset's description")(e.into()))?;
-        let description = Staged::from_bytes(&json, text.as_bytes())?;
+        let description = stage(&json, text.as_bytes())?;
         let old_ratings = (!has_ratings).then(|| array_path(&self.split, "ratings"));
         let (metadata, directory) = (self.metadata, self.directory);
         Ok(StagedSplit { json, description, arrays, old_ratings, metadata, _directory: directory })
@@ -196,21 +197,25 @@ struct StagedSplit {
     _directory: NewDirectory,
 }
 
-fn commit(mut splits: Vec<StagedSplit>, identifiers: Staged) -> Result<()> {
+fn put_in_place(mut splits: Vec<StagedSplit>, identifiers: Staged) -> Result<()> {
     // From here to the last line there is no dataset, so that no mixture of two can be opened.
     for split in &splits {
         remove(&split.json)?;
         split.old_ratings.as_deref().map_or(Ok(()), remove)?;
     }
     for split in &mut splits {
-        split.arrays.drain(..).try_for_each(Staged::commit)?;
+        split.arrays.drain(..).try_for_each(commit)?;
     }
-    identifiers.commit()?;
-    splits.into_iter().try_for_each(|split| split.description.commit())
+    commit(identifiers)?;
+    splits.into_iter().try_for_each(|split| commit(split.description))
 }
 
 fn array_path(split: &Path, field: &str) -> PathBuf {
     split.join(format!("{SET}__{field}.npy"))
+}
+
+fn stage(path: &Path, bytes: &[u8]) -> Result<Staged> {
+    Staged::from_bytes(path, bytes).map_err(Error::io(path, "write the file"))
 }
 
 fn remove(path: &Path) -> Result<()> {

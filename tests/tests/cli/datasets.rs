@@ -126,8 +126,7 @@ fn ctrl_c_leaves_what_was_there() {
     ] {
         let mut running = Running::start(&mut place.command(line));
         let parts = |dir: &std::path::Path| {
-            let unfinished =
-                |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".partial");
+            let unfinished = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(".tmp-");
             fs::read_dir(dir).is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(unfinished)))
         };
         let (train, test) = (place.path(&format!("{out}/train")), place.path(&format!("{out}/test")));
