@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
+use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::files;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
@@ -26,8 +30,12 @@ const CONFIG_FIELD: &str = "hrm_config";
 /// What the published program puts before every tensor's name.
 const PREFIX: &str = "model.inner.";
 
+/// Key of a configuration that says with which loss the model was trained, and the key in it that names the loss.
+const LOSS: &str = "loss";
+const LOSS_TYPE: &str = "loss_type";
+
 /// Keys of published configurations that say nothing about the architecture.
-const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", "loss", "name", "puzzle_emb_len"];
+const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", LOSS, "name", "puzzle_emb_len"];
 
 /// Why a model cannot be loaded or saved.
 #[derive(Debug)]
@@ -106,6 +114,25 @@ pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
     let config: Config = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
     config.validate().map_err(|e: ConfigError| bad(e.to_string()))?;
     Ok(config)
+}
+
+/// The loss that the model of the configuration in `path` was trained with: `loss`, or `loss_type` in it, as published
+/// configurations have it; stablemax, the published default, if it does not say.
+///
+/// # Errors
+/// The file cannot be read, is not JSON, or names a loss that is not known.
+pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
+    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    match value.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
+        None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
+        Some(kind) => LossKind::deserialize(kind).map_err(|_| {
+            bad(format!(
+                "{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\""
+            ))
+        }),
+    }
 }
 
 fn known_keys() -> BTreeSet<String> {
@@ -191,8 +218,30 @@ pub fn save_weights<K: Memory>(
 /// # Errors
 /// Writing fails.
 pub fn save_config<E>(config: &Config, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, None, path)
+}
+
+/// Writes `config` to `path`, and beside it the loss that the model was trained with.
+///
+/// # Errors
+/// Writing fails.
+pub fn save_trained_config<E>(config: &Config, loss: LossKind, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, Some(loss), path)
+}
+
+/// What `config.json` holds.
+#[derive(Serialize)]
+struct Keys<'a> {
+    #[serde(flatten)]
+    config: &'a Config,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<serde_json::Value>,
+}
+
+fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<(), ModelError<E>> {
     let io = |e| ModelError::Io(path.to_owned(), e);
-    let mut text = serde_json::to_string_pretty(config).map_err(|e| io(e.into()))?;
+    let keys = Keys { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
+    let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
 }
@@ -293,4 +342,35 @@ fn bare(name: &str) -> &str {
         name = name.strip_prefix(prefix).unwrap_or(name);
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[test]
+    fn the_loss_is_kept_and_read_in_every_published_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        let read = || read_loss::<Infallible>(&path).map_err(|error| error.to_string());
+        save_trained_config::<Infallible>(&Config::SUDOKU_EXTREME, LossKind::Softmax, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Softmax));
+        assert_eq!(read_config::<Infallible>(&path).unwrap(), Config::SUDOKU_EXTREME);
+        save_config::<Infallible>(&Config::SUDOKU_EXTREME, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Stablemax));
+        for (text, loss) in [
+            (r#"{"loss": "softmax_cross_entropy"}"#, LossKind::Softmax),
+            (
+                r#"{"loss": {"name": "losses@ACTLossHead", "loss_type": "softmax_cross_entropy"}}"#,
+                LossKind::Softmax,
+            ),
+            (r#"{"loss": null}"#, LossKind::Stablemax),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read(), Ok(loss), "{text}");
+        }
+        fs::write(&path, r#"{"loss": {"loss_type": "hinge"}}"#).unwrap();
+        assert!(read().unwrap_err().contains("loss is \"hinge\", expected \"stablemax_cross_entropy\""));
+    }
 }

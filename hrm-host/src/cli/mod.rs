@@ -1,6 +1,7 @@
 //! The command line of the `hrm` program: one file per command, each with its arguments, their validation into typed
 //! options, and its run.
 
+pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod completions;

@@ -15,7 +15,7 @@ use crate::data::sudoku::build;
 use crate::data::sudoku::partition::Split;
 use crate::data::sudoku::{GenerateOptions, Size};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvalOptions, evaluate};
+use crate::evaluate::{EvalOptions, Sample, evaluate};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::memory;
@@ -123,16 +123,21 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     let mut model = Model::<Cpu>::load(&run, 64)?;
-    let policy = Halt::Q.policy(model.config());
-    let options = EvalOptions { limit: 0, seed: 0, loss: settings.arch.loss };
+    let options = EvalOptions {
+        sample: Sample::All,
+        strategy: Halt::Q.into(),
+        seed: 0,
+        loss: settings.arch.loss,
+        near_ties: None,
+    };
     let (backend, plan) = model.parts();
-    let report = evaluate(backend, plan, &test, &*policy, &options, |_, _| true)?;
+    let report = evaluate(backend, plan, &test, &options, |_, _| true)?;
     let Some(report) = report else { return Err(Error::interrupted("interrupted")) };
     say(format_args!(
         "{STRONG}3. Evaluation{STRONG:#}: {:.1}% of {} held-out puzzles solved, in {:.2} ACT steps on average of at most {}",
-        100.0 * report.exact_accuracy,
-        report.puzzles,
-        report.steps,
+        100.0 * report.all.exact_accuracy,
+        report.all.puzzles,
+        report.all.steps,
         settings.arch.halt_max_steps
     ))?;
 
@@ -146,10 +151,10 @@ pub fn run(args: &Args) -> Result<()> {
     let seconds = started.elapsed().as_secs_f64();
     let mut out = style::stdout();
     if args.json {
-        let line = json!({ "exact_accuracy": report.exact_accuracy, "seconds": seconds });
+        let line = json!({ "exact_accuracy": report.all.exact_accuracy, "seconds": seconds });
         return writeln!(out, "{line}").map_err(Error::output);
     }
-    trace::draw(&mut out, &question, &found)?;
+    trace::draw(&mut out, &question, &found.views[0])?;
     trace::verdict(&mut out, &question, &found)?;
     let puzzle: String =
         question.cells().iter().map(|d| if *d == 0 { '.' } else { char::from(b'0' + d) }).collect();

@@ -6,12 +6,14 @@ use std::io::{Read, Write};
 
 use serde_json::json;
 
+use super::ask::AskArgs;
 use super::trace;
-use super::values::Halt;
-use crate::backend::Cpu;
+use super::values::Backend;
+use crate::backend::{Cpu, HostBackend, Plain};
 use crate::data::sudoku::{Board, Size};
 use crate::error::{Error, Result};
-use crate::solve::{Model, Trace};
+use crate::solve::{Model, Solution};
+use crate::strategy::Strategy;
 use crate::style;
 
 /// Solve one puzzle
@@ -26,9 +28,15 @@ pub struct Args {
     /// The puzzle: a digit per cell, 0 or . where empty, in one line or as a grid; - reads standard input
     #[arg(value_name = "PUZZLE|-", allow_hyphen_values = true)]
     pub puzzle: String,
-    /// When to halt: after the model's maximum, when Q says so, or after a number of ACT steps
-    #[arg(long, value_name = "max|q|STEPS", default_value = "max")]
-    pub halt: Halt,
+    /// How it is answered.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// What computes
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: Backend,
+    /// Say on standard error what computes, and what memory it takes
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Show the board after every ACT step, what changed, and the Q values
     #[arg(long)]
     pub trace: bool,
@@ -44,8 +52,12 @@ pub struct Options {
     pub model: PathBuf,
     /// Where the puzzle's text is.
     pub puzzle: Puzzle,
-    /// When to halt.
-    pub halt: Halt,
+    /// How it is answered.
+    pub strategy: Strategy,
+    /// What computes.
+    pub backend: Backend,
+    /// Whether the plan is told.
+    pub verbose: bool,
     /// Whether each ACT step is shown.
     pub trace: bool,
     /// Whether the result is JSON.
@@ -75,10 +87,20 @@ impl Args {
                 )));
             }
         };
-        Ok(Options { model: self.model, puzzle, halt: self.halt, trace: self.trace, json: self.json })
+        Ok(Options {
+            model: self.model,
+            puzzle,
+            strategy: self.ask.strategy(Strategy::DEFAULT)?,
+            backend: self.backend,
+            verbose: self.verbose,
+            trace: self.trace,
+            json: self.json,
+        })
     }
 }
 
+/// Views that are worked on together, at most.
+const BATCH: usize = 32;
 /// Longest text that can hold a puzzle: a 9 x 9 grid, drawn generously.
 const LONGEST: u64 = 64 << 10;
 
@@ -89,8 +111,15 @@ const LONGEST: u64 = 64 << 10;
 /// output.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    let text = match options.puzzle {
-        Puzzle::Text(text) => text,
+    match options.backend {
+        Backend::Cpu => run_on::<Cpu>(&options),
+        Backend::Reference => run_on::<Plain>(&options),
+    }
+}
+
+fn run_on<K: HostBackend>(options: &Options) -> Result<()> {
+    let text = match &options.puzzle {
+        Puzzle::Text(text) => text.clone(),
         Puzzle::Stdin => {
             let mut text = String::new();
             std::io::stdin()
@@ -107,15 +136,20 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::input("puzzle: two of its givens contradict each other")
             .hint("a digit stands twice in a row, column or box"));
     }
-    let mut model = Model::<Cpu>::load(&options.model, 1)?;
+    let strategy = options.strategy;
+    let mut model = Model::<K>::load(&options.model, strategy.views.clamp(1, BATCH))?;
     check_board(&model, question.size())?;
-    let found = model.solve(&trace::tokens(&question), 0, options.halt.into())?;
+    if options.verbose {
+        writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
+            .map_err(Error::output)?;
+    }
+    let found = model.solve(&trace::tokens(&question), 0, strategy)?;
     let mut out = style::stdout();
     if options.json {
         return print_json(&mut out, &question, &found, options.trace);
     }
     if options.trace {
-        trace::draw(&mut out, &question, &found)?;
+        trace::draw(&mut out, &question, &found.views[0])?;
     } else {
         let answer = trace::board(question.size(), found.answer());
         let drawn = answer.render(|cell| trace::answer_style(&question, &answer, cell));
@@ -127,11 +161,11 @@ pub fn run(args: Args) -> Result<()> {
 /// The error of an answer that is no solution: it has been shown already.
 fn unsolved() -> Error {
     Error::failed("the model's answer does not solve the puzzle")
-        .hint("try another --halt, or a model that is trained for longer")
+        .hint("try --halt max, --vote 8, or a model that is trained for longer")
 }
 
 /// Whether the model works on boards of `size`.
-fn check_board(model: &Model<Cpu>, size: Size) -> Result<()> {
+fn check_board<K: HostBackend>(model: &Model<K>, size: Size) -> Result<()> {
     let config = model.config();
     if config.seq_len == size.cells() && config.vocab_size == size.vocab_size() as usize {
         return Ok(());
@@ -145,7 +179,7 @@ fn check_board(model: &Model<Cpu>, size: Size) -> Result<()> {
 }
 
 /// One line of JSON: boards as digits, 0 where a cell is empty.
-fn print_json(out: &mut impl Write, question: &Board, found: &Trace, with_trace: bool) -> Result<()> {
+fn print_json(out: &mut impl Write, question: &Board, found: &Solution, with_trace: bool) -> Result<()> {
     let digits = |tokens: &[i32]| -> String {
         let board = trace::board(question.size(), tokens);
         board.cells().iter().map(|digit| char::from(b'0' + digit)).collect()
@@ -155,12 +189,15 @@ fn print_json(out: &mut impl Write, question: &Board, found: &Trace, with_trace:
     let mut line = json!({
         "answer": digits(found.answer()),
         "solved": solved,
-        "steps": found.steps.len(),
-        "q_halt": found.steps.last().map(|step| step.q_halt),
-        "q_continue": found.steps.last().map(|step| step.q_continue),
+        "steps": found.steps(),
+        "answer_step": found.chosen().step,
+        "q_halt": found.chosen().q_halt,
+        "q_continue": found.chosen().q_continue,
+        "views": found.views.len(),
+        "votes": found.votes,
     });
     if with_trace {
-        line["trace"] = found
+        line["trace"] = found.views[0]
             .steps
             .iter()
             .map(|step| {
@@ -181,7 +218,7 @@ fn print_json(out: &mut impl Write, question: &Board, found: &Trace, with_trace:
 mod tests {
     use super::*;
     use crate::cli::testing::parse;
-    use std::num::NonZeroU32;
+    use crate::strategy::Halt;
 
     fn options(line: &[&str]) -> Result<Options, String> {
         let args: Args = parse(&[&["--model", "m"], line].concat())?;
@@ -191,11 +228,11 @@ mod tests {
     #[test]
     fn a_puzzle_is_text_or_standard_input() {
         let read = options(&["-", "--halt", "3", "--trace"]).unwrap();
-        let halt = Halt::Steps(NonZeroU32::new(3).unwrap());
         assert_eq!(
-            read,
-            Options { model: "m".into(), puzzle: Puzzle::Stdin, halt, trace: true, json: false }
+            (read.model, read.puzzle, read.trace, read.json),
+            ("m".into(), Puzzle::Stdin, true, false)
         );
+        assert_eq!(read.strategy, Strategy { halt: Halt::Steps(3), ..Strategy::DEFAULT });
         let text = "1 . | 3 4\n3 4 | . 2";
         assert_eq!(options(&["--json", text]).unwrap().puzzle, Puzzle::Text(text.to_owned()));
         for bad in [&[][..], &["abc"], &["--3"], &["-", "--halt", "soon"], &["1.", "2."]] {

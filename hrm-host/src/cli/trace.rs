@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::data::sudoku::{Board, Size, Style};
 use crate::error::{Error, Result};
-use crate::solve::{Trace, TraceStep};
+use crate::solve::{Solution, Trace, TraceStep};
 use crate::style::{BAD, FAINT, GOOD, STRONG};
 
 /// The board that tokens stand for; a token that is no digit (padding, blank) leaves its cell blank.
@@ -82,14 +82,21 @@ pub fn answer_style(question: &Board, answer: &Board, cell: usize) -> Style {
     style(question, answer, answer, cell)
 }
 
-/// Says in one line how it ended.
-pub fn verdict(out: &mut dyn Write, question: &Board, trace: &Trace) -> Result<bool> {
-    let answer = board(question.size(), trace.answer());
+/// Says in one line how it ended, and gives whether it is solved.
+pub fn verdict(out: &mut dyn Write, question: &Board, found: &Solution) -> Result<bool> {
+    let answer = board(question.size(), found.answer());
     let fault = fault(question, &answer);
-    let steps = trace.steps.len();
+    let mut how = format!("{} ACT steps", found.steps());
+    let chosen = &found.views[found.view];
+    if found.step + 1 < chosen.steps.len() {
+        how += &format!(", by the board of step {}", found.step + 1);
+    }
+    if found.views.len() > 1 {
+        how += &format!(", {} of {} views agree", found.votes, found.views.len());
+    }
     let line = match &fault {
-        None => format!("{GOOD}solved{GOOD:#} in {steps} ACT steps"),
-        Some(fault) => format!("{BAD}not solved{BAD:#} after {steps} ACT steps: {fault}"),
+        None => format!("{GOOD}solved{GOOD:#} in {how}"),
+        Some(fault) => format!("{BAD}not solved{BAD:#} after {how}: {fault}"),
     };
     writeln!(out, "{line}").map_err(Error::output)?;
     Ok(fault.is_none())
