@@ -94,17 +94,15 @@ struct Flight {
     right: Vec<Vec<i32>>,
 }
 
-/// The strategies that a pass over `views` views of `max_steps` steps can tell of, for a model of `halt_max_steps`.
-fn strategies(views: usize, max_steps: usize, halt_max_steps: usize) -> Vec<Strategy> {
+/// The strategies that a pass over `views` views of `max_steps` steps can tell of: halting after each number of steps, or
+/// on Q and at the latest after each.
+fn strategies(views: usize, max_steps: usize) -> Vec<Strategy> {
     let doubling = std::iter::successors(Some(1), |&n: &usize| n.checked_mul(2));
     let mut counts: Vec<usize> = doubling.take_while(|&n| n < views).collect();
     counts.push(views);
-    let mut halts: Vec<(Halt, Option<usize>)> =
-        (1..=max_steps).map(|steps| (Halt::Steps(steps), None)).collect();
-    halts.push((Halt::Q, Some(halt_max_steps.min(max_steps))));
-    if max_steps > halt_max_steps {
-        halts.push((Halt::Q, Some(max_steps)));
-    }
+    let fixed = (1..=max_steps).map(|steps| (Halt::Steps(steps), None));
+    let halts: Vec<(Halt, Option<usize>)> =
+        fixed.chain((1..=max_steps).map(|steps| (Halt::Q, Some(steps)))).collect();
     let mut all = Vec::new();
     for views in counts {
         for answer in [Answer::Last, Answer::BestQ] {
@@ -135,7 +133,7 @@ where
     let task = Task::of(config.seq_len, config.vocab_size);
     let views = views(task, config.seq_len, options.views.max(1), options.seed)?;
     let max_steps = options.max_steps.unwrap_or(config.halt_max_steps);
-    let strategies = strategies(views.len(), max_steps, config.halt_max_steps);
+    let strategies = strategies(views.len(), max_steps);
     let mut sums: Vec<(u64, u64)> = vec![(0, 0); strategies.len()];
     let mut flights: HashMap<usize, Flight> = HashMap::new();
     let mut done = 0;
@@ -341,11 +339,11 @@ mod tests {
 
     #[test]
     fn strategies_cover_views_answers_and_halts() {
-        let all = strategies(6, 4, 3);
-        assert_eq!(all.len(), 4 * 2 * 6);
+        let all = strategies(6, 4);
+        assert_eq!(all.len(), 4 * 2 * 8);
         let views: Vec<usize> =
             all.iter().map(|it| it.views).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
         assert_eq!(views, [1, 2, 4, 6]);
-        assert_eq!(strategies(1, 3, 3).len(), 2 * 4);
+        assert_eq!(strategies(1, 3).len(), 2 * 6);
     }
 }

@@ -54,18 +54,16 @@ fn row(out: &mut impl Write, budget: &str, setting: &Setting) -> Result<()> {
     )
 }
 
-/// Whether a setting has a row of its own: of fixed numbers of steps, those at powers of two and at the maxima.
+/// Whether a setting has a row of its own: halts at powers of two and at the maxima.
 fn is_shown(strategy: Strategy, sweep: &Sweep) -> bool {
-    let last = sweep.settings.iter().filter_map(|setting| match setting.strategy.halt {
+    let steps = |strategy: Strategy| match strategy.halt {
         Halt::Steps(steps) => Some(steps),
-        Halt::Max | Halt::Q => None,
-    });
-    match strategy.halt {
-        Halt::Steps(steps) => {
-            steps.is_power_of_two() || steps == sweep.halt_max_steps || Some(steps) == last.max()
-        }
-        Halt::Max | Halt::Q => true,
-    }
+        Halt::Max | Halt::Q => strategy.max_steps,
+    };
+    let last = sweep.settings.iter().filter_map(|setting| steps(setting.strategy)).max();
+    let shown =
+        |steps: usize| steps.is_power_of_two() || steps == sweep.halt_max_steps || Some(steps) == last;
+    steps(strategy).is_none_or(|steps| steps > 2 && shown(steps))
 }
 
 fn halt(strategy: Strategy) -> String {
