@@ -6,8 +6,10 @@
 //! * [`sudoku`] reads, generates, shuffles and builds Sudoku;
 //! * [`npy`], [`staged`], [`mmap`] and [`error`] are what they stand on.
 
+pub mod arc;
 mod batch;
 pub mod dataset;
+pub mod dihedral;
 pub mod error;
 mod metadata;
 pub mod mmap;
