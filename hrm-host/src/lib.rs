@@ -8,6 +8,7 @@
 //! | [`solve`] | a model in memory: load, solve, and every ACT step of it |
 //! | [`strategy`], [`views`], [`vote`] | how a model is asked: halting, choice of the board, symmetric views that vote |
 //! | [`evaluate`], [`row_metrics`] | a model on a dataset, and the published metrics |
+//! | [`arc`] | ARC from answers to a score: votes over augmentations, submissions |
 //! | [`task`] | which task a dataset or a model is for |
 //! | [`train`] | the training run: settings, presets, steps, checkpoints |
 //! | [`runner`] | batches whose rows halt on their own |
@@ -34,6 +35,7 @@
 //! # }
 //! ```
 
+pub mod arc;
 pub mod backend;
 pub mod bench;
 pub mod carry;

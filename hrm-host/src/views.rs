@@ -3,6 +3,7 @@
 
 use hrm_core::rng::{Rng, Stream};
 
+use crate::data::dihedral::Dihedral;
 use crate::data::sudoku::Shuffle;
 use crate::error::{Error, Result};
 use crate::task::Task;
@@ -42,22 +43,8 @@ impl View {
         Self::new((0..cells).map(|cell| shuffle.source(cell) as u32).collect(), tokens.collect())
     }
 
-    /// One of the eight turns and reflections of a square, by three bits: transposed, upside down, left to right.
-    fn of_square(turn: u8, side: usize) -> Self {
-        let source = |cell: usize| {
-            let (mut row, mut column) = (cell / side, cell % side);
-            if turn & 1 != 0 {
-                (row, column) = (column, row);
-            }
-            if turn & 2 != 0 {
-                row = side - 1 - row;
-            }
-            if turn & 4 != 0 {
-                column = side - 1 - column;
-            }
-            (row * side + column) as u32
-        };
-        Self::new((0..side * side).map(source).collect(), Vec::new())
+    fn of_square(symmetry: Dihedral, side: usize) -> Self {
+        Self::new(symmetry.sources(side, side).map(|cell| cell as u32).collect(), Vec::new())
     }
 
     /// What the view shows of `tokens`, the puzzle's, in `shown`. A token outside the vocabulary, such as the label of a
@@ -98,9 +85,9 @@ pub fn views(task: Task, seq_len: usize, count: usize, seed: u64) -> Result<Vec<
             }));
         }
         Task::Maze { side } => {
-            let mut others: [u8; 7] = [1, 2, 3, 4, 5, 6, 7];
-            Rng::new(seed, Stream::Augment, 0).shuffle(&mut others);
-            views.extend(others.into_iter().take(count - 1).map(|turn| View::of_square(turn, side)));
+            let mut others = Dihedral::ALL;
+            Rng::new(seed, Stream::Augment, 0).shuffle(&mut others[1..]);
+            views.extend(others.into_iter().take(count).skip(1).map(|other| View::of_square(other, side)));
         }
         Task::Arc { .. } | Task::Other => {}
     }
@@ -117,6 +104,7 @@ pub fn views(task: Task, seq_len: usize, count: usize, seed: u64) -> Result<Vec<
 mod tests {
     use super::*;
     use crate::data::sudoku::{Board, Size};
+    use hrm_core::rng::{Rng, Stream};
     use proptest::prelude::*;
     use std::collections::HashSet;
 

@@ -6,7 +6,7 @@ mod near_ties;
 pub mod sample;
 pub mod sweep;
 mod tally;
-mod walk;
+pub mod walk;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -22,7 +22,7 @@ pub use sample::{Bucket, Sample};
 pub use tally::{Intervals, Means};
 
 use crate::data::Dataset;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::row_metrics::RowOutcome;
 use crate::strategy::Strategy;
 use crate::task::Task;
@@ -30,7 +30,7 @@ use crate::views::{View, views};
 use crate::vote::{Ballot, Rule};
 use sample::Example;
 use tally::Tally;
-use walk::{Row, Walk};
+use walk::{Row, Walk, stopped, unless_stopped};
 
 /// What to evaluate, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -178,10 +178,8 @@ where
         }
         if progress(done, chosen.len()) { Ok(()) } else { Err(stopped()) }
     });
-    match ran {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
-        Err(error) => return Err(error),
+    if unless_stopped(ran)?.is_none() {
+        return Ok(None);
     }
     let seconds = started.elapsed().as_secs_f64();
     Ok(Some(count.report(dataset, strategy, strategy.most_steps(config), chosen.len(), seconds)))
@@ -194,11 +192,6 @@ fn chosen(dataset: &Dataset, sample: Sample) -> Result<Vec<Example>> {
         return Err(Error::input(format!("{}: no examples to evaluate", dataset.path().display())));
     }
     Ok(chosen)
-}
-
-/// What ends a walk early.
-fn stopped() -> Error {
-    Error::interrupted("the evaluation was stopped")
 }
 
 fn look(row: &Row<'_>, view: &View, example: Example, options: &EvalOptions) -> Seen {

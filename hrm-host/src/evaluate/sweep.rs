@@ -8,12 +8,12 @@ use hrm_core::kernels::Kernels;
 use hrm_core::plan::Plan;
 use serde::Serialize;
 
+use super::chosen;
 use super::interval::Interval;
 use super::sample::{Example, Sample};
-use super::walk::{Row, Walk};
-use super::{chosen, stopped};
+use super::walk::{Row, Walk, stopped, unless_stopped};
 use crate::data::Dataset;
-use crate::error::{Kind as ErrorKind, Result};
+use crate::error::Result;
 use crate::metrics::plot::{Chart, Series};
 use crate::strategy::{Answer, Halt, Strategy};
 use crate::task::Task;
@@ -77,8 +77,7 @@ impl Path {
         let halts = |(index, &(q_halt, q_continue, _)): (usize, &(f32, f32, usize))| {
             policy.halts(&ActStep { row: 0, step: index + 1, q_halt, q_continue })
         };
-        let taken =
-            self.steps.iter().enumerate().position(|it| halts(it)).map_or(self.steps.len(), |i| i + 1);
+        let taken = self.steps.iter().enumerate().position(halts).map_or(self.steps.len(), |i| i + 1);
         let chosen = strategy.answer.pick(self.steps[..taken].iter().map(|step| step.0));
         self.steps.get(chosen).map(|&(q_halt, _, board)| (taken, q_halt, board))
     }
@@ -151,10 +150,8 @@ where
         }
         if progress(done, examples.len()) { Ok(()) } else { Err(stopped()) }
     });
-    match ran {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
-        Err(error) => return Err(error),
+    if unless_stopped(ran)?.is_none() {
+        return Ok(None);
     }
     let count = examples.len() as f64;
     let settings = strategies.into_iter().zip(sums).map(|(strategy, (solved, steps))| Setting {

@@ -9,7 +9,7 @@ use hrm_core::plan::Plan;
 
 use super::sample::Example;
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::runner::{self, Place, RowStep};
 use crate::views::View;
 
@@ -88,5 +88,23 @@ impl Walk<'_> {
             steps.iter().filter(|now| now.halted).for_each(|now| drop(in_flight.remove(&now.puzzle)));
             Ok(())
         })
+    }
+}
+
+/// What ends a walk early, at the wish of whoever watches it.
+#[must_use]
+pub fn stopped() -> Error {
+    Error::interrupted("the evaluation was stopped")
+}
+
+/// What a walk came to, or `None` if it was [`stopped`].
+///
+/// # Errors
+/// That of the walk, if it is another one.
+pub fn unless_stopped(ran: Result<()>) -> Result<Option<()>> {
+    match ran {
+        Ok(()) => Ok(Some(())),
+        Err(error) if error.kind() == Kind::Interrupted => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -148,11 +148,13 @@ impl Args {
     }
 }
 
-fn size(n: NonZeroU64) -> usize {
+/// A count as a size.
+pub(super) fn size(n: NonZeroU64) -> usize {
     usize::try_from(n.get()).unwrap_or(usize::MAX)
 }
 
-fn interrupted() -> Error {
+/// Ctrl-C.
+pub(super) fn interrupted() -> Error {
     Error::interrupted("interrupted")
 }
 
