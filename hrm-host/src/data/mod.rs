@@ -11,6 +11,7 @@ mod batch;
 pub mod dataset;
 pub mod dihedral;
 pub mod error;
+pub mod maze;
 mod metadata;
 pub mod mmap;
 pub mod npy;
