@@ -30,13 +30,13 @@ impl Interval {
         Self((middle - half).clamp(0.0, p), (middle + half).clamp(p, 1.0))
     }
 
-    /// Of a mean, from the sum and the sum of squares of `count` values: the normal approximation.
+    /// Of a mean, from the sum and the sum of squares of `count` values that are not negative: the normal approximation.
     #[must_use]
     pub fn mean(sum: f64, squares: f64, count: f64) -> Self {
         let mean = sum / count.max(1.0);
         let variance = (squares / count.max(1.0) - mean * mean).max(0.0) * count / (count - 1.0).max(1.0);
         let half = Z * (variance / count.max(1.0)).sqrt();
-        Self(mean - half, mean + half)
+        Self((mean - half).max(0.0), mean + half)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The rules of a task: an answer can keep them without being the label.
 
+use crate::data::maze::is_shortest_path;
 use crate::data::sudoku::Board;
 use crate::task::Task;
 
 /// Whether `answer` keeps the rules of `task` for `question`, both as tokens; `None` where no rules are known.
 ///
-/// A Sudoku is lawful if no row, column or box holds a digit twice, no cell is blank, and every given is kept.
+/// A Sudoku is lawful if no row, column or box holds a digit twice, no cell is blank, and every given is kept; a maze, if
+/// the path is a shortest one, whichever that is, and all else is kept.
 #[must_use]
 pub fn lawful(task: Task, question: &[i32], answer: &[i32]) -> Option<bool> {
     match task {
@@ -13,7 +15,8 @@ pub fn lawful(task: Task, question: &[i32], answer: &[i32]) -> Option<bool> {
             let (question, answer) = (Board::from_tokens(size, question)?, Board::from_tokens(size, answer)?);
             Some(answer.is_solved() && answer.first_difference(&question).is_none())
         }
-        Task::Maze { .. } | Task::Arc { .. } | Task::Other => None,
+        Task::Maze { .. } => Some(is_shortest_path(question, answer)),
+        Task::Arc { .. } | Task::Other => None,
     }
 }
 
@@ -46,5 +49,16 @@ mod tests {
         assert_eq!(lawful("1...............", "123434122143432."), Some(false));
         assert_eq!(lawful("1...............", "1234341221434312"), Some(false));
         assert_eq!(super::lawful(Task::Other, &[1], &[1]), None);
+    }
+
+    /// `S`, free, free, `G`: two shortest paths, of which the label is one.
+    #[test]
+    fn any_shortest_path_solves_a_maze() {
+        let lawful =
+            |answer: [i32; 9]| super::lawful(Task::Maze { side: 3 }, &[3, 2, 1, 2, 2, 2, 1, 2, 4], &answer);
+        assert_eq!(lawful([3, 5, 1, 2, 5, 5, 1, 2, 4]), Some(true));
+        assert_eq!(lawful([3, 2, 1, 5, 5, 2, 1, 5, 4]), Some(true));
+        assert_eq!(lawful([3, 5, 1, 5, 5, 5, 1, 2, 4]), Some(false));
+        assert_eq!(lawful([3, 2, 1, 2, 2, 2, 1, 2, 4]), Some(false));
     }
 }

@@ -12,6 +12,9 @@ use crate::task::Task;
 /// Prints the report: the whole, then its parts, then step by step.
 pub fn print(out: &mut impl Write, dataset: &Dataset, report: &EvalReport) -> Result<()> {
     let all = &report.all;
+    if all.interval95.is_some() {
+        writeln!(out, "{FAINT}a sample; with 95% intervals{FAINT:#}")?;
+    }
     writeln!(
         out,
         "{STRONG}{} solved{STRONG:#}  {} of {} puzzles in {:.1} s{}",
@@ -56,7 +59,8 @@ fn by_step(out: &mut impl Write, report: &EvalReport) -> Result<()> {
     writeln!(out, "\n  solved after each ACT step  {}", sparkline(&solved, solved.len()))?;
     writeln!(
         out,
-        "  {FAINT}step    solved       of  halting  cells right  Q-halt right  token loss{FAINT:#}"
+        "  {FAINT}step    solved       of  halting  cells right  Q-halt right  token loss{}{FAINT:#}",
+        if report.all.interval95.is_some() { "  95% interval of solved" } else { "" }
     )?;
     for (index, step) in report.by_step.iter().enumerate() {
         writeln!(
