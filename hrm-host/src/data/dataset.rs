@@ -236,15 +236,19 @@ impl Set {
     /// The puzzle that owns `example`.
     #[must_use]
     pub fn puzzle_of(&self, example: usize) -> usize {
-        last_at_or_before(self.puzzles(), example, |puzzle| self.puzzle(puzzle).start)
+        last_start(self.puzzles(), example, |puzzle| self.puzzle(puzzle).start)
+    }
+
+    /// The group that `puzzle` belongs to.
+    #[must_use]
+    pub fn group_of(&self, puzzle: usize) -> usize {
+        last_start(self.groups(), puzzle, |group| self.group(group).start)
     }
 
     /// How hard the puzzles of the group that owns `example` are, if the set says so.
     #[must_use]
     pub fn rating_of(&self, example: usize) -> Option<i64> {
-        let ratings = self.ratings.as_ref()?;
-        let puzzle = self.puzzle_of(example);
-        ratings.get(last_at_or_before(self.groups(), puzzle, |group| self.group(group).start))
+        self.ratings.as_ref()?.get(self.group_of(self.puzzle_of(example)))
     }
 
     fn read_tokens(
@@ -290,12 +294,12 @@ impl Set {
     }
 }
 
-/// The last of `count` rising starts that is not after `position`.
-fn last_at_or_before(count: usize, position: usize, start: impl Fn(usize) -> usize) -> usize {
+/// The last of `count` ranges that starts at `place` or before it.
+fn last_start(count: usize, place: usize, start: impl Fn(usize) -> usize) -> usize {
     let (mut low, mut high) = (0, count);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if start(middle) <= position { low = middle } else { high = middle }
+        if start(middle) <= place { low = middle } else { high = middle }
     }
     low
 }
