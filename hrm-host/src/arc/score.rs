@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::submission::{Submission, grid_of, kind};
+use super::submission::Submission;
 use crate::data::arc::Grid;
+use crate::data::arc::task::TaskFile;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -19,8 +19,6 @@ pub type Answers = BTreeMap<String, Vec<Grid>>;
 
 /// Directories below the given one that are looked into: `training/`, or a concept's of ConceptARC.
 const DEPTH: usize = 2;
-/// Largest task file that is read.
-const LARGEST: u64 = 4 << 20;
 
 /// What a submission comes to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,9 +47,11 @@ pub fn read_answers(dir: &Path) -> Result<Answers> {
     let mut answers = Answers::new();
     for path in found {
         let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
-        let outputs = read_task(&path)?;
-        if let Some(before) = answers.insert(name.to_owned(), outputs)
-            && before != answers[name]
+        let name = name.to_owned();
+        let task = TaskFile { path: path.clone(), name: name.clone(), evaluation: true }.read()?;
+        let outputs: Vec<Grid> = task.test.into_iter().map(|pair| pair.output).collect();
+        if let Some(before) = answers.insert(name.clone(), outputs)
+            && before != answers[&name]
         {
             return Err(Error::input(format!(
                 "{}: another task with the name {name} was found before it, expected each name once",
@@ -84,31 +84,6 @@ fn collect(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn read_task(path: &Path) -> Result<Vec<Grid>> {
-    let bad = |problem: String| Error::input(format!("{}: {problem}", path.display()));
-    let length = path.metadata().map_err(|error| files::read_error(path, error))?.len();
-    if length > LARGEST {
-        return Err(bad(format!("{length} bytes, expected a task of at most {LARGEST}")));
-    }
-    let value: Value = serde_json::from_str(&files::read_to_string(path)?)
-        .map_err(|error| bad(format!("not JSON: {error}")))?;
-    let tests = match value.get("test") {
-        Some(Value::Array(tests)) if !tests.is_empty() => tests,
-        Some(other) => return Err(bad(format!("test: found {}, expected a list of pairs", kind(other)))),
-        None => return Err(bad("found no key test, expected a task with train and test".into())),
-    };
-    (1..)
-        .zip(tests)
-        .map(|(number, test)| {
-            let output = test.get("output").ok_or_else(|| "found no output, expected the answer".to_owned());
-            let grid = output.and_then(|output| {
-                grid_of(output)?.ok_or_else(|| "found no grid, expected the answer".to_owned())
-            });
-            grid.map_err(|problem| bad(format!("test {number}, {problem}")))
-        })
-        .collect()
 }
 
 /// Holds `submission` against `answers`.
@@ -225,24 +200,22 @@ mod tests {
         };
         let read = || read_answers(dir.path()).map_err(|error| error.to_string());
         assert!(read().unwrap_err().contains("no tasks"));
-        write("evaluation/one.json", r#"{"train": [], "test": [{"input": [[0]], "output": [[1, 0]]}]}"#);
-        write("two.json", r#"{"test": [{"output": [[2, 0]]}, {"output": [[3, 0]]}]}"#);
+        let task = |outputs: &[&str]| {
+            let pair = |output: &&str| format!(r#"{{"input": [[0]], "output": {output}}}"#);
+            let pairs: Vec<String> = outputs.iter().map(pair).collect();
+            format!(r#"{{"train": [{}], "test": [{}]}}"#, pair(&"[[0]]"), pairs.join(", "))
+        };
+        write("evaluation/one.json", &task(&["[[1, 0]]"]));
+        write("two.json", &task(&["[[2, 0]]", "[[3, 0]]"]));
         write("README.md", "tasks");
         let two = [("one", vec![grid(1)]), ("two", vec![grid(2), grid(3)])];
         assert_eq!(read().unwrap(), two.map(|(name, grids)| (name.to_owned(), grids)).into());
-        for (text, expected) in [
-            ("{", "bad.json: not JSON"),
-            ("[]", "bad.json: found no key test"),
-            (r#"{"test": 1}"#, "bad.json: test: found a number, expected a list of pairs"),
-            (r#"{"test": [{}]}"#, "bad.json: test 1, found no output"),
-            (r#"{"test": [{"output": []}]}"#, "bad.json: test 1, found no grid"),
-            (r#"{"test": [{"output": [[1], [11]]}]}"#, "bad.json: test 1, row 2: found 11"),
-        ] {
-            write("bad.json", text);
-            assert!(read().unwrap_err().contains(expected), "{text}: {:?}", read());
+        for text in ["{".to_owned(), "[]".to_owned(), task(&[]), task(&["[]"]), task(&["[[1], [11]]"])] {
+            write("bad.json", &text);
+            assert!(read().unwrap_err().contains("bad.json"), "{text}: {:?}", read());
         }
-        write("bad.json", r#"{"test": [{"output": [[5]]}]}"#);
-        write("evaluation/bad.json", r#"{"test": [{"output": [[6]]}]}"#);
+        write("bad.json", &task(&["[[5]]"]));
+        write("evaluation/bad.json", &task(&["[[6]]"]));
         assert!(read().unwrap_err().contains("another task with the name bad"));
     }
 }

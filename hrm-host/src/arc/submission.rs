@@ -121,7 +121,7 @@ fn attempts_of(value: &Value) -> Result<Vec<Option<Grid>>, String> {
 }
 
 /// A grid, or `None` of an empty list or null, which some programs leave where they have no answer.
-pub(super) fn grid_of(value: &Value) -> Result<Option<Grid>, String> {
+pub(crate) fn grid_of(value: &Value) -> Result<Option<Grid>, String> {
     let rows = match value {
         Value::Null => return Ok(None),
         Value::Array(rows) if rows.is_empty() => return Ok(None),
@@ -152,7 +152,7 @@ pub(super) fn grid_of(value: &Value) -> Result<Option<Grid>, String> {
         .ok_or_else(|| format!("found {} rows of {columns} cells, expected 1 to 30 of each", rows.len()))
 }
 
-pub(super) const fn kind(value: &Value) -> &'static str {
+const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -9,6 +9,7 @@ pub mod completions;
 pub mod data;
 pub mod eval;
 pub mod info;
+mod puzzle;
 pub mod quickstart;
 pub mod solve;
 mod trace;

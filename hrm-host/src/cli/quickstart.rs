@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::puzzle::Puzzle;
 use super::trace;
 use super::watch::Watch;
 use crate::backend::Cpu;
 use crate::data::Dataset;
 use crate::data::sudoku::build;
 use crate::data::sudoku::partition::Split;
-use crate::data::sudoku::{GenerateOptions, Size};
+use crate::data::sudoku::{Board, GenerateOptions, Size};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvalOptions, Sample, evaluate};
 use crate::files;
@@ -144,7 +145,8 @@ pub fn run(args: &Args) -> Result<()> {
     let mut tokens = vec![0; test.metadata().seq_len];
     let mut labels = tokens.clone();
     test.read(0, 0, &mut tokens, &mut labels)?;
-    let question = trace::board(Size::Four, &tokens);
+    let question =
+        Puzzle::Sudoku(Board::from_tokens(Size::Four, &tokens).unwrap_or_else(|| Board::empty(Size::Four)));
     say(format_args!("{STRONG}4. A held-out puzzle{STRONG:#}, step by step"))?;
     let mut one = Model::<Cpu>::load(&run, 1)?;
     let found = one.solve(&tokens, 0, Halt::Q)?;
@@ -156,8 +158,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     trace::draw(&mut out, &question, &found.views[0])?;
     trace::verdict(&mut out, &question, &found)?;
-    let puzzle: String =
-        question.cells().iter().map(|d| if *d == 0 { '.' } else { char::from(b'0' + d) }).collect();
+    let puzzle = question.text(&tokens).replace('0', ".");
     writeln!(
         out,
         "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}",

@@ -178,11 +178,11 @@ fn write_near_ties(path: &Path, near_ties: &[NearTie]) -> Result<()> {
 
 /// What will compute, and what memory it takes.
 pub fn describe<K: HostBackend>(plan: &Plan) -> String {
+    let rows = if plan.batch == 1 { "one row".into() } else { format!("{} rows", plan.batch) };
     format!(
-        "{} parameters on {}, {} rows at a time, memory {}",
+        "{} parameters on {}, {rows} at a time, memory {}",
         plan.trained_parameters(),
         K::NAME,
-        plan.batch,
         memory::human(K::planned_bytes(plan) as u64)
     )
 }
