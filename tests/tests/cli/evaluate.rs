@@ -138,3 +138,68 @@ fn submissions_are_scored_and_bad_ones_named() {
     place.write("tasks/two.json", "{}");
     place.hrm("arc score good.json --tasks tasks").expect(2, &["two.json", "train"]);
 }
+
+/// The smallest model there can be, after two steps.
+const TWO_STEPS: &str = "--set arch.hidden_size=16 --set arch.num_heads=1 --set arch.H_layers=1 --set arch.L_layers=1 \
+                         --set arch.puzzle_emb_ndim=16 --set arch.halt_max_steps=2 --set arch.expansion=1.0 \
+                         --set global_batch_size=2 --set eval_interval=0 --set eval_limit=2 --steps 2";
+
+#[test]
+fn arc_is_answered_by_votes_and_scored() {
+    let place = Place::empty();
+    let pair = |colour: u8| format!(r#"{{"input": [[0, {colour}]], "output": [[{colour}], [0]]}}"#);
+    for (name, colours) in
+        [("training/one", [1, 2]), ("evaluation/two", [3, 4]), ("evaluation/three", [5, 6])]
+    {
+        std::fs::create_dir_all(place.path("tasks").join(name).parent().unwrap()).unwrap();
+        let [train, test] = colours.map(pair);
+        place.write(
+            &format!("tasks/{name}.json"),
+            format!(r#"{{"train": [{train}], "test": [{test}, {train}]}}"#),
+        );
+    }
+    place.hrm("data arc --tasks tasks --out data --augment 2").expect(0, &[]);
+    place
+        .hrm(&format!("train --preset arc-1 {TWO_STEPS} --data data --out run"))
+        .expect(0, &["done after 2 steps"]);
+    let predict = "arc predict --model run --data data --out submission.json";
+    let told = json(&place.hrm(&format!("{predict} --json --halt q --answer best-q")).expect(0, &[]).out);
+    assert_eq!((&told["votes"], &told["score"]["tests"]), (&Value::from(12), &Value::from(4)));
+    let written = json(&String::from_utf8(place.read("submission.json")).unwrap());
+    for task in ["two", "three"] {
+        let tests = written[task].as_array().unwrap();
+        assert!(tests.len() == 2 && tests.iter().all(|test| test["attempt_2"].is_array()), "{written}");
+    }
+    let score =
+        json(&place.hrm("arc score submission.json --tasks tasks/evaluation --json").expect(0, &[]).out);
+    assert_eq!(score["pass_at"][1], told["score"]["pass_at"][1]);
+    let fewer = place.hrm(&format!("{predict} --votes 1 --attempts 3")).expect(0, &["on cpu"]);
+    assert!(fewer.out.contains("submission.json: 4 answers in 2.00 ACT steps"), "{}", fewer.out);
+    place.hrm(&format!("{predict} --vote 3")).expect(2, &["--votes"]);
+    place.hrm("eval --model run --data data --vote 2").expect(2, &["an ARC puzzle has no more symmetries"]);
+    place.hrm("solve --model run 01").expect(0, &[]);
+    let solved = json(&place.hrm("solve --model run --json --puzzle-id 2 01").expect(0, &[]).out);
+    assert_eq!((&solved["solved"], &solved["steps"]), (&Value::Null, &Value::from(2)));
+    place.hrm("solve --model run --puzzle-id 99 01").expect(2, &["error:"]);
+}
+
+#[test]
+fn mazes_are_solved_and_judged_by_any_shortest_path() {
+    let place = Place::empty();
+    for split in ["train", "test"] {
+        place
+            .hrm(&format!("data maze --generate 4 --size 5 --min-path 4 --out data --split {split}"))
+            .expect(0, &[]);
+    }
+    place.hrm(&format!("train --preset maze-hard {TWO_STEPS} --data data --out run")).expect(0, &[]);
+    let told = place.hrm("eval --model run --data data --vote 8").expect(0, &[]).out;
+    assert!(told.contains("any shortest path"), "{told}");
+    place.hrm("eval --model run --data data --vote 9").expect(2, &["expected at most 8"]);
+    let maze = "S---#-----##---------#--G".replace('-', " ");
+    let mut command = place.command("solve --model run --json");
+    let ended = crate::support::run(command.arg(&maze));
+    let found = json(&ended.out);
+    assert_eq!(found["answer"].as_str().unwrap().chars().count(), 25);
+    ended.expect(if found["solved"] == true { 0 } else { 1 }, &[]);
+    place.hrm("solve --model run S#G").expect(2, &["maze: found 3 cells"]);
+}
