@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+pub use crate::backend::Backend;
 use crate::settings::split_assignment;
 use crate::solve;
 
@@ -43,16 +44,6 @@ impl FromStr for Halt {
                 .map_err(|_| "expected `max`, `q` or a number of ACT steps from 1".to_owned()),
         }
     }
-}
-
-/// What computes: the value of `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The multi-threaded CPU backend
-    #[default]
-    Cpu,
-    /// Plain loops, slow: the judge of the others
-    Reference,
 }
 
 /// A half of a dataset: the value of `--split`.
