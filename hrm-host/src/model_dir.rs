@@ -34,6 +34,9 @@ const PREFIX: &str = "model.inner.";
 const LOSS: &str = "loss";
 const LOSS_TYPE: &str = "loss_type";
 
+/// Key of a configuration that says in which precision the model computes.
+const PRECISION: &str = "forward_dtype";
+
 /// Keys of published configurations that say nothing about the architecture.
 const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", LOSS, "name", "puzzle_emb_len"];
 
@@ -247,7 +250,8 @@ fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<
 }
 
 /// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave
-/// every shape as it is. Files of other programs do not say, and are taken at the caller's word.
+/// every shape as it is. The precision may be another one: it is of the computation, not of the weights. Files of other
+/// programs do not say, and are taken at the caller's word.
 fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(()) };
     let bad =
@@ -257,7 +261,8 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     let (Some(made_with), Some(given)) = (made_with.as_object(), given.as_object()) else {
         return Err(bad(serde::de::Error::custom("expected an object")).into());
     };
-    match given.iter().find(|(key, value)| made_with.get(*key) != Some(value)) {
+    let differs = |key: &str, value| key != PRECISION && made_with.get(key) != Some(value);
+    match given.iter().find(|(key, value)| differs(key, *value)) {
         None => Ok(()),
         Some((key, value)) => {
             let expected = made_with.get(key).map_or("none".to_owned(), ToString::to_string);

@@ -20,7 +20,7 @@ use hrm_core::loss::LossKind;
 use hrm_core::plan::{Mode, Plan};
 use serde::Serialize;
 
-use crate::backend::HostBackend;
+use crate::backend::{Dtype, HostBackend};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
@@ -125,7 +125,18 @@ impl<K: HostBackend> Model<K> {
     /// # Errors
     /// There is no model, one of its files is bad, or the backend fails.
     pub fn load(path: &Path, batch: usize) -> Result<Self> {
-        let plan = plan(path, batch)?;
+        Self::load_in(path, batch, None)
+    }
+
+    /// As [`load`](Self::load), to compute in `dtype` rather than in the precision that the model was trained in.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_in(path: &Path, batch: usize, dtype: Option<Dtype>) -> Result<Self> {
+        let config = plan(path, batch)?.config;
+        let forward_dtype = dtype.map_or(config.forward_dtype, Into::into);
+        let plan = Plan::new(&Config { forward_dtype, ..config }, batch, Mode::Inference)
+            .map_err(|e| Error::input(e.to_string()))?;
         let dir = model_dir::resolve::<K::Error>(path)?;
         model_dir::expect_config::<K::Error>(&dir.join(WEIGHTS), &plan.config)?;
         let needed = K::planned_bytes(&plan) as u64;

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::ask::AskArgs;
 use super::eval::{describe, fits, interrupted, size};
-use super::values::{Backend, Split, count};
+use super::values::{Split, count};
 use crate::arc::predict::{PredictOptions, Prediction, predict};
 use crate::arc::score::{Score, read_answers, score};
 use crate::arc::submission::{MOST_ATTEMPTS, Submission};
-use crate::backend::{Cpu, HostBackend, Plain};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -70,9 +70,9 @@ pub struct PredictArgs {
     /// Rows that are worked on together
     #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
     pub batch: NonZeroU64,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -101,11 +101,18 @@ pub struct ScoreArgs {
 /// Wrong input, or the backend or the disk fails.
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
-        What::Predict(args) => match args.backend {
-            Backend::Cpu => run_predict::<Cpu>(args),
-            Backend::Reference => run_predict::<Plain>(args),
-        },
+        What::Predict(args) => args.backend.dispatch(Predict(args)),
         What::Score(args) => run_score(args),
+    }
+}
+
+struct Predict<'a>(&'a PredictArgs);
+
+impl WithBackend for Predict<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_predict::<K>(self.0)
     }
 }
 
@@ -123,7 +130,11 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
         )));
     }
     let dataset = Dataset::open(&args.data, args.split.name())?;
-    let mut model = Model::<K>::load(&args.model, size(args.batch).min(dataset.examples().max(1)))?;
+    let mut model = Model::<K>::load_in(
+        &args.model,
+        size(args.batch).min(dataset.examples().max(1)),
+        args.backend.dtype,
+    )?;
     fits(&dataset, model.config())?;
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;

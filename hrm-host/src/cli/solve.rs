@@ -9,8 +9,7 @@ use serde_json::json;
 use super::ask::AskArgs;
 use super::puzzle::Puzzle;
 use super::trace;
-use super::values::Backend;
-use crate::backend::{Cpu, HostBackend, Plain};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::error::{Error, Result};
 use crate::solve::{self, Model, Solution, TraceStep};
 use crate::strategy::Strategy;
@@ -36,9 +35,9 @@ pub struct Args {
     /// How it is answered.
     #[command(flatten)]
     pub ask: AskArgs,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Say on standard error what computes, and what memory it takes
     #[arg(long, short)]
     pub verbose: bool,
@@ -62,7 +61,7 @@ pub struct Options {
     /// How it is answered.
     pub strategy: Strategy,
     /// What computes.
-    pub backend: Backend,
+    pub backend: BackendArgs,
     /// Whether the plan is told.
     pub verbose: bool,
     /// Whether each ACT step is shown.
@@ -121,9 +120,16 @@ const LONGEST: u64 = 64 << 10;
 /// output.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    match options.backend {
-        Backend::Cpu => run_on::<Cpu>(&options),
-        Backend::Reference => run_on::<Plain>(&options),
+    options.backend.dispatch(Solve(&options))
+}
+
+struct Solve<'a>(&'a Options);
+
+impl WithBackend for Solve<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_on::<K>(self.0)
     }
 }
 
@@ -142,7 +148,8 @@ fn run_on<K: HostBackend>(options: &Options) -> Result<()> {
     let strategy = options.strategy;
     let config = solve::plan(&options.model, 1)?.config;
     let puzzle = Puzzle::parse(Task::of(config.seq_len, config.vocab_size), &text)?;
-    let mut model = Model::<K>::load(&options.model, strategy.views.clamp(1, BATCH))?;
+    let mut model =
+        Model::<K>::load_in(&options.model, strategy.views.clamp(1, BATCH), options.backend.dtype)?;
     if options.verbose {
         writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
             .map_err(Error::output)?;

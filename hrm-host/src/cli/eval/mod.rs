@@ -11,8 +11,8 @@ use hrm_core::plan::Plan;
 use serde::Serialize;
 
 use super::ask::AskArgs;
-use super::values::{Backend, Split, count};
-use crate::backend::{Cpu, HostBackend, Plain};
+use super::values::{Split, count};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::sweep::SweepOptions;
@@ -60,9 +60,9 @@ pub struct Args {
     /// Rows that are worked on together
     #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
     pub batch: NonZeroU64,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Draw solved puzzles by ACT step, or by steps spent with --sweep
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -82,9 +82,16 @@ const NEAR: f32 = 1e-3;
 /// # Errors
 /// Wrong input, or the backend fails.
 pub fn run(args: &Args) -> Result<()> {
-    match args.backend {
-        Backend::Cpu => run_on::<Cpu>(args),
-        Backend::Reference => run_on::<Plain>(args),
+    args.backend.dispatch(Evaluate(args))
+}
+
+struct Evaluate<'a>(&'a Args);
+
+impl WithBackend for Evaluate<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_on::<K>(self.0)
     }
 }
 
@@ -93,7 +100,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
     let rows = sample.size(dataset.examples()).saturating_mul(strategy.views).max(1);
-    let mut model = Model::<K>::load(&args.model, size(args.batch).min(rows))?;
+    let mut model = Model::<K>::load_in(&args.model, size(args.batch).min(rows), args.backend.dtype)?;
     fits(&dataset, model.config())?;
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
@@ -218,6 +225,7 @@ pub fn fits(dataset: &Dataset, config: &hrm_core::config::Config) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
     use crate::cli::testing::parse;
 
     #[test]
@@ -228,7 +236,7 @@ mod tests {
         let line = "--model m --data d --split train --limit 5 --seed 3 --batch 8 --backend reference --json";
         let args: Args = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!((args.split, args.sample()), (Split::Train, Sample::Random { count: 5, seed: 3 }));
-        assert_eq!((args.batch.get(), args.backend, args.json), (8, Backend::Reference, true));
+        assert_eq!((args.batch.get(), args.backend.backend, args.json), (8, Backend::Reference, true));
         let args: Args = parse(&["--model", "m", "--data", "d", "--first", "7"]).unwrap();
         assert_eq!(args.sample(), Sample::First(7));
         assert!(parse::<Args>(&["--model", "m"]).is_err());
