@@ -6,7 +6,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`solve`] | a model in memory: load, solve, and every ACT step of it |
+//! | [`strategy`], [`views`], [`vote`] | how a model is asked: halting, choice of the board, symmetric views that vote |
 //! | [`evaluate`], [`row_metrics`] | a model on a dataset, and the published metrics |
+//! | [`arc`] | ARC from answers to a score: votes over augmentations, submissions |
+//! | [`task`] | which task a dataset or a model is for |
 //! | [`train`] | the training run: settings, presets, steps, checkpoints |
 //! | [`runner`] | batches whose rows halt on their own |
 //! | [`data`] | datasets in the published format, samplers, Sudoku |
@@ -28,12 +31,13 @@
 //! # fn main() -> hrm_host::error::Result<()> {
 //! let mut model = Model::<Cpu>::load("runs/quickstart/run".as_ref(), 1)?;
 //! // Tokens of a 4 x 4 Sudoku: 1 is blank, 2 to 5 are the digits.
-//! let trace = model.solve(&[2, 1, 1, 1, 1, 4, 1, 1, 1, 2, 1, 3, 3, 1, 2, 1], 0, Halt::Q)?;
-//! println!("{:?} after {} ACT steps", trace.answer(), trace.steps.len());
+//! let found = model.solve(&[2, 1, 1, 1, 1, 4, 1, 1, 1, 2, 1, 3, 3, 1, 2, 1], 0, Halt::Q)?;
+//! println!("{:?} after {} ACT steps", found.answer(), found.steps());
 //! # Ok(())
 //! # }
 //! ```
 
+pub mod arc;
 pub mod backend;
 pub mod bench;
 pub mod carry;
@@ -55,7 +59,11 @@ pub mod row_metrics;
 pub mod runner;
 pub mod settings;
 pub mod solve;
+pub mod strategy;
 pub mod style;
+pub mod task;
 pub mod tensor_file;
 pub mod tensor_match;
 pub mod train;
+pub mod views;
+pub mod vote;

@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
+use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::files;
 use crate::numbers::Precision;
@@ -28,8 +32,15 @@ pub(crate) const CONFIG_FIELD: &str = "hrm_config";
 /// What the published program puts before every tensor's name.
 const PREFIX: &str = "model.inner.";
 
+/// Key of a configuration that says with which loss the model was trained, and the key in it that names the loss.
+const LOSS: &str = "loss";
+const LOSS_TYPE: &str = "loss_type";
+
+/// Key of a configuration that says in which precision the model computes.
+const PRECISION: &str = "forward_dtype";
+
 /// Keys of published configurations that say nothing about the architecture.
-const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", "loss", "name", "puzzle_emb_len"];
+const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", LOSS, "name", "puzzle_emb_len"];
 
 /// Configuration keys with their values.
 pub(crate) type Fields = serde_json::Map<String, serde_json::Value>;
@@ -111,6 +122,25 @@ pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
     let config: Config = serde_json::from_value(fields.into()).map_err(|e| e.to_string())?;
     config.validate().map_err(|e: ConfigError| e.to_string())?;
     Ok(config)
+}
+
+/// The loss that the model of the configuration in `path` was trained with: `loss`, or `loss_type` in it, as published
+/// configurations have it; stablemax, the published default, if it does not say.
+///
+/// # Errors
+/// The file cannot be read, is not JSON, or names a loss that is not known.
+pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
+    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    match value.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
+        None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
+        Some(kind) => LossKind::deserialize(kind).map_err(|_| {
+            bad(format!(
+                "{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\""
+            ))
+        }),
+    }
 }
 
 pub(crate) fn known_keys() -> BTreeSet<String> {
@@ -203,14 +233,37 @@ pub fn write_weights<E>(
 /// # Errors
 /// Writing fails.
 pub fn save_config<E>(config: &Config, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, None, path)
+}
+
+/// Writes `config` to `path`, and beside it the loss that the model was trained with.
+///
+/// # Errors
+/// Writing fails.
+pub fn save_trained_config<E>(config: &Config, loss: LossKind, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, Some(loss), path)
+}
+
+/// What `config.json` holds.
+#[derive(Serialize)]
+struct Keys<'a> {
+    #[serde(flatten)]
+    config: &'a Config,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<serde_json::Value>,
+}
+
+fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<(), ModelError<E>> {
     let io = |e| ModelError::Io(path.to_owned(), e);
-    let mut text = serde_json::to_string_pretty(config).map_err(|e| io(e.into()))?;
+    let keys = Keys { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
+    let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
 }
 
 /// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave
-/// every shape as it is. Files of other programs do not say, and are taken at the caller's word.
+/// every shape as it is. The precision may be another one: it is of the computation, not of the weights. Files of other
+/// programs do not say, and are taken at the caller's word.
 fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(()) };
     let bad =
@@ -220,7 +273,8 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     let (Some(made_with), Some(given)) = (made_with.as_object(), given.as_object()) else {
         return Err(bad(serde::de::Error::custom("expected an object")).into());
     };
-    match given.iter().find(|(key, value)| made_with.get(*key) != Some(value)) {
+    let differs = |key: &str, value| key != PRECISION && made_with.get(key) != Some(value);
+    match given.iter().find(|(key, value)| differs(key, *value)) {
         None => Ok(()),
         Some((key, value)) => {
             let expected = made_with.get(key).map_or("none".to_owned(), ToString::to_string);
@@ -279,4 +333,35 @@ pub fn load_weights<K: Memory>(
         }
     }
     init::write_constants(backend, plan).map_err(ModelError::Backend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[test]
+    fn the_loss_is_kept_and_read_in_every_published_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        let read = || read_loss::<Infallible>(&path).map_err(|error| error.to_string());
+        save_trained_config::<Infallible>(&Config::SUDOKU_EXTREME, LossKind::Softmax, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Softmax));
+        assert_eq!(read_config::<Infallible>(&path).unwrap(), Config::SUDOKU_EXTREME);
+        save_config::<Infallible>(&Config::SUDOKU_EXTREME, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Stablemax));
+        for (text, loss) in [
+            (r#"{"loss": "softmax_cross_entropy"}"#, LossKind::Softmax),
+            (
+                r#"{"loss": {"name": "losses@ACTLossHead", "loss_type": "softmax_cross_entropy"}}"#,
+                LossKind::Softmax,
+            ),
+            (r#"{"loss": null}"#, LossKind::Stablemax),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read(), Ok(loss), "{text}");
+        }
+        fs::write(&path, r#"{"loss": {"loss_type": "hinge"}}"#).unwrap();
+        assert!(read().unwrap_err().contains("loss is \"hinge\", expected \"stablemax_cross_entropy\""));
+    }
 }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use hrm_core::config::Config;
 use hrm_core::plan::{ElementSizes, Mode, Plan};
 
-use super::trace;
 use crate::data::Dataset;
-use crate::data::sudoku::{Size, Style};
+use crate::data::sudoku::{Board, Size, Style};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
@@ -141,7 +140,8 @@ fn dataset(out: &mut impl Write, path: &Path) -> Result<()> {
         let mut labels = inputs.clone();
         if let Some(size) = Size::from_cells(m.seq_len).filter(|size| size.vocab_size() == m.vocab_size) {
             data.read(0, 0, &mut inputs, &mut labels)?;
-            write!(out, "{}", trace::board(size, &inputs).render(|_| Style::PLAIN)).map_err(Error::output)?;
+            let board = Board::from_tokens(size, &inputs).map(|board| board.render(|_| Style::PLAIN));
+            write!(out, "{}", board.unwrap_or_default()).map_err(Error::output)?;
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! The command line of the `hrm` program: one file per command, each with its arguments, their validation into typed
 //! options, and its run.
 
+pub mod arc;
+pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod completions;
@@ -9,6 +11,7 @@ pub mod eval;
 pub mod export;
 pub mod import;
 pub mod info;
+mod puzzle;
 pub mod quickstart;
 pub mod solve;
 mod trace;
@@ -47,6 +50,7 @@ pub enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Solve(solve::Args),
+    Arc(arc::Args),
     Check(check::Args),
     Bench(bench::Args),
     Info(info::Args),
@@ -64,6 +68,7 @@ impl Command {
             Self::Train(args) => train::run(args),
             Self::Eval(args) => eval::run(&args),
             Self::Solve(args) => solve::run(args),
+            Self::Arc(args) => arc::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Bench(args) => bench::run(&args),
             Self::Info(args) => info::run(&args),
@@ -160,7 +165,7 @@ mod tests {
         ] {
             assert!(cli.clone().try_get_matches_from(line.split(' ')).is_ok(), "{line}");
         }
-        for name in ["quickstart", "train", "eval", "solve", "check", "info", "import", "export"] {
+        for name in ["quickstart", "train", "eval", "solve", "arc", "check", "info", "import", "export"] {
             let help = cli.clone().try_get_matches_from(["hrm", name, "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("hrm {name}")) && help.contains("Examples:"), "{help}");
         }

@@ -46,16 +46,6 @@ impl FromStr for Halt {
     }
 }
 
-/// What computes: the value of `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The multi-threaded CPU backend
-    #[default]
-    Cpu,
-    /// Plain loops, slow: the judge of the others
-    Reference,
-}
-
 /// A half of a dataset: the value of `--split`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Split {

@@ -8,6 +8,7 @@
 mod commands;
 mod damage;
 mod datasets;
+mod evaluate;
 mod full_disk;
 mod input;
 mod interrupt;

@@ -78,7 +78,7 @@ fn a_bundle_solves_as_its_model_does() {
     export(&ours, &bundle, Target::Postcard, Precision::F32).unwrap();
     let tokens = [1, 2, 0, 1];
     let expected = Model::<Plain>::load(&ours, 1).unwrap().solve(&tokens, 3, Halt::Max).unwrap();
-    assert_eq!(expected.steps.len(), 4);
+    assert_eq!(expected.steps(), 4);
     assert_eq!(Model::<Plain>::load(&bundle, 1).unwrap().solve(&tokens, 3, Halt::Max).unwrap(), expected);
     let on_cpu = Model::<Cpu>::load(&bundle, 1).unwrap().solve(&tokens, 3, Halt::Max).unwrap();
     assert_eq!(on_cpu.answer(), expected.answer());
