@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::values::{Assignment, Backend, count};
+use super::values::{Assignment, count};
 use super::watch::Watch;
-use crate::backend::{Cpu, HostBackend, Plain};
+use crate::backend::{BackendArgs, Dtype, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
@@ -46,9 +46,9 @@ pub struct Args {
     /// Override one setting; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Assignment>,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Stop after this many steps [default: what the settings say]
     #[arg(long, value_name = "N", value_parser = count)]
     pub steps: Option<NonZeroU64>,
@@ -71,8 +71,8 @@ pub struct Options {
     pub base: Base,
     /// Overrides, in order.
     pub set: Vec<Assignment>,
-    /// What computes.
-    pub backend: Backend,
+    /// What computes; its precision, if one is given, is the model's `forward_dtype`.
+    pub backend: BackendArgs,
     /// Where to stop, if not where the settings say.
     pub steps: Option<NonZeroU64>,
     /// The seed, if not the settings' own.
@@ -121,9 +121,16 @@ impl Args {
 /// Wrong usage or input, or a failure on the way; the last checkpoint is then intact.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    match options.backend {
-        Backend::Cpu => train::<Cpu>(&options),
-        Backend::Reference => train::<Plain>(&options),
+    options.backend.dispatch(Train(&options))
+}
+
+struct Train<'a>(&'a Options);
+
+impl WithBackend for Train<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        train::<K>(self.0)
     }
 }
 
@@ -211,6 +218,11 @@ fn merge(options: &Options) -> Result<settings::Settings> {
     for assignment in &options.set {
         merged.set(&assignment.0)?;
     }
+    match options.backend.dtype {
+        Some(Dtype::F32) => merged.set("arch.forward_dtype=float32")?,
+        Some(Dtype::Bf16) => merged.set("arch.forward_dtype=bfloat16")?,
+        None => {}
+    }
     if let Some(steps) = options.steps {
         merged.set(&format!("steps={steps}"))?;
     }
@@ -284,10 +296,10 @@ fn resumed_settings(options: &Options, mut settings: Settings) -> Result<Setting
                 "{}: began with other settings than those given now",
                 options.out.display()
             ))
-            .hint("leave out --preset, --config, --set and --seed to go on with the run's own"));
+            .hint("leave out --preset, --config, --set, --seed and --dtype to go on with the run's own"));
         }
-    } else if !options.set.is_empty() || options.seed.is_some() {
-        return Err(Error::usage("--set and --seed cannot change a run that is resumed")
+    } else if !options.set.is_empty() || options.seed.is_some() || options.backend.dtype.is_some() {
+        return Err(Error::usage("--set, --seed and --dtype cannot change a run that is resumed")
             .hint("only --steps can, to train for longer"));
     }
     if let Some(steps) = options.steps {
@@ -354,6 +366,7 @@ fn describe<K: HostBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
     use crate::cli::testing::parse;
 
     fn options(line: &[&str]) -> Result<Options, String> {
@@ -363,14 +376,14 @@ mod tests {
 
     #[test]
     fn every_flag_parses() {
-        let line =
-            "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --steps 10 --seed 3 --resume";
+        let line = "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --dtype f32 --steps 10 --seed 3 \
+             --resume";
         let expected = Options {
             data: "d".into(),
             out: "r".into(),
             base: Base::Preset("sudoku-mini".to_owned()),
             set: vec![Assignment("lr=1e-4".to_owned()), Assignment("a.b=c".to_owned())],
-            backend: Backend::Reference,
+            backend: BackendArgs { backend: Backend::Reference, dtype: Some(Dtype::F32) },
             steps: NonZeroU64::new(10),
             seed: Some(3),
             resume: true,
@@ -393,7 +406,7 @@ mod tests {
             &["--preset", "a", "--config", "b"],
             &["--preset", "a", "--set", "lr"],
             &["--preset", "a", "--steps", "0"],
-            &["--preset", "a", "--backend", "cuda"],
+            &["--preset", "a", "--backend", "abacus"],
         ] {
             assert!(options(bad).is_err(), "{bad:?}");
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use crate::data::split;
 use crate::settings::split_assignment;
 use crate::solve;
 
@@ -45,16 +46,6 @@ impl FromStr for Halt {
     }
 }
 
-/// What computes: the value of `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The multi-threaded CPU backend
-    #[default]
-    Cpu,
-    /// Plain loops, slow: the judge of the others
-    Reference,
-}
-
 /// A half of a dataset: the value of `--split`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Split {
@@ -70,6 +61,15 @@ impl Split {
         match self {
             Self::Train => "train",
             Self::Test => "test",
+        }
+    }
+}
+
+impl From<Split> for split::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::Test => Self::Test,
         }
     }
 }

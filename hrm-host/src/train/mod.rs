@@ -11,7 +11,6 @@ pub mod settings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hrm_core::act::AlwaysMax;
 use hrm_core::init;
 use hrm_core::kernels::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
@@ -25,9 +24,10 @@ use crate::carry::CarrySnapshot;
 use crate::data::sudoku::{ShuffleExamples, Size};
 use crate::data::{Batch, Dataset, Sampler, SamplerOptions};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvalOptions, EvalReport, evaluate};
+use crate::evaluate::{EvalOptions, EvalReport, Sample, evaluate};
 use crate::files::{self, Existing};
 use crate::row_metrics::{MetricSums, trained_rows};
+use crate::strategy::Strategy;
 
 /// Epochs that the sampler joins end to end.
 const EPOCHS_PER_ITERATION: u64 = 1000;
@@ -243,10 +243,18 @@ impl<K: HostBackend> Trainer<K> {
     ) -> Result<Option<EvalReport>> {
         let carry = CarrySnapshot::take(&mut self.backend, &self.plan).map_err(Error::backend)?;
         let settings = &self.state.settings;
-        let options =
-            EvalOptions { limit: settings.eval_limit, seed: settings.seed, loss: settings.arch.loss };
-        let policy = AlwaysMax { max_steps: self.plan.config.halt_max_steps };
-        let report = evaluate(&mut self.backend, &self.plan, dataset, &policy, &options, progress);
+        let sample = match settings.eval_limit {
+            0 => Sample::All,
+            count => Sample::Random { count, seed: settings.seed },
+        };
+        let options = EvalOptions {
+            sample,
+            strategy: Strategy::PUBLISHED,
+            seed: 0,
+            loss: settings.arch.loss,
+            near_ties: None,
+        };
+        let report = evaluate(&mut self.backend, &self.plan, dataset, &options, progress);
         carry.restore(&mut self.backend, &self.plan).map_err(Error::backend)?;
         report
     }
@@ -290,7 +298,8 @@ impl<K: HostBackend> Trainer<K> {
     pub fn save_model(&mut self, dir: &Path) -> Result<()> {
         self.refuse_bad_parameters()?;
         files::write_dir(dir, Existing::Replace, |staging| {
-            checkpoint::save_model(&mut self.backend, &self.plan, staging.path())
+            let loss = self.state.settings.arch.loss;
+            checkpoint::save_model(&mut self.backend, &self.plan, loss, staging.path())
         })
     }
 
