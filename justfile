@@ -47,6 +47,20 @@ check-fixtures:
 bench:
     tools/bench
 
+# docs/cuda-kernels.md again: what NVRTC says of every kernel on every architecture (needs NVRTC, no GPU)
+cuda-kernels:
+    cargo run -p hrm-cuda --example kernel_report -- docs/cuda-kernels.md
+
+# the CUDA kernels on the CPU: the emulator's tests and the conformance suite (needs g++)
+cuda-emulator:
+    cargo test -p hrm-cuda --features emulator
+    cargo test -p hrm-tests --features emulator --test cuda_emulator
+
+# everything that is checked on a GPU; tools/cuda-pack makes a folder to take to a machine that has one
+cuda-verify *ARGS:
+    tools/cuda-pack target/cuda-verify
+    target/cuda-verify/cuda-verify {{ARGS}}
+
 # hrm-core links with neither std nor alloc
 no-std:
     tests/no_std/check
