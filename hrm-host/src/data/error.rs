@@ -53,6 +53,8 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
+    /// The thread that makes batches cannot be started, or has ended.
+    Thread(io::Error),
 }
 
 impl Error {
@@ -93,6 +95,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
+            Self::Thread(_) => false,
         }
     }
 }
@@ -127,6 +130,7 @@ impl fmt::Display for Error {
             Self::Argument { name, found, expected } => {
                 write!(f, "{name}: found {found}, expected {expected}")
             }
+            Self::Thread(source) => write!(f, "the thread that makes batches: {source}"),
         }
     }
 }
@@ -134,7 +138,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Thread(source) => Some(source),
             Self::Format { .. } | Self::Argument { .. } => None,
         }
     }

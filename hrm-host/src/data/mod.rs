@@ -2,6 +2,7 @@
 //!
 //! * [`dataset`] opens `DIR/SPLIT` (`dataset.json`, `SET__inputs.npy`, ...), memory-mapped and checked;
 //! * [`sampler`] gives batches of it: the published training order, seeded and resumable, and test order;
+//! * [`prefetch`] makes training batches ahead of time;
 //! * [`writer`] writes such a directory as a stream, whole or not at all;
 //! * [`sudoku`] reads, generates, shuffles and builds Sudoku;
 //! * [`npy`], [`mmap`] and [`error`] are what they stand on.
@@ -12,6 +13,7 @@ pub mod error;
 mod metadata;
 pub mod mmap;
 pub mod npy;
+pub mod prefetch;
 pub mod sampler;
 pub mod sudoku;
 #[cfg(test)]
