@@ -6,13 +6,12 @@
 //
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
-// A block has three warpgroups: one thread of the first has the copy engine fetch tiles into a ring in shared memory,
-// the other two multiply them. A tile is 128 columns wide; its sums never leave the registers before the result is
-// formed.
+// A block has three warpgroups: one thread of the first has the copy engine fetch tiles of rows into a ring in shared
+// memory; the other two take turns, one multiplies a tile while the other finishes its result. A tile has 128 rows and
+// 128 columns, its sums never leave the registers before the result is formed, and a residual is where they start.
 //
-//   resident  The weights of the tile's columns, [128, K], lie in shared memory, and tiles of 128 rows stream past
-//             them. The multiplying warpgroups take turns: one multiplies while the other finishes its result.
-//   streamed  K is too long for that: weights come with the rows. Tiles have 256 rows, half for each warpgroup.
+//   resident  The weights of the tile's columns, [128, K], lie in shared memory, and the rows stream past them.
+//   streamed  K is too long for that: the weights come with the rows.
 //
 // The blocks of a cluster work on the same rows and on neighbouring columns; each fetches a part of the rows for all.
 // The norm needs whole rows, so there a cluster spans all D columns and its blocks exchange the sums of squares.
@@ -32,7 +31,7 @@ enum class Epilogue { kStore, kSwiGlu, kAddRmsNorm };
 enum class Weights { kResident, kStreamed };
 
 constexpr int kCols = 128;     // Columns of a tile.
-constexpr int kRows = 128;     // Rows of a warpgroup's tile.
+constexpr int kRows = 128;     // Rows of a tile.
 constexpr int kDepth = 64;     // Of the summed dimension, in a step.
 constexpr int kPanel = 16384;  // Bytes of 128 rows, 64 columns wide.
 constexpr int kWarpgroup = 128;
@@ -45,16 +44,15 @@ struct Shape {
     int groups;  // Of columns: each is the work of the blocks of one cluster.
 };
 
-// The tiles of one cluster: an even share of all rows of all groups, in units of 128, group by group.
-template <int kUnits>
+// The tiles of one cluster: an even share of those of all groups, group by group.
 struct Tiles {
-    int units;  // Of a group.
+    int rows;  // Of tiles, in a group.
     int next;
     int last;
 
     __device__ Tiles(const Shape& shape, int cluster_size) {
-        units = (shape.rows + kRows - 1) / kRows;
-        const long long all = static_cast<long long>(units) * shape.groups;
+        rows = (shape.rows + kRows - 1) / kRows;
+        const long long all = static_cast<long long>(rows) * shape.groups;
         const int clusters = gridDim.x / cluster_size;
         const int cluster = blockIdx.x / cluster_size;
         next = static_cast<int>(all * cluster / clusters);
@@ -62,11 +60,9 @@ struct Tiles {
     }
 
     __device__ bool more() const { return next < last; }
-    __device__ int group() const { return next / units; }
-    __device__ int row() const { return next % units * kRows; }
-    // Units of this tile.
-    __device__ int size() const { return min(kUnits, min(last - next, units - next % units)); }
-    __device__ void advance() { next += size(); }
+    __device__ int group() const { return next / rows; }
+    __device__ int row() const { return next % rows * kRows; }
+    __device__ void advance() { ++next; }
 };
 
 template <Epilogue kEpilogue, Weights kWeights, int kClusterSize, int kStages>
@@ -75,11 +71,8 @@ struct Product {
     static constexpr bool kResident = kWeights == Weights::kResident;
     static constexpr bool kNorm = kEpilogue == Epilogue::kAddRmsNorm;
     static constexpr bool kGated = kEpilogue == Epilogue::kSwiGlu;
-    static constexpr int kUnits = kResident ? 1 : 2;  // Of 128 rows, in a tile.
-    static constexpr int kRowBytes = kUnits * kPanel;                         // Of x in a stage.
-    static constexpr int kStageBytes = kRowBytes + (kResident ? 0 : kPanel);  // With W.
-    static constexpr int kReaders = kResident ? 4 : 8;                        // Warps of a block that read a stage.
-    using Tiles = ::Tiles<kUnits>;
+    static constexpr int kStageBytes = kResident ? kPanel : 2 * kPanel;  // Rows, then weights.
+    static constexpr int kTableBytes = kClusterSize * kRows * 4;
 
     // In shared memory: the ring, resident weights, sums of squares, barriers.
     u32 ring, weights, sums, barriers;
@@ -90,7 +83,7 @@ struct Product {
         ring = shared;
         weights = ring + kStages * kStageBytes;
         sums = weights + (kResident ? shape.steps * kPanel : 0);
-        barriers = sums + (kNorm && kClusterSize > 1 ? 2 * kClusterSize * kRows * 4 : 0);
+        barriers = sums + (kNorm && kClusterSize > 1 ? 4 * kTableBytes : 0);
         rank = kClusterSize > 1 ? cluster_ctarank() : 0;
     }
 
@@ -99,18 +92,19 @@ struct Product {
     __device__ u32 weights_full() const { return barriers + 8 * (2 * kStages); }
     __device__ u32 weights_empty() const { return barriers + 8 * (2 * kStages + 1); }
     __device__ u32 turn() const { return barriers + 8 * (2 * kStages + 2); }
-    __device__ u32 sums_full(int warpgroup) const { return barriers + 8 * (2 * kStages + 3 + warpgroup); }
+    __device__ u32 sums_full(int table) const { return barriers + 8 * (2 * kStages + 3 + table); }
 
     __device__ void init_barriers() const {
         for (int stage = 0; stage < kStages; ++stage) {
             mbarrier_init(full(stage), 1);
-            mbarrier_init(empty(stage), kReaders * kClusterSize);
+            mbarrier_init(empty(stage), 4 * kClusterSize);
         }
         mbarrier_init(weights_full(), 1);
         mbarrier_init(weights_empty(), 8);
         mbarrier_init(turn(), 4);
-        mbarrier_init(sums_full(0), 1);
-        mbarrier_init(sums_full(1), 1);
+        for (int table = 0; table < 4; ++table) {
+            mbarrier_init(sums_full(table), 1);
+        }
         fence_mbarrier_init();
     }
 
@@ -128,17 +122,12 @@ struct Product {
 
     // One thread: keeps the ring full.
     __device__ void fetch(const TensorMap& x, const TensorMap& w) const {
-        constexpr int kPart = kUnits * kRows / kClusterSize;
+        constexpr int kPart = kRows / kClusterSize;
         int stage = 0, loaded = 0, held = -1;
         u32 parity = 0;
         for (Tiles tiles(shape, kClusterSize); tiles.more(); tiles.advance()) {
             const int group = tiles.group();
             const int row = tiles.row() + rank * kPart;
-#ifdef PREFETCH
-            for (int step = 0; step < shape.steps; ++step) {
-                cp_async_bulk_prefetch_tensor(x, row + kUnits * kRows * PREFETCH, step * kDepth);
-            }
-#endif
             if (kResident && group != held) {
                 mbarrier_wait(weights_empty(), (loaded & 1) ^ 1);
                 mbarrier_arrive_expect_tx(weights_full(), shape.steps * kPanel);
@@ -159,7 +148,7 @@ struct Product {
                     cp_async_bulk_tensor(to, x, row, step * kDepth, full(stage));
                 }
                 if constexpr (!kResident) {
-                    fetch_weights(to + kRowBytes, w, group, step, full(stage));
+                    fetch_weights(to + kPanel, w, group, step, full(stage));
                 }
                 if (++stage == kStages) {
                     stage = 0;
@@ -180,24 +169,27 @@ struct Product {
         }
     }
 
-    // The sums of the tile whose first step is the ring's `first`: of rows 64 h .. 64 h + 64 in sum[h].
-    __device__ __forceinline__ void multiply(float (&sum)[2][64], int first, int warpgroup, int lane) const {
+    // The sums of the block's tile i: of rows 64 h .. 64 h + 64 in sum[h], with the norm added to what is there.
+    __device__ __forceinline__ void multiply(float (&sum)[2][64], int i, int lane) const {
+        // Only when the other warpgroup has seen all its stages full do their parities speak of ours.
+        mbarrier_wait(turn(), (i & 1) ^ 1);
+        const int first = i * shape.steps;
         for (int step = 0; step < shape.steps; ++step) {
             const int stage = (first + step) % kStages;
             mbarrier_wait(full(stage), (first + step) / kStages & 1);
-            if (kResident && step == shape.steps - 1 && lane == 0) {
+            if (step == shape.steps - 1 && lane == 0) {
                 mbarrier_arrive(turn());
             }
             const u32 tile = ring + stage * kStageBytes;
-            const u64 a = matrix_descriptor(kResident ? tile : tile + warpgroup * kPanel);
-            const u64 b = matrix_descriptor(kResident ? weights + step * kPanel : tile + kRowBytes);
+            const u64 a = matrix_descriptor(tile);
+            const u64 b = matrix_descriptor(kResident ? weights + step * kPanel : tile + kPanel);
             wgmma_fence();
             // Descriptors count in units of 16 bytes: 2 is 16 columns, 512 is 64 rows.
 #pragma unroll
             for (int k = 0; k < kDepth / 16; ++k) {
 #pragma unroll
                 for (int h = 0; h < 2; ++h) {
-                    wgmma_m64n128k16(sum[h], a + 512 * h + 2 * k, b + 2 * k, step + k > 0);
+                    wgmma_m64n128k16(sum[h], a + 512 * h + 2 * k, b + 2 * k, kNorm || step + k > 0);
                 }
             }
             wgmma_commit_group();
@@ -210,20 +202,13 @@ struct Product {
         release((first + shape.steps - 1) % kStages, lane);
     }
 
-    // Passes over the steps of a tile of which this warpgroup has no rows.
-    __device__ void skip(int first, int lane) const {
-        for (int step = first; step < first + shape.steps; ++step) {
-            mbarrier_wait(full(step % kStages), step / kStages & 1);
-            release(step % kStages, lane);
-        }
-    }
-
-    // Sums `squares` of a row's lanes over the cluster.
-    __device__ __forceinline__ void exchange(float (&squares)[2][2], int warpgroup, int warp, int lane, u32 parity) const {
-        const u32 table = sums + warpgroup * kClusterSize * kRows * 4 + (16 * warp + lane / 4) * 4;
-        const u32 barrier = sums_full(warpgroup);
+    // Sums `squares` of the rows of tile i over the cluster. Four tables take turns: another block is at most three tiles
+    // ahead, for a stage is fetched into only when all blocks have read it.
+    __device__ void exchange(float (&squares)[2][2], int i, int warp, int lane) const {
+        const u32 table = sums + i % 4 * kTableBytes + (16 * warp + lane / 4) * 4;
+        const u32 barrier = sums_full(i % 4);
         if (threadIdx.x % kWarpgroup == 0) {
-            mbarrier_arrive_expect_tx(barrier, kClusterSize * kRows * 4);
+            mbarrier_arrive_expect_tx(barrier, kTableBytes);
         }
         // The four lanes of a row share out the blocks.
         if (lane % 4 < kClusterSize) {
@@ -235,7 +220,7 @@ struct Product {
                 st_async(to + 256 * h + 32, squares[h][1], barrier_there);
             }
         }
-        mbarrier_wait_cluster(barrier, parity);
+        mbarrier_wait_cluster(barrier, i / 4 & 1);
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
 #pragma unroll
@@ -267,6 +252,15 @@ __device__ __forceinline__ uint4 pack_8(const float (&sum)[64], int i, int c, fl
             pack(s[12] * scale, s[13] * scale)};
 }
 
+// The inverse of pack_8, unscaled.
+__device__ __forceinline__ void unpack_8(float (&sum)[64], int i, int c, const uint4& eight) {
+    float* s = sum + 16 * c + 2 * i;
+    s[0] = first_of(eight.x), s[1] = second_of(eight.x);
+    s[4] = first_of(eight.y), s[5] = second_of(eight.y);
+    s[8] = first_of(eight.z), s[9] = second_of(eight.z);
+    s[12] = first_of(eight.w), s[13] = second_of(eight.w);
+}
+
 __device__ __forceinline__ u32 swiglu(u32 gate, u32 up) {
     return pack(silu(first_of(gate)) * first_of(up), silu(second_of(gate)) * second_of(up));
 }
@@ -280,62 +274,46 @@ struct Results {
     float eps;
 };
 
-// A warpgroup's part of a tile: 128 rows from `begin` on.
+// The block's tile i, rows from `begin` on.
 template <class P>
-__device__ __forceinline__ void tile(const P& p, const Results& out, int group, int begin, int i, int round) {
-    const int warpgroup = threadIdx.x / kWarpgroup - 1, warp = threadIdx.x % kWarpgroup / 32, lane = threadIdx.x % 32;
+__device__ __forceinline__ void tile(const P& p, const Results& out, int group, int begin, int i) {
+    const int warp = threadIdx.x % kWarpgroup / 32, lane = threadIdx.x % 32;
     // This lane's rows are row + 64 h + 8 i, its columns 8 each from column + 32 c on.
     constexpr int kWidth = P::kGated ? kCols / 2 : kCols;
     const int row = begin + 16 * warp + lane / 4;
     const long long columns = static_cast<long long>(P::kNorm ? 1 : p.shape.groups) * P::kBlocks * kWidth;
     const long long column = p.column(group) * kWidth + lane % 4 * 8;
 
-    if constexpr (P::kNorm) {
-        // It will be needed when the product is done.
-        const int r = begin + static_cast<int>(threadIdx.x) % kWarpgroup;
-        if (r < p.shape.rows) {
-            prefetch_L2(out.residual + r * columns + p.column(group) * kCols);
-            prefetch_L2(out.residual + r * columns + p.column(group) * kCols + 64);
-        }
-    }
-
     float sum[2][64];
-    if constexpr (P::kResident) {
-        // Only when the other warpgroup has seen all its stages full do their parities speak of ours.
-        mbarrier_wait(p.turn(), (i & 1) ^ 1);
+    if constexpr (P::kNorm) {
+        // While the other warpgroup multiplies.
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                const int r = min(row + 64 * h + 8 * i, p.shape.rows - 1);
+#pragma unroll
+                for (int c = 0; c < 4; ++c) {
+                    unpack_8(sum[h], i, c,
+                             *reinterpret_cast<const uint4*>(out.residual + r * columns + column + 32 * c));
+                }
+            }
+            wgmma_fence_operand(sum[h]);
+        }
+        wgmma_fence();
     }
-    p.multiply(sum, i * p.shape.steps, warpgroup, lane);
+    p.multiply(sum, i, lane);
 
     float rstd[2][2];
     if constexpr (P::kNorm) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-            uint4 residual[2][4] = {};
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                const int r = row + 64 * h + 8 * i;
-                if (r < p.shape.rows) {
-#pragma unroll
-                    for (int c = 0; c < 4; ++c) {
-                        residual[i][c] = *reinterpret_cast<const uint4*>(out.residual + r * columns + column + 32 * c);
-                    }
-                }
-            }
 #pragma unroll
             for (int i = 0; i < 2; ++i) {
                 float square = 0.0f;
 #pragma unroll
-                for (int c = 0; c < 4; ++c) {
-                    float* s = sum[h] + 16 * c + 2 * i;
-                    const uint4& r = residual[i][c];
-                    s[0] += first_of(r.x), s[1] += second_of(r.x);
-                    s[4] += first_of(r.y), s[5] += second_of(r.y);
-                    s[8] += first_of(r.z), s[9] += second_of(r.z);
-                    s[12] += first_of(r.w), s[13] += second_of(r.w);
-#pragma unroll
-                    for (int j = 0; j < 16; j += 4) {
-                        square += s[j] * s[j] + s[j + 1] * s[j + 1];
-                    }
+                for (int j = 2 * i; j < 64; j += 4) {
+                    square += sum[h][j] * sum[h][j] + sum[h][j + 1] * sum[h][j + 1];
                 }
                 square += __shfl_xor_sync(0xffffffffu, square, 1);
                 square += __shfl_xor_sync(0xffffffffu, square, 2);
@@ -343,7 +321,7 @@ __device__ __forceinline__ void tile(const P& p, const Results& out, int group, 
             }
         }
         if constexpr (P::kBlocks > 1) {
-            p.exchange(rstd, warpgroup, warp, lane, round & 1);
+            p.exchange(rstd, i, warp, lane);
         }
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
@@ -413,29 +391,23 @@ __device__ __forceinline__ void run(const TensorMap& x, const TensorMap& w, cons
     } else {
         setmaxnreg_inc<232>();
         const int warpgroup = threadIdx.x / kWarpgroup - 1, lane = threadIdx.x % 32;
-        typename P::Tiles tiles(shape, kClusterSize);
+        Tiles tiles(shape, kClusterSize);
         const int first_group = tiles.group();
-        int loaded = 0, round = 0;
+        int loaded = 0;
         for (int i = 0; tiles.more(); tiles.advance(), ++i) {
-            if (P::kResident && i % 2 != warpgroup) {
+            if (i % 2 != warpgroup) {
                 continue;
             }
-            const int group = tiles.group();
             if constexpr (P::kResident) {
                 // Each warp passes through every set of weights in turn, also those of which it has no tile.
-                for (; loaded <= group - first_group; ++loaded) {
+                for (; loaded <= tiles.group() - first_group; ++loaded) {
                     if (loaded > 0 && lane == 0) {
                         mbarrier_arrive(p.weights_empty());
                     }
                     mbarrier_wait(p.weights_full(), loaded & 1);
                 }
             }
-            const int unit = P::kResident ? 0 : warpgroup;
-            if (unit < tiles.size()) {
-                tile(p, out, group, tiles.row() + unit * kRows, i, round++);
-            } else {
-                p.skip(i * shape.steps, lane);
-            }
+            tile(p, out, tiles.group(), tiles.row(), i);
         }
     }
     // No block may leave while another still writes to its shared memory.
@@ -478,5 +450,5 @@ SWIGLU(linear_swiglu_sm90_2, 2)
 ADD_RMS_NORM(linear_add_rms_norm_sm90_1, Weights::kResident, 1, 6)
 ADD_RMS_NORM(linear_add_rms_norm_sm90_2, Weights::kResident, 2, 5)
 ADD_RMS_NORM(linear_add_rms_norm_sm90_4, Weights::kResident, 4, 5)
-ADD_RMS_NORM(linear_add_rms_norm_long_sm90_2, Weights::kStreamed, 2, 4)
-ADD_RMS_NORM(linear_add_rms_norm_long_sm90_4, Weights::kStreamed, 4, 4)
+ADD_RMS_NORM(linear_add_rms_norm_long_sm90_2, Weights::kStreamed, 2, 6)
+ADD_RMS_NORM(linear_add_rms_norm_long_sm90_4, Weights::kStreamed, 4, 6)

@@ -105,11 +105,6 @@ __device__ __forceinline__ void mbarrier_wait_cluster(u32 barrier, u32 parity) {
         : "memory");
 }
 
-// Brings the line of global memory at `address` to the second-level cache.
-__device__ __forceinline__ void prefetch_L2(const void* address) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
-}
-
 // ---- The copy engine
 
 // Copies the map's box at (row, col) to shared memory; its bytes are counted at `barrier`. What lies outside the
@@ -120,12 +115,6 @@ __device__ __forceinline__ void cp_async_bulk_tensor(u32 to, const TensorMap& ma
             to),
         "l"(&map), "r"(col), "r"(row), "r"(barrier)
         : "memory");
-}
-
-// Brings the map's box at (row, col) to the second-level cache.
-__device__ __forceinline__ void cp_async_bulk_prefetch_tensor(const TensorMap& map, int row, int col) {
-    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(&map), "r"(col), "r"(row)
-                 : "memory");
 }
 
 // The same, of a map of five dimensions, the inner coordinate `col`, the outer `row`, those between 0.
@@ -172,6 +161,14 @@ __device__ __forceinline__ u64 matrix_descriptor(u32 address) {
 // Before the first wgmma, and after registers of an accumulator were touched.
 __device__ __forceinline__ void wgmma_fence() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+// Keeps the compiler from writing these registers of an accumulator later than here.
+__device__ __forceinline__ void wgmma_fence_operand(float (&d)[64]) {
+#pragma unroll
+    for (int i = 0; i < 64; ++i) {
+        asm volatile("" : "+f"(d[i])::"memory");
+    }
 }
 
 __device__ __forceinline__ void wgmma_commit_group() {
