@@ -5,12 +5,19 @@
 //! A directory is written the same way, as a whole. What a killed process leaves behind is removed by
 //! [`remove_stale`].
 
-use std::ffi::OsStr;
+mod leftover;
+mod staged;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use leftover::{REPLACED, TEMPORARY, beside};
+
+pub use leftover::remove_stale;
+pub(crate) use leftover::try_remove_stale;
+pub use staged::Staged;
 
 /// Size and checksum of what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,15 +103,13 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
 ///
 /// `fill` gets a buffered writer. One process has one writer of a path at a time.
 pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Written> {
-    let temporary = beside(path, TEMPORARY, std::process::id())?;
-    let result = write_synced(&temporary, fill)
-        .and_then(|written| fs::rename(&temporary, path).map(|()| written))
-        .and_then(|written| sync_parent(path).map(|()| written));
-    result.map_err(|error| {
-        // Gone already if the rename went through; there is nothing to add to the first error otherwise.
-        let _ = fs::remove_file(&temporary);
-        write_error(path, error)
-    })
+    let write = || {
+        let mut staged = Staged::create(path)?;
+        let written = fill_counted(&mut staged, fill)?;
+        staged.commit()?;
+        Ok(written)
+    };
+    write().map_err(|error| write_error(path, error))
 }
 
 /// [`write_file`] for bytes at hand.
@@ -149,7 +154,8 @@ impl Staging {
 /// A replaced directory is for an instant `DIR.old-PID`; [`remove_stale`] puts it back if the process dies there.
 pub fn write_dir<T>(dir: &Path, existing: Existing, fill: impl FnOnce(&Staging) -> Result<T>) -> Result<T> {
     let pid = std::process::id();
-    let staging = Staging { temporary: beside(dir, TEMPORARY, pid)?, target: dir.to_owned() };
+    let beside = |mark| beside(dir, mark, pid).map_err(|error| write_error(dir, error));
+    let staging = Staging { temporary: beside(TEMPORARY)?, target: dir.to_owned() };
     if existing == Existing::Refuse && !is_absent_or_empty(dir)? {
         return Err(Error::input(format!("{} exists and is not empty", dir.display()))
             .hint("name another directory, or remove this one first"));
@@ -159,7 +165,7 @@ pub fn write_dir<T>(dir: &Path, existing: Existing, fill: impl FnOnce(&Staging) 
         .map_err(|error| write_error(dir, error))
         .and_then(|()| fill(&staging))
         .and_then(|value| {
-            put_in_place(&staging.temporary, dir, &beside(dir, REPLACED, pid)?)
+            put_in_place(&staging.temporary, dir, &beside(REPLACED)?)
                 .map_err(|error| write_error(dir, error))?;
             Ok(value)
         });
@@ -190,40 +196,13 @@ fn put_in_place(temporary: &Path, dir: &Path, old: &Path) -> io::Result<()> {
 /// Removes a directory and all in it. A process that dies half-way leaves nothing under the directory's name, and
 /// [`remove_stale`] removes the rest.
 pub fn remove_dir(dir: &Path) -> Result<()> {
-    let doomed = beside(dir, TEMPORARY, std::process::id())?;
-    remove(&doomed)
-        .and_then(|()| fs::rename(dir, &doomed))
-        .and_then(|()| remove(&doomed))
-        .map_err(|error| write_error(dir, error))
-}
-
-/// Removes what killed processes left in `dir` (not below it), and puts back a directory that one of them had moved
-/// aside. Returns what was removed or put back.
-///
-/// Called before this process writes there. Temporaries of processes that are still alive stay.
-pub fn remove_stale(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut handled = Vec::new();
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(handled),
-        Err(error) => return Err(read_error(dir, error)),
+    let remove_whole = || {
+        let doomed = beside(dir, TEMPORARY, std::process::id())?;
+        remove(&doomed)?;
+        fs::rename(dir, &doomed)?;
+        remove(&doomed)
     };
-    for entry in entries {
-        let path = entry.map_err(|error| read_error(dir, error))?.path();
-        let Some((name, mark, pid)) = path.file_name().and_then(OsStr::to_str).and_then(split_name) else {
-            continue;
-        };
-        if pid != std::process::id() && is_alive(pid, &path) {
-            continue;
-        }
-        let target = dir.join(name);
-        let put_back = mark == REPLACED && target.symlink_metadata().is_err();
-        let done = if put_back { fs::rename(&path, &target) } else { remove(&path) };
-        done.map_err(|error| write_error(&path, error))?;
-        handled.push(if put_back { target } else { path });
-    }
-    handled.sort();
-    Ok(handled)
+    remove_whole().map_err(|error| write_error(dir, error))
 }
 
 /// Why a read failed, as an error that names the file: exit code 2 where the path is at fault, 1 where the disk is.
@@ -240,6 +219,7 @@ fn describe(verb: &str, path: &Path, error: io::Error) -> Error {
     use io::ErrorKind as E;
     let (kind, hint) = match error.kind() {
         E::NotFound => (Kind::Input, Some("check the path")),
+        E::InvalidInput => (Kind::Input, None),
         E::PermissionDenied => (Kind::Input, Some("check who owns it and its permissions")),
         E::IsADirectory => (Kind::Input, Some("name a file, not a directory")),
         E::NotADirectory => (Kind::Input, Some("a part of the path is a file, expected a directory")),
@@ -257,48 +237,25 @@ fn describe(verb: &str, path: &Path, error: io::Error) -> Error {
     }
 }
 
-const TEMPORARY: &str = "tmp";
-const REPLACED: &str = "old";
-
-/// `DIR/NAME.MARK-PID`.
-fn beside(path: &Path, mark: &str, pid: u32) -> Result<PathBuf> {
-    let mut name = path
-        .file_name()
-        .ok_or_else(|| Error::input(format!("given {:?}, expected a path that ends in a name", path)))?
-        .to_owned();
-    name.push(format!(".{mark}-{pid}"));
-    Ok(path.with_file_name(name))
-}
-
-/// The inverse of [`beside`], on a file name.
-fn split_name(name: &str) -> Option<(&str, &str, u32)> {
-    let (rest, pid) = name.rsplit_once('-')?;
-    let (name, mark) = rest.rsplit_once('.')?;
-    let ours = !name.is_empty() && (mark == TEMPORARY || mark == REPLACED);
-    if ours { Some((name, mark, pid.parse().ok()?)) } else { None }
-}
-
-/// Whether a process runs under this id. Where that cannot be known, a temporary younger than a day counts as in use.
-fn is_alive(pid: u32, path: &Path) -> bool {
-    if Path::new("/proc/self").exists() {
-        return Path::new("/proc").join(pid.to_string()).exists();
-    }
-    let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok());
-    age.is_some_and(|age| age.as_secs() < 86_400)
-}
-
 /// Writes `path` in place and flushes it to the disk: for files in a directory that is not yet in its place.
 pub(crate) fn write_synced(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<Written> {
-    let mut out = BufWriter::with_capacity(256 << 10, CountingWriter::new(File::create(path)?));
+    let mut file = File::create(path)?;
+    let written = fill_counted(&mut file, fill)?;
+    file.sync_all()?;
+    Ok(written)
+}
+
+fn fill_counted(
+    file: &mut impl Write,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<Written> {
+    let mut out = BufWriter::with_capacity(256 << 10, CountingWriter::new(file));
     fill(&mut out)?;
     out.flush()?;
-    let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let written = out.written();
-    out.into_inner().sync_all()?;
-    Ok(written)
+    Ok(out.get_ref().written())
 }
 
 /// Flushes the names in every directory of the tree; the files in it are flushed already.

@@ -4,7 +4,7 @@
 //! * [`sampler`] gives batches of it: the published training order, seeded and resumable, and test order;
 //! * [`writer`] writes such a directory as a stream, whole or not at all;
 //! * [`sudoku`] reads, generates, shuffles and builds Sudoku;
-//! * [`npy`], [`staged`], [`mmap`] and [`error`] are what they stand on.
+//! * [`npy`], [`mmap`] and [`error`] are what they stand on.
 
 mod batch;
 pub mod dataset;
@@ -13,7 +13,6 @@ mod metadata;
 pub mod mmap;
 pub mod npy;
 pub mod sampler;
-pub mod staged;
 pub mod sudoku;
 #[cfg(test)]
 mod test_support;

@@ -5,12 +5,11 @@
 
 use super::error::{Error, Place, Result};
 use super::mmap;
-use super::staged::{Staged, temporary};
+use crate::files::Staged;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// Bytes of the header that [`NpyWriter`] writes; NumPy's own is as long for these shapes.
@@ -287,8 +286,7 @@ fn parse_tuple(text: &str) -> Option<Vec<usize>> {
 /// The bytes are those of `numpy.save`.
 #[derive(Debug)]
 pub struct NpyWriter {
-    path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<Staged>,
     dtype: Dtype,
     /// Elements of a row, or `None` for an array of one axis.
     columns: Option<usize>,
@@ -301,9 +299,10 @@ impl NpyWriter {
     /// # Errors
     /// [`Error::Io`] if the temporary file cannot be made.
     pub fn create(path: &Path, dtype: Dtype, columns: Option<usize>) -> Result<Self> {
-        let mut file = BufWriter::with_capacity(1 << 16, temporary(path)?);
+        let staged = Staged::create(path).map_err(Error::io(path, "create a file beside it"))?;
+        let mut file = BufWriter::with_capacity(1 << 16, staged);
         file.write_all(&[0; WRITTEN_HEADER]).map_err(Error::io(path, "write the array"))?;
-        Ok(Self { path: path.to_owned(), file, dtype, columns, elements: 0 })
+        Ok(Self { file, dtype, columns, elements: 0 })
     }
 
     /// Appends `values`.
@@ -321,7 +320,7 @@ impl NpyWriter {
                     format!("a value of {}", self.dtype.descr()),
                 ));
             }
-            self.file.write_all(kept).map_err(Error::io(&self.path, "write the array"))?;
+            self.file.write_all(kept).map_err(Error::io(self.file.get_ref().target(), "write the array"))?;
         }
         self.elements += values.len();
         Ok(())
@@ -335,7 +334,7 @@ impl NpyWriter {
         if self.dtype != Dtype::U8 {
             return Err(Error::argument("array value", "bytes", format!("values of {}", self.dtype.descr())));
         }
-        self.file.write_all(values).map_err(Error::io(&self.path, "write the array"))?;
+        self.file.write_all(values).map_err(Error::io(self.file.get_ref().target(), "write the array"))?;
         self.elements += values.len();
         Ok(())
     }
@@ -357,7 +356,8 @@ impl NpyWriter {
     /// # Errors
     /// [`Error::Argument`] if the last row is not whole, [`Error::Io`] if the disk refuses.
     pub fn stage(self) -> Result<Staged> {
-        let Self { path, mut file, dtype, columns, elements } = self;
+        let Self { mut file, dtype, columns, elements } = self;
+        let path = file.get_ref().target().to_owned();
         let shape = match columns {
             None => format!("({elements},)"),
             Some(columns) if columns > 0 && elements % columns == 0 => {
@@ -374,11 +374,12 @@ impl NpyWriter {
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&header))
             .map_err(Error::io(&path, "write the header"))?;
-        let file = file
+        let staged = file
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)
             .map_err(Error::io(&path, "write the array"))?;
-        Staged::new(path, file)
+        staged.sync().map_err(Error::io(&path, "synchronise the file"))?;
+        Ok(staged)
     }
 
     /// Writes the header, puts the bytes on the disk and renames the array into place.
@@ -386,8 +387,14 @@ impl NpyWriter {
     /// # Errors
     /// As [`Self::stage`] and [`Staged::commit`].
     pub fn finish(self) -> Result<()> {
-        self.stage()?.commit()
+        commit(self.stage()?)
     }
+}
+
+/// Gives a staged file its name.
+pub(super) fn commit(staged: Staged) -> Result<()> {
+    let path = staged.target().to_owned();
+    staged.commit().map_err(Error::io(&path, "rename the file into place"))
 }
 
 #[cfg(test)]

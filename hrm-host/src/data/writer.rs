@@ -6,8 +6,8 @@
 
 use super::error::{Error, Result};
 use super::metadata::Metadata;
-use super::npy::{Dtype, NpyWriter};
-use super::staged::{Staged, remove_unfinished};
+use super::npy::{Dtype, NpyWriter, commit};
+use crate::files::{self, Staged};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ impl DatasetWriter {
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
         fs::create_dir_all(&path).map_err(Error::io(&path, "make the directory"))?;
-        remove_unfinished(&path)?;
+        files::try_remove_stale(&path)
+            .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
         let offsets = |field| {
             let mut offsets = array(field, Dtype::I32, None)?;
@@ -142,12 +143,11 @@ impl DatasetWriter {
         let has_ratings = self.ratings.is_some();
         let staged =
             arrays.into_iter().chain(self.ratings).map(NpyWriter::stage).collect::<Result<Vec<Staged>>>()?;
-        let identifiers =
-            Staged::from_bytes(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
         let json = self.split.join("dataset.json");
         let text = serde_json::to_string(&self.metadata)
             .map_err(|e| Error::io(&json, "write the dataset's description")(e.into()))?;
-        let metadata = Staged::from_bytes(&json, text.as_bytes())?;
+        let metadata = stage(&json, text.as_bytes())?;
 
         // From here to the last line there is no dataset, so that no mixture of two can be opened.
         remove(&json)?;
@@ -155,16 +155,20 @@ impl DatasetWriter {
             remove(&array_path(&self.split, "ratings"))?;
         }
         for array in staged {
-            array.commit()?;
+            commit(array)?;
         }
-        identifiers.commit()?;
-        metadata.commit()?;
+        commit(identifiers)?;
+        commit(metadata)?;
         Ok(self.metadata)
     }
 }
 
 fn array_path(split: &Path, field: &str) -> PathBuf {
     split.join(format!("{SET}__{field}.npy"))
+}
+
+fn stage(path: &Path, bytes: &[u8]) -> Result<Staged> {
+    Staged::from_bytes(path, bytes).map_err(Error::io(path, "write the file"))
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -11,11 +11,15 @@
 //! `Summary { 1: repeated Value }`, `Value { 1: tag string, 2: simple_value f32 }`. The first event carries the version
 //! `brain.Event:2` and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Log;
 use crate::error::Result;
+
+/// Name of a run's event file. TensorBoard asks for `tfevents` in it; that it is always the same lets a resumed run cut
+/// the file where its checkpoint was made, so that no step stands in it twice.
+pub const EVENTS: &str = "events.out.tfevents.hrm";
 
 /// Appends scalars to an event file.
 #[derive(Debug)]
@@ -24,13 +28,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A new event file in `dir`, named after the time, as TensorBoard expects:
-    /// `events.out.tfevents.SECONDS.hrm.PID`.
-    pub fn create(dir: &Path) -> Result<Self> {
-        let now = wall_time();
-        let name = format!("events.out.tfevents.{:010}.hrm.{}", now as u64, std::process::id());
-        let mut writer = Self { log: Log::create(&dir.join(name))? };
-        writer.log.append(&record(&version_event(now)))?;
+    /// A new event file, whatever was there before.
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut writer = Self { log: Log::create(path)? };
+        writer.log.append(&record(&version_event(wall_time())))?;
         Ok(writer)
     }
 
@@ -43,11 +44,6 @@ impl Writer {
     /// Appends the scalars of one step in one write. NaN is allowed; TensorBoard marks it.
     pub fn append(&mut self, step: u64, scalars: &[(&str, f32)]) -> Result<()> {
         self.log.append(&record(&scalar_event(wall_time(), step, scalars)))
-    }
-
-    /// Where the file lies.
-    pub fn path(&self) -> &PathBuf {
-        &self.log.path
     }
 
     /// Length of the file in bytes.
@@ -228,12 +224,11 @@ mod tests {
     #[test]
     fn scalars_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(dir.path()).unwrap();
+        let path = dir.path().join(EVENTS);
+        let mut writer = Writer::create(&path).unwrap();
         writer.append(300, &[("train/loss", 0.5), ("train/steps", f32::NAN)]).unwrap();
-        let name = writer.path().file_name().unwrap().to_str().unwrap();
-        assert!(name.starts_with("events.out.tfevents."), "{name}");
 
-        let found = records(&fs::read(writer.path()).unwrap());
+        let found = records(&fs::read(&path).unwrap());
         assert_eq!(found.len(), 2);
         assert_eq!(fields(&found[0])[1], Field::Bytes(3, b"brain.Event:2".to_vec()));
         let event = fields(&found[1]);
@@ -256,11 +251,11 @@ mod tests {
     #[test]
     fn a_resumed_file_holds_every_step_once() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = Writer::create(dir.path()).unwrap();
+        let path = dir.path().join(EVENTS);
+        let mut writer = Writer::create(&path).unwrap();
         writer.append(1, &[("a", 1.0)]).unwrap();
         let offset = writer.sync().unwrap();
         writer.append(2, &[("a", 2.0)]).unwrap();
-        let path = writer.path().clone();
         drop(writer);
         let mut writer = Writer::open_at(&path, offset).unwrap();
         writer.append(2, &[("a", 3.0)]).unwrap();

@@ -48,6 +48,8 @@ pub struct TrainerState {
     pub summed_steps: u64,
     /// Length of the metrics file.
     pub metrics_bytes: u64,
+    /// Length of the TensorBoard file.
+    pub events_bytes: u64,
     /// The best evaluation so far.
     pub best: Option<Best>,
     /// Step of the last evaluation.

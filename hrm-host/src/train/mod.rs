@@ -91,6 +91,7 @@ impl<K: HostBackend> Trainer<K> {
             sums: MetricSums::default(),
             summed_steps: 0,
             metrics_bytes: 0,
+            events_bytes: 0,
             best: None,
             evaluated_at: 0,
             stale: 0,

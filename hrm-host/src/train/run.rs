@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Trainer;
+use super::{Trainer, TrainerState};
 use crate::backend::HostBackend;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -101,11 +101,17 @@ struct Logs {
 }
 
 impl Logs {
-    fn open(dir: &Path, metrics_bytes: u64) -> Result<Self> {
+    /// Opens all files where a checkpoint of `state` left them, or anew.
+    fn open(dir: &Path, state: &TrainerState) -> Result<Self> {
+        let events = dir.join(tensorboard::EVENTS);
         Ok(Self {
-            metrics: open_log(&dir.join(METRICS), Some(metrics_bytes))?,
+            metrics: open_log(&dir.join(METRICS), Some(state.metrics_bytes))?,
             timing: open_log(&dir.join(TIMING), None)?,
-            events: tensorboard::Writer::create(dir)?,
+            // A run can go on without the file that somebody cleared away.
+            events: match state.events_bytes {
+                offset if offset > 0 && events.exists() => tensorboard::Writer::open_at(&events, offset)?,
+                _ => tensorboard::Writer::create(&events)?,
+            },
         })
     }
 
@@ -143,7 +149,7 @@ pub fn run<K: HostBackend>(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let started = Instant::now();
-    let mut logs = Logs::open(dir, trainer.state().metrics_bytes)?;
+    let mut logs = Logs::open(dir, trainer.state())?;
     let settings = trainer.state().settings.clone();
     let (batch, total_steps) = (trainer.plan().batch, trainer.state().total_steps);
     let mut busy = Busy::default();
@@ -223,7 +229,7 @@ fn save<K: HostBackend>(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     trainer.state_mut().metrics_bytes = logs.metrics.sync()?;
-    logs.events.sync()?;
+    trainer.state_mut().events_bytes = logs.events.sync()?;
     let path = trainer.save(dir, KEEP).map_err(|e| with_last_checkpoint(e, dir))?;
     observer.saved(&path);
     Ok(())

@@ -63,8 +63,13 @@ fn two_runs_are_the_same_bit_for_bit() {
     place.train("again", "").expect(0, &[]);
     let result = place.result("whole");
     assert_same(&place.result("again"), &result, "a second run");
-    let files =
-        ["metrics.jsonl", "settings.toml", "best/model.safetensors", "step-00000040/trainer.safetensors"];
+    let files = [
+        "metrics.jsonl",
+        "events.out.tfevents.hrm",
+        "settings.toml",
+        "best/model.safetensors",
+        "step-00000040/trainer.safetensors",
+    ];
     for file in files.into_iter().chain(["step-00000035/model.safetensors", "step-00000040/config.json"]) {
         assert!(result.contains_key(file), "{file} is not compared");
     }

@@ -221,7 +221,8 @@ impl Place {
     }
 
     /// What a run has come to: its two newest checkpoints (all files: weights, moments, carry, cursor), its best model,
-    /// its metrics and settings. Left out are what holds wall-clock times: `timing.jsonl` and the event files.
+    /// its metrics and settings. Left out is what holds wall-clock times: `timing.jsonl`, and of the event file all but its
+    /// length.
     pub fn result(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.files(run);
         let leftover = |name: &&String| name.contains(".tmp-") || name.contains(".old-");
@@ -230,10 +231,13 @@ impl Place {
         let kept = &steps[steps.len().saturating_sub(2)..];
         files.retain(|name, _| {
             let first = name.split('/').next().unwrap_or(name);
-            !first.starts_with("events.")
-                && first != "timing.jsonl"
-                && (!first.starts_with("step-") || kept.iter().any(|step| step == first))
+            first != "timing.jsonl" && (!first.starts_with("step-") || kept.iter().any(|step| step == first))
         });
+        for (name, bytes) in &mut files {
+            if name.starts_with("events.") {
+                *bytes = bytes.len().to_string().into_bytes();
+            }
+        }
         files
     }
 }
