@@ -4,51 +4,46 @@
 // cluster, so that an address and a block's rank name a place in another block.
 #pragma once
 
-#include <cuda_bf16.h>
-
-namespace hopper {
-
-using u32 = unsigned int;
-using u64 = unsigned long long;
+#include "common.cuh"
 
 // A CUtensorMap, filled in by the host. Passed as a `const __grid_constant__` argument.
 struct alignas(64) TensorMap {
     u64 words[16];
 };
 
-__device__ __forceinline__ u32 shared_address(const void* pointer) {
+DEVICE u32 shared_address(const void *pointer) {
     return static_cast<u32>(__cvta_generic_to_shared(pointer));
 }
 
 // ---- Clusters
 
 // Rank of this block in its cluster.
-__device__ __forceinline__ u32 cluster_ctarank() {
+DEVICE u32 cluster_ctarank() {
     u32 rank;
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
     return rank;
 }
 
 // Waits for every thread of the cluster; what they wrote to shared memory before is visible after.
-__device__ __forceinline__ void barrier_cluster() {
+DEVICE void barrier_cluster() {
     asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 // The place of block `rank` that `address` names in this one.
-__device__ __forceinline__ u32 mapa(u32 address, u32 rank) {
+DEVICE u32 mapa(u32 address, u32 rank) {
     u32 remote;
     asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
     return remote;
 }
 
 // Writes `value` to a place from `mapa` and counts its 4 bytes at the barrier there, also from `mapa`.
-__device__ __forceinline__ void st_async(u32 remote, float value, u32 remote_barrier) {
+DEVICE void st_async(u32 remote, float value, u32 remote_barrier) {
     asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];" ::"r"(remote),
                  "f"(value), "r"(remote_barrier)
                  : "memory");
 }
 
-__device__ __forceinline__ float ld_shared(u32 address) {
+DEVICE float ld_shared(u32 address) {
     float value;
     asm volatile("ld.shared::cta.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
     return value;
@@ -56,33 +51,33 @@ __device__ __forceinline__ float ld_shared(u32 address) {
 
 // ---- Barriers in shared memory. A phase ends when all arrivals are in and all announced bytes have come.
 
-__device__ __forceinline__ void mbarrier_init(u32 barrier, u32 arrivals) {
+DEVICE void mbarrier_init(u32 barrier, u32 arrivals) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 
 // Makes initialised barriers visible to the cluster and to the copy engine; before `barrier_cluster`.
-__device__ __forceinline__ void fence_mbarrier_init() {
+DEVICE void fence_mbarrier_init() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 
-__device__ __forceinline__ void mbarrier_arrive(u32 barrier) {
+DEVICE void mbarrier_arrive(u32 barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 // Arrives at the barrier of another block, an address from `mapa`. It orders no ordinary memory accesses between the
 // blocks, which would cost a fence of the whole device: enough to hand over what the copy engine writes and wgmma reads.
-__device__ __forceinline__ void mbarrier_arrive_cluster(u32 remote_barrier) {
+DEVICE void mbarrier_arrive_cluster(u32 remote_barrier) {
     asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(remote_barrier) : "memory");
 }
 
 // Arrives and announces `bytes` that asynchronous writes will bring in this phase.
-__device__ __forceinline__ void mbarrier_arrive_expect_tx(u32 barrier, u32 bytes) {
+DEVICE void mbarrier_arrive_expect_tx(u32 barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
 
 // Waits for the end of the phase of this parity: 0 for the first, 1 for the second, 0 for the third. Parity 1
 // does not wait at a fresh barrier.
-__device__ __forceinline__ void mbarrier_wait(u32 barrier, u32 parity) {
+DEVICE void mbarrier_wait(u32 barrier, u32 parity) {
     asm volatile(
         "{\n\t"
         ".reg .pred done;\n\t"
@@ -94,7 +89,7 @@ __device__ __forceinline__ void mbarrier_wait(u32 barrier, u32 parity) {
 }
 
 // The same, and ordinary reads see what other blocks wrote before the phase ended.
-__device__ __forceinline__ void mbarrier_wait_cluster(u32 barrier, u32 parity) {
+DEVICE void mbarrier_wait_cluster(u32 barrier, u32 parity) {
     asm volatile(
         "{\n\t"
         ".reg .pred done;\n\t"
@@ -109,7 +104,7 @@ __device__ __forceinline__ void mbarrier_wait_cluster(u32 barrier, u32 parity) {
 
 // Copies the map's box at (row, col) to shared memory; its bytes are counted at `barrier`. What lies outside the
 // tensor comes as zeros and is counted too.
-__device__ __forceinline__ void cp_async_bulk_tensor(u32 to, const TensorMap& map, int row, int col, u32 barrier) {
+DEVICE void cp_async_bulk_tensor(u32 to, const TensorMap &map, int row, int col, u32 barrier) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
             to),
@@ -118,7 +113,7 @@ __device__ __forceinline__ void cp_async_bulk_tensor(u32 to, const TensorMap& ma
 }
 
 // The same, of a map of five dimensions, the inner coordinate `col`, the outer `row`, those between 0.
-__device__ __forceinline__ void cp_async_bulk_tensor_5d(u32 to, const TensorMap& map, int row, int col, u32 barrier) {
+DEVICE void cp_async_bulk_tensor_5d(u32 to, const TensorMap &map, int row, int col, u32 barrier) {
     asm volatile(
         "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes"
         " [%0], [%1, {%2, %3, %3, %3, %4}], [%5];" ::"r"(to),
@@ -127,7 +122,7 @@ __device__ __forceinline__ void cp_async_bulk_tensor_5d(u32 to, const TensorMap&
 }
 
 // As the first, to the same place of every block of the cluster whose bit in `blocks` is set.
-__device__ __forceinline__ void cp_async_bulk_tensor_multicast(u32 to, const TensorMap& map, int row, int col,
+DEVICE void cp_async_bulk_tensor_multicast(u32 to, const TensorMap &map, int row, int col,
                                                                u32 barrier, unsigned short blocks) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster"
@@ -139,19 +134,19 @@ __device__ __forceinline__ void cp_async_bulk_tensor_multicast(u32 to, const Ten
 // ---- Tensor cores
 
 // Gives registers of this warpgroup back to the multiprocessor, or takes more of them.
-template <int kRegisters>
-__device__ __forceinline__ void setmaxnreg_dec() {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+template <int REGISTERS>
+DEVICE void setmaxnreg_dec() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 
-template <int kRegisters>
-__device__ __forceinline__ void setmaxnreg_inc() {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+template <int REGISTERS>
+DEVICE void setmaxnreg_inc() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 
 // Describes an operand in shared memory: rows of 64 bf16 along the summed dimension, 128 bytes apart, in the copy
 // engine's 128-byte swizzle. `address` is a multiple of 1024, plus 32 for each 16 columns further on.
-__device__ __forceinline__ u64 matrix_descriptor(u32 address) {
+DEVICE u64 matrix_descriptor(u32 address) {
     const u64 between_groups_of_8_rows = 1024 >> 4;
     const u64 swizzle_128 = 1;
     return (static_cast<u64>(address & 0x3ffff) >> 4) | (1ull << 16) | (between_groups_of_8_rows << 32) |
@@ -159,32 +154,32 @@ __device__ __forceinline__ u64 matrix_descriptor(u32 address) {
 }
 
 // Before the first wgmma, and after registers of an accumulator were touched.
-__device__ __forceinline__ void wgmma_fence() {
+DEVICE void wgmma_fence() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
 // Keeps the compiler from writing these registers of an accumulator later than here.
-__device__ __forceinline__ void wgmma_fence_operand(float (&d)[64]) {
+DEVICE void wgmma_fence_operand(float (&d)[64]) {
 #pragma unroll
     for (int i = 0; i < 64; ++i) {
         asm volatile("" : "+f"(d[i])::"memory");
     }
 }
 
-__device__ __forceinline__ void wgmma_commit_group() {
+DEVICE void wgmma_commit_group() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-// Waits until at most `kPending` of the groups closed last are unfinished.
-template <int kPending>
-__device__ __forceinline__ void wgmma_wait_group() {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+// Waits until at most `PENDING` of the groups closed last are unfinished.
+template <int PENDING>
+DEVICE void wgmma_wait_group() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
 }
 
 // d = a b^T, plus d if `accumulate`: a [64, 16], b [128, 16], both from shared memory. Warp w of the warpgroup holds
 // rows 16 w .. 16 w + 16 of d; of them a lane holds, in d[4 j ..], columns 8 j + 2 (lane % 4) and the next of row
 // lane / 4, then the same of row lane / 4 + 8.
-__device__ __forceinline__ void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, bool accumulate) {
+DEVICE void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, bool accumulate) {
     asm volatile(
         "{\n\t"
         ".reg .pred accumulate;\n\t"
@@ -213,5 +208,3 @@ __device__ __forceinline__ void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, b
           "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
         : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 }
-
-}  // namespace hopper
