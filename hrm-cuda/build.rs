@@ -7,7 +7,7 @@ fn main() {
 }
 
 /// g++ over every kernel and the emulator. `HRM_EMULATOR_ASAN=1` builds them with AddressSanitizer; the program that
-/// links them then needs `-C link-arg=-fsanitize=address`.
+/// links them must be run with `ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0`.
 #[cfg(feature = "emulator")]
 fn emulator() {
     let sources = |folder: &str, ending: &str| {
@@ -39,8 +39,12 @@ fn emulator() {
         .files(sources("kernels", "cu"))
         // Kernels are found by name at run time: nothing else refers to their objects.
         .link_lib_modifier("+whole-archive");
-    if std::env::var("HRM_EMULATOR_ASAN").is_ok_and(|value| value == "1") {
+    let sanitized = std::env::var("HRM_EMULATOR_ASAN").is_ok_and(|value| value == "1");
+    if sanitized {
         build.flag("-fsanitize=address").flag("-fno-omit-frame-pointer");
     }
     build.compile("hrm_emulator");
+    if sanitized {
+        println!("cargo::rustc-link-lib=asan");
+    }
 }

@@ -111,8 +111,9 @@ inline int __all_sync(unsigned mask, int vote, emulator::Site site = emulator::S
 
 inline int atomicAdd(int* at, int value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }
 inline unsigned atomicAdd(unsigned* at, unsigned value) { return __atomic_fetch_add(at, value, __ATOMIC_RELAXED); }
-inline int atomicMax(int* at, int value) {
-    int old = __atomic_load_n(at, __ATOMIC_RELAXED);
+template <class T>
+T atomicMax(T* at, T value) {
+    T old = __atomic_load_n(at, __ATOMIC_RELAXED);
     while (old < value && !__atomic_compare_exchange_n(at, &old, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return old;

@@ -1,5 +1,4 @@
 // Kernels for the emulator's own tests: what it must notice, and what it must allow.
-#include "cuda_bf16.h"
 #include "tensor_cores.h"
 
 // y[0] = the sum of x over the block, through shared memory. With `skip` the barrier is left out.

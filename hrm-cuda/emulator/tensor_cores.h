@@ -1,7 +1,7 @@
 // The instructions that kernels/mma.cuh wraps, with the layouts of the PTX manual (sections on ldmatrix, mma.m16n8k16
 // and cp.async). Tensor cores add in an order of their own; here k ascends.
 #pragma once
-#include "cuda_bf16.h"
+#include "cuda.h"
 
 namespace emulator {
 

@@ -174,14 +174,14 @@ fn independence<S: Subject>(kernel: Kernel, shape: Shape, case: &Case, batch: &R
     Ok(())
 }
 
-/// Sizes at and around block edges, and none of them round.
+/// Sizes at and around block edges: odd ones, and those that vectors and registers are made for.
 fn shapes(kernel: Kernel) -> impl Strategy<Value = (Shape, u32)> {
     let attention = matches!(kernel, Kernel::Attention { .. } | Kernel::AttentionVjp { .. });
     let rope = matches!(kernel, Kernel::Attention { rope: true } | Kernel::AttentionVjp { rope: true });
     let widths: &[usize] = match (attention, rope) {
         (true, true) => &[2, 6, 64],
         (true, false) => &[1, 7, 64],
-        _ => &[1, 7, 82, 113],
+        _ => &[1, 7, 82, 113, 128, 256, 512, 520],
     };
     let heads = if attention { 1..=3usize } else { 1..=1 };
     (
@@ -190,7 +190,7 @@ fn shapes(kernel: Kernel) -> impl Strategy<Value = (Shape, u32)> {
         prop::sample::select(&[0, 1, 2, 3][..]),
         heads,
         prop::sample::select(widths),
-        prop::sample::select(&[1, 7, 82, 113][..]),
+        prop::sample::select(&[1, 7, 82, 113, 128][..]),
         1..=3u32,
         proptest::num::u64::ANY,
     )

@@ -75,7 +75,9 @@ pub fn lm_loss<L: Launcher>(l: &mut L, dtype: Dtype, op: &LmLoss) -> Result<(), 
     let pointers = [op.logits, op.labels, op.dlogits, op.loss, op.valid, op.correct].map(Arg::Ptr);
     let softmax = Arg::I32(i32::from(op.kind == LossKind::Softmax));
     let rest = [softmax, Arg::F64(op.scale), Arg::Ptr(op.fault)];
-    let args = [&pointers[..], &op.cells.args()?, &rest].concat();
+    // A block is a sequence: how many there are is the grid's affair.
+    let [_, sizes @ ..] = op.cells.args()?;
+    let args = [&pointers[..], &sizes, &rest].concat();
     blocks(l, typed!("loss", "lm_loss", dtype), [op.cells.batch, 1], &args)
 }
 
