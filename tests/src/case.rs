@@ -6,8 +6,8 @@
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm, LinearSwiGlu,
-    LmLoss, QHead, QLoss, StepScalars, SwiGlu,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd};

@@ -2,8 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm, LinearSwiGlu,
-    LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 

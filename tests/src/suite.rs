@@ -234,6 +234,26 @@ pub fn long_attention<S: Subject>() {
     }
 }
 
+/// Checks products, alone and with what follows them, at the widths that tiles of matrix units like: of the hidden
+/// state 128, 256 and 512, of the other side more and less than stays in fast memory. Rows end within a tile.
+///
+/// # Panics
+/// It did something wrong.
+pub fn products_at_widths_of_tiles<S: Subject>() {
+    let kernels = [
+        Kernel::Linear,
+        Kernel::LinearSwiGlu { keep: false },
+        Kernel::LinearSwiGlu { keep: true },
+        Kernel::LinearAddRmsNorm,
+    ];
+    for (heads, wide) in [(2, 64), (2, 384), (4, 128), (4, 576), (8, 128), (8, 576)] {
+        let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
+        for kernel in kernels {
+            check::<S>(kernel, shape, 3).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        }
+    }
+}
+
 /// The whole suite as tests of the module in which it is called, for a [`Subject`].
 #[macro_export]
 macro_rules! conformance {
@@ -276,6 +296,11 @@ macro_rules! conformance {
         #[test]
         fn attention_at_901_positions() {
             $crate::suite::long_attention::<$subject>();
+        }
+
+        #[test]
+        fn products_at_widths_of_tiles() {
+            $crate::suite::products_at_widths_of_tiles::<$subject>();
         }
     };
     (@ $subject:ty, $cases:literal, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {

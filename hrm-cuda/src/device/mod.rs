@@ -19,6 +19,7 @@
 pub mod blas;
 pub mod cache;
 pub mod gpu;
+mod hopper;
 pub mod info;
 pub mod library;
 mod modules;

@@ -114,7 +114,9 @@ impl<K: Kernels> Kernels for Timed<K> {
     }
 
     fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), K::Error> {
-        self.time("linear_swiglu", Flops::linear(op.x.rows, op.x.cols, op.gate_up.cols), |k| k.linear_swiglu(op))
+        self.time("linear_swiglu", Flops::linear(op.x.rows, op.x.cols, op.gate_up.cols), |k| {
+            k.linear_swiglu(op)
+        })
     }
 
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
