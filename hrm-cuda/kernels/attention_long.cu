@@ -192,7 +192,7 @@ DEVICE void attention_long_vjp_q(bf16 *dqkv, float *delta, const bf16 *d_o, cons
                 }
             }
         const bf16 *const k = buffers + key / STEP % 2 * 2 * STEP * LD, *const v = k + STEP * LD;
-#pragma unroll
+#pragma unroll 1
         for (int n = 0; n < STEP / 16; n++) {
             float s[M][2][4], dp[M][2][4];
             zero(s), zero(dp);
@@ -284,6 +284,7 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
                     load_a<LD>(a[0][i], k, own, 16 * i), load_a<LD>(b[0][i], v, own, 16 * i);
             const bf16 *const q = buffers + buffer * 2 * STEP * LD, *const g = q + STEP * LD;
             const float *const tile_lse = stats + buffer * 2 * STEP, *const tile_delta = tile_lse + STEP;
+#pragma unroll 1
             for (int at = 0; at < STEP; at += 16) {
                 if (!IN_REGISTERS)
 #pragma unroll

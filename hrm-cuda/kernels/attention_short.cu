@@ -49,8 +49,7 @@ DEVICE void attention_short(bf16 *o, float *lse, const bf16 *qkv, const float *c
         }
 #pragma unroll
     for (int r = 0; r < 2; r++) max[r] = row_max(max[r]) * scale;
-    float c[1][DIM / 8][4];
-    zero(c);
+    u32 p[ROWS / 16][1][4];
 #pragma unroll
     for (int n = 0; n < ROWS / 16; n++) {
 #pragma unroll
@@ -59,10 +58,12 @@ DEVICE void attention_short(bf16 *o, float *lse, const bf16 *qkv, const float *c
             x = exp2_fast(x * scale - max[i / 2 % 2]);
             sum[i / 2 % 2] += x;
         }
-        u32 p[1][4];
-        as_operand(p[0], s[0][2 * n], s[0][2 * n + 1]);
-        add_product_step<LD>(c, p, v, 16 * n);
+        as_operand(p[n][0], s[0][2 * n], s[0][2 * n + 1]);
     }
+    float c[1][DIM / 8][4];
+    zero(c);
+#pragma unroll
+    for (int n = 0; n < ROWS / 16; n++) add_product_step<LD>(c, p[n], v, 16 * n);
 
     float factor[2];
 #pragma unroll
@@ -94,12 +95,10 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     bf16 *const ds = g + TILE;
     float *const own_lse = (float *)(ds + ROWS * LD_DS), *const delta = own_lse + ROWS;
     const int batch = blockIdx.x / heads, head = blockIdx.x % heads, first = threadIdx.x / LANES * 16;
-    Head part[3], d_part[3];
+    Head part[3];
 #pragma unroll
-    for (int i = 0; i < 3; i++) {
-        part[i] = head_of((bf16 *)qkv, 3, i, batch, positions, head, heads, DIM);
-        d_part[i] = head_of(dqkv, 3, i, batch, positions, head, heads, DIM);
-    }
+    for (int i = 0; i < 3; i++) part[i] = head_of((bf16 *)qkv, 3, i, batch, positions, head, heads, DIM);
+    const auto cotangent = [&](int i) { return head_of(dqkv, 3, i, batch, positions, head, heads, DIM); };
     const Head out = head_of((bf16 *)o, 1, 0, batch, positions, head, heads, DIM);
     const Head d_out = head_of((bf16 *)d_o, 1, 0, batch, positions, head, heads, DIM);
 
@@ -127,6 +126,7 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
         for (int i = 0; i < DIM / 16; i++) load_a<LD>(a[0][i], k, first, 16 * i), load_a<LD>(b[0][i], v, first, 16 * i);
         float dk[1][DIM / 8][4], dv[1][DIM / 8][4];
         zero(dk), zero(dv);
+#pragma unroll 1
         for (int query = 0; query < positions; query += 16) {
             u32 part_ds[1][4];
             add_queries<DIM>(dk, dv, part_ds, a, b, q, g, own_lse, delta, query, scale);
@@ -139,9 +139,9 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
             }
         }
         // Nobody else reads this warp's rows of v.
-        store_rows<DIM>(d_part[2], dv[0], one, v + first * LD, first, positions);
+        store_rows<DIM>(cotangent(2), dv[0], one, v + first * LD, first, positions);
         if (cos_table) turn_back<DIM>(dk[0], first, positions, cos_table, sin_table);
-        store_rows<DIM>(d_part[1], dk[0], scaled, v + first * LD, first, positions);
+        store_rows<DIM>(cotangent(1), dk[0], scaled, v + first * LD, first, positions);
     }
     __syncthreads();
     if (first >= positions) return;
@@ -154,7 +154,7 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
         add_product_step<LD>(dq, a, k, key);
     }
     if (cos_table) turn_back<DIM>(dq[0], first, positions, cos_table, sin_table);
-    store_rows<DIM>(d_part[0], dq[0], scaled, q + first * LD, first, positions);
+    store_rows<DIM>(cotangent(0), dq[0], scaled, q + first * LD, first, positions);
 }
 
 #define SHORT(dim, rows, forward_blocks, vjp_blocks)                                                                    \
@@ -171,6 +171,6 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_vjp_##dim##x##rows)
 
-SHORT(32, 96, 3, 3)
+SHORT(32, 96, 3, 2)
 SHORT(32, 128, 2, 2)
-SHORT(64, 96, 3, 2)
+SHORT(64, 96, 2, 2)

@@ -99,8 +99,9 @@ DEVICE void embed_vjp_tokens_by(float *parts, const T *dy, const int *inputs, in
     int tiles = (hidden + COLUMNS - 1) / COLUMNS;
     int tile = warp_row() % tiles, token = warp_row() / tiles % vocab, chunk = warp_row() / tiles / vocab;
     if (chunk >= chunks) return;
-    int first_col = tile * COLUMNS + lane_index() * WIDTH;
-    auto column = [&](int i) { return first_col + i * LANES * WIDTH; };
+    // The lane's columns begin there, COUNT times WIDTH of them.
+    int first = tile * COLUMNS + lane_index() * WIDTH, rest = hidden - first;
+    dy += first, parts += first;
     int cells = batch * seq_len, each = (cells + chunks - 1) / chunks;
     int begin = chunk * each, end = min(begin + each, cells);
     float sum[COUNT][WIDTH] = {};
@@ -114,10 +115,11 @@ DEVICE void embed_vjp_tokens_by(float *parts, const T *dy, const int *inputs, in
                 if (!found) continue;
                 int hit = cell + __ffs(found) - 1;
                 found &= found - 1;
-                u64 row = (u64)(hit / seq_len) * positions + positions - seq_len + hit % seq_len;
+                // The prefixes of this sequence and of those before it lie in front.
+                int row = hit + (hit / seq_len + 1) * (positions - seq_len);
 #pragma unroll
                 for (int i = 0; i < COUNT; i++)
-                    if (column(i) < hidden) load(d[k][i], dy + row * hidden + column(i));
+                    if (i * LANES * WIDTH < rest) load(d[k][i], dy + (u64)row * hidden + i * LANES * WIDTH);
             }
 #pragma unroll
             for (int k = 0; k < AHEAD; k++)
@@ -130,7 +132,7 @@ DEVICE void embed_vjp_tokens_by(float *parts, const T *dy, const int *inputs, in
     parts += ((u64)chunk * vocab + token) * hidden;
 #pragma unroll
     for (int i = 0; i < COUNT; i++)
-        if (column(i) < hidden) store(parts + column(i), sum[i]);
+        if (i * LANES * WIDTH < rest) store(parts + i * LANES * WIDTH, sum[i]);
 }
 
 template <class T>

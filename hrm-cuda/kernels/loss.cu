@@ -24,18 +24,22 @@ DEVICE void argmax(int *predictions, const T *logits, int batch, int seq_len, in
 KERNEL_FOR_EACH_TYPE(argmax, (int *predictions, const T *logits, int batch, int seq_len, int positions, int vocab),
                      (predictions, logits, batch, seq_len, positions, vocab))
 
-// s(x) = x + 1 for x >= 0, 1 / (1 - x) below, and its derivative.
+// s(x) = x + 1 for x >= 0, 1 / (1 - x) below, and its derivative, which is s(x)^2 there.
 DEVICE double stablemax(double x) { return x < 0.0 ? 1.0 / (1.0 - x + 1e-30) : x + 1.0; }
-DEVICE double stablemax_slope(double x) { return x < 0.0 ? 1.0 / ((1.0 - x) * (1.0 - x)) : 1.0; }
+DEVICE double stablemax_slope(double x) { return x < 0.0 ? stablemax(x) * stablemax(x) : 1.0; }
+
+// Loops over the vocabulary are not unrolled: divisions in f64 take more registers than it would save.
 
 // log(sum s) - log s(x[label]); d[i] = scale * s'(x[i]) * (1 / sum - [i = label] / s(x[i])).
 template <class T> DEVICE double stablemax_loss(T *d, const T *x, int count, int label, double scale) {
     double sum = 0.0;
+#pragma unroll 1
     for (int i = 0; i < count; i++) sum += stablemax(to_float(x[i]));
-    double own = stablemax(to_float(x[label]));
+    double own = stablemax(to_float(x[label])), each = 1.0 / sum, label_too = each - 1.0 / own;
+#pragma unroll 1
     for (int i = 0; i < count; i++) {
-        double share = 1.0 / sum - (i == label ? 1.0 / own : 0.0);
-        d[i] = from_float<T>((float)(scale * stablemax_slope(to_float(x[i])) * share));
+        double slope = stablemax_slope(to_float(x[i]));
+        d[i] = from_float<T>((float)(scale * slope * (i == label ? label_too : each)));
     }
     return log(sum) - log(own);
 }
@@ -43,8 +47,11 @@ template <class T> DEVICE double stablemax_loss(T *d, const T *x, int count, int
 // max + log(sum exp(x - max)) - x[label]; d[i] = scale * (softmax(x)[i] - [i = label]).
 template <class T> DEVICE double softmax_loss(T *d, const T *x, int count, int label, double scale) {
     double top = to_float(x[0]), sum = 0.0;
+#pragma unroll 1
     for (int i = 1; i < count; i++) top = fmax(top, (double)to_float(x[i]));
+#pragma unroll 1
     for (int i = 0; i < count; i++) sum += exp(to_float(x[i]) - top);
+#pragma unroll 1
     for (int i = 0; i < count; i++) {
         double p = exp(to_float(x[i]) - top) / sum;
         d[i] = from_float<T>((float)(scale * (i == label ? p - 1.0 : p)));

@@ -5,13 +5,16 @@
 
 pub mod case;
 pub mod counting;
+pub mod cuda;
 pub mod fixture;
 pub mod op;
 pub mod suite;
+pub mod wrappers;
 
 use std::path::{Path, PathBuf};
 
 use hrm_host::golden::{Check, Error, Report};
+use tempfile::TempDir;
 
 /// The directory of the published program's numbers: `golden` below `HRM_SHARED`, or below `shared` beside the
 /// workspace. Where there are none, the tests that read them say so and pass, except in CI (`CI=true`) or where
@@ -49,4 +52,34 @@ pub fn golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
     }
     let misses: Vec<_> = report.misses().map(Check::to_string).collect();
     assert!(report.passed(), "{} of {} missed:\n{}", misses.len(), report.checks.len(), misses.join("\n"));
+}
+
+/// [`golden_passes`] with the functions and the models whose names begin with `tiny`.
+///
+/// # Panics
+/// As there, or the files cannot be copied.
+pub fn small_golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
+    let Some(dir) = small_golden() else { return };
+    golden_passes(|_| check(dir.path()));
+}
+
+/// A directory with the functions and the models whose names begin with `tiny`.
+///
+/// # Panics
+/// The files cannot be copied.
+#[must_use]
+pub fn small_golden() -> Option<TempDir> {
+    let golden = golden_dir()?;
+    let copy = || -> std::io::Result<TempDir> {
+        let dir = tempfile::tempdir()?;
+        for file in std::fs::read_dir(golden)? {
+            let file = file?;
+            let name = file.file_name();
+            if ["tiny_", "functions."].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                std::fs::copy(file.path(), dir.path().join(name))?;
+            }
+        }
+        Ok(dir)
+    };
+    Some(copy().unwrap_or_else(|error| panic!("copy of the small golden files: {error}")))
 }

@@ -254,11 +254,12 @@ pub fn products_at_widths_of_tiles<S: Subject>() {
     }
 }
 
-/// The whole suite as tests of the module in which it is called, for a [`Subject`].
+/// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them
+/// unless they are asked for.
 #[macro_export]
 macro_rules! conformance {
-    ($subject:ty, cases: $cases:literal) => {
-        $crate::conformance!(@ $subject, $cases,
+    ($subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
+        $crate::conformance!(@ $subject, $cases, [$(#[ignore = $why])?],
             embed: Embed { learned: false },
             embed_learned: Embed { learned: true },
             add: Add,
@@ -294,22 +295,30 @@ macro_rules! conformance {
         );
 
         #[test]
+        $(#[ignore = $why])?
         fn attention_at_901_positions() {
             $crate::suite::long_attention::<$subject>();
         }
 
         #[test]
+        $(#[ignore = $why])?
         fn products_at_widths_of_tiles() {
             $crate::suite::products_at_widths_of_tiles::<$subject>();
         }
     };
-    (@ $subject:ty, $cases:literal, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {
+    (@ $subject:ty, $cases:literal, $ignore:tt, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {
         $(
-            #[test]
-            fn $name() {
-                let kernel = $crate::case::Kernel::$kernel $({ $($field: $value),* })? $(($kind))?;
-                $crate::suite::sweep::<$subject>(kernel, $cases);
+            $crate::conformance! { # $ignore
+                fn $name() {
+                    let kernel = $crate::case::Kernel::$kernel $({ $($field: $value),* })? $(($kind))?;
+                    $crate::suite::sweep::<$subject>(kernel, $cases);
+                }
             }
         )*
+    };
+    (# [$($attribute:tt)*] $function:item) => {
+        #[test]
+        $($attribute)*
+        $function
     };
 }

@@ -5,6 +5,7 @@
 //! | [`library`] | where CUDA's shared libraries are looked for |
 //! | [`info`] | which devices there are |
 //! | [`sources`], [`nvrtc`], [`cache`] | the kernel sources, their compiler, and what it has compiled already |
+//! | [`usage`] | registers and memory of each kernel, from the compiler's log |
 //! | [`gpu`] | the launcher: [`Gpu`] |
 //!
 //! Nothing of CUDA is needed to build this crate. What is missing when a GPU is asked for is an
@@ -27,6 +28,7 @@ pub mod nvrtc;
 mod pinned;
 pub mod sources;
 mod stream;
+pub mod usage;
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
