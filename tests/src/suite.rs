@@ -299,12 +299,6 @@ macro_rules! conformance {
         fn attention_at_901_positions() {
             $crate::suite::long_attention::<$subject>();
         }
-
-        #[test]
-        $(#[ignore = $why])?
-        fn products_at_widths_of_tiles() {
-            $crate::suite::products_at_widths_of_tiles::<$subject>();
-        }
     };
     (@ $subject:ty, $cases:literal, $ignore:tt, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {
         $(
