@@ -11,6 +11,8 @@
 //! | [`runner`] | batches whose rows halt on their own |
 //! | [`data`] | datasets in the published format, samplers, Sudoku |
 //! | [`model_dir`], [`tensor_file`], [`files`] | models and tensors on disk, written whole or not at all |
+//! | [`model_io`] | models in and out: PyTorch checkpoints, safetensors, bundles |
+//! | [`numbers`], [`tensor_match`] | element types, and the tensors of a file against a model's |
 //! | [`backend`], [`memory`] | what can compute, and what memory it takes |
 //! | [`carry`] | what lives from one training step to the next |
 //! | [`settings`] | presets, files and `--set`, in layers |
@@ -46,6 +48,8 @@ pub mod interrupt;
 pub mod memory;
 pub mod metrics;
 pub mod model_dir;
+pub mod model_io;
+pub mod numbers;
 pub mod progress;
 pub mod row_metrics;
 pub mod runner;
@@ -53,4 +57,5 @@ pub mod settings;
 pub mod solve;
 pub mod style;
 pub mod tensor_file;
+pub mod tensor_match;
 pub mod train;

@@ -6,8 +6,8 @@ use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
+use hrm_tests::cuda;
 use hrm_tests::suite::Subject;
-use hrm_tests::{cuda, wrappers};
 
 fn backend(plan: &Plan, precision: Precision) -> Result<Cuda<Emulator>, Error> {
     Cuda::new(Emulator::new(Order::Random(17)), plan, precision)
@@ -93,34 +93,4 @@ fn faults_are_reported_and_change_nothing() -> Result<(), Error> {
 #[test]
 fn memory_is_as_planned() -> Result<(), Error> {
     cuda::memory_is_as_planned(emulator)
-}
-
-/// The wrappers of inline assembly, one by one.
-mod assembly {
-    use super::*;
-
-    #[test]
-    fn ldmatrix() -> Result<(), Error> {
-        wrappers::ldmatrix(emulator()?)
-    }
-
-    #[test]
-    fn mma() -> Result<(), Error> {
-        wrappers::mma(emulator()?)
-    }
-
-    #[test]
-    fn copies() -> Result<(), Error> {
-        wrappers::copies(emulator()?)
-    }
-
-    #[test]
-    fn exp2() -> Result<(), Error> {
-        wrappers::exp2(emulator()?)
-    }
-
-    #[test]
-    fn rounding() -> Result<(), Error> {
-        wrappers::rounding(emulator()?)
-    }
 }

@@ -13,8 +13,8 @@ use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::device::{Gpu, devices};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
+use hrm_tests::cuda;
 use hrm_tests::suite::Subject;
-use hrm_tests::{cuda, wrappers};
 
 fn gpu() -> Result<Gpu, Error> {
     Gpu::new(0)
@@ -144,39 +144,4 @@ fn too_large_a_batch_is_an_error_that_says_what_is_free() -> Result<(), Error> {
         Ok(_) => panic!("{planned} bytes were there"),
     }
     Ok(())
-}
-
-/// The wrappers of inline assembly, one by one.
-mod assembly {
-    use super::*;
-
-    #[test]
-    #[ignore = "needs an NVIDIA GPU"]
-    fn ldmatrix() -> Result<(), Error> {
-        wrappers::ldmatrix(gpu()?)
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA GPU"]
-    fn mma() -> Result<(), Error> {
-        wrappers::mma(gpu()?)
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA GPU"]
-    fn copies() -> Result<(), Error> {
-        wrappers::copies(gpu()?)
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA GPU"]
-    fn exp2() -> Result<(), Error> {
-        wrappers::exp2(gpu()?)
-    }
-
-    #[test]
-    #[ignore = "needs an NVIDIA GPU"]
-    fn rounding() -> Result<(), Error> {
-        wrappers::rounding(gpu()?)
-    }
 }

@@ -24,7 +24,7 @@ use crate::style::{self, FAINT, STRONG};
   hrm eval --model runs/a/best --data data/sudoku
   hrm eval --model runs/a/best --data data/sudoku --limit 1000 --halt q --json")]
 pub struct Args {
-    /// The model: a directory with config.json and model.safetensors
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// The dataset

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use crate::data::split;
 use crate::settings::split_assignment;
 use crate::solve;
 
@@ -70,6 +71,15 @@ impl Split {
         match self {
             Self::Train => "train",
             Self::Test => "test",
+        }
+    }
+}
+
+impl From<Split> for split::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::Test => Self::Test,
         }
     }
 }

@@ -228,12 +228,13 @@ impl Set {
     /// The puzzle that owns `example`.
     #[must_use]
     pub fn puzzle_of(&self, example: usize) -> usize {
-        let (mut low, mut high) = (0, self.puzzles());
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.puzzle(middle).start <= example { low = middle } else { high = middle }
-        }
-        low
+        last_start(self.puzzles(), example, |puzzle| self.puzzle(puzzle).start)
+    }
+
+    /// The group that `puzzle` belongs to.
+    #[must_use]
+    pub fn group_of(&self, puzzle: usize) -> usize {
+        last_start(self.groups(), puzzle, |group| self.group(group).start)
     }
 
     fn read_tokens(
@@ -277,6 +278,16 @@ impl Set {
         }
         Ok(())
     }
+}
+
+/// The last of `count` ranges that starts at `place` or before it.
+fn last_start(count: usize, place: usize, start: impl Fn(usize) -> usize) -> usize {
+    let (mut low, mut high) = (0, count);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if start(middle) <= place { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// Entries `index` and `index + 1` of an array of offsets that [`check_offsets`] has passed.

@@ -53,6 +53,8 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
+    /// The caller asked for an end before all was done.
+    Interrupted,
 }
 
 impl Error {
@@ -93,6 +95,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
+            Self::Interrupted => false,
         }
     }
 }
@@ -127,6 +130,7 @@ impl fmt::Display for Error {
             Self::Argument { name, found, expected } => {
                 write!(f, "{name}: found {found}, expected {expected}")
             }
+            Self::Interrupted => f.write_str("interrupted; nothing was changed"),
         }
     }
 }
@@ -135,7 +139,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Format { .. } | Self::Argument { .. } => None,
+            Self::Format { .. } | Self::Argument { .. } | Self::Interrupted => None,
         }
     }
 }

@@ -7,10 +7,12 @@
 
 mod commands;
 mod damage;
+mod datasets;
 mod full_disk;
 mod input;
 mod interrupt;
 mod kill;
 mod memory;
+mod model_files;
 mod not_finite;
 mod support;
