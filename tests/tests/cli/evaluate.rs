@@ -180,7 +180,9 @@ fn arc_is_answered_by_votes_and_scored() {
     place.hrm("solve --model run 01").expect(0, &[]);
     let solved = json(&place.hrm("solve --model run --json --puzzle-id 2 01").expect(0, &[]).out);
     assert_eq!((&solved["solved"], &solved["steps"]), (&Value::Null, &Value::from(2)));
-    place.hrm("solve --model run --puzzle-id 99 01").expect(2, &["error:"]);
+    place
+        .hrm("solve --model run --puzzle-id 99 01")
+        .expect(2, &["the puzzle identifier is 99, expected 0 to "]);
 }
 
 #[test]
