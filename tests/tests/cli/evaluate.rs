@@ -51,7 +51,7 @@ fn a_sweep_agrees_with_what_it_recommends() {
     assert_eq!(settings.len(), 3 * 2 * 2 * 4);
     let of = |halt: &Value, answer: &str, views: u64| {
         let is = |it: &&Value| it["halt"] == *halt && it["answer"] == answer && it["views"] == views;
-        settings.iter().filter(is).next_back().unwrap()
+        settings.iter().rfind(is).unwrap()
     };
     for (flags, setting) in [
         ("", of(&serde_json::json!({"steps": 4}), "last", 1)),
