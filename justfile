@@ -65,6 +65,20 @@ cuda-verify *ARGS:
 no-std:
     tests/no_std/check
 
+# feed one reader of foreign bytes with damage, for so many seconds (needs cargo-fuzz)
+fuzz TARGET SECONDS="60": fuzz-corpus
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10
+
+# all of them, one after the other
+fuzz-all SECONDS="10": fuzz-corpus
+    for target in $(ls fuzz/fuzz_targets | sed 's/[.]rs$//'); do \
+        RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$target" -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10 || exit 1; \
+    done
+
+[private]
+fuzz-corpus:
+    cargo run --quiet -p hrm-tests --example corpus -- fuzz/corpus
+
 # plant one error at a time and ask that a test notice
 mutants *ARGS:
     tests/mutants/run {{ARGS}}

@@ -14,6 +14,8 @@
 //! | [`runner`] | batches whose rows halt on their own |
 //! | [`data`] | datasets in the published format, samplers, Sudoku |
 //! | [`model_dir`], [`tensor_file`], [`files`] | models and tensors on disk, written whole or not at all |
+//! | [`model_io`] | models in and out: PyTorch checkpoints, safetensors, bundles |
+//! | [`numbers`], [`tensor_match`] | element types, and the tensors of a file against a model's |
 //! | [`backend`], [`memory`] | what can compute, and what memory it takes |
 //! | [`carry`] | what lives from one training step to the next |
 //! | [`settings`] | presets, files and `--set`, in layers |
@@ -50,6 +52,8 @@ pub mod interrupt;
 pub mod memory;
 pub mod metrics;
 pub mod model_dir;
+pub mod model_io;
+pub mod numbers;
 pub mod progress;
 pub mod row_metrics;
 pub mod runner;
@@ -59,6 +63,7 @@ pub mod strategy;
 pub mod style;
 pub mod task;
 pub mod tensor_file;
+pub mod tensor_match;
 pub mod train;
 pub mod views;
 pub mod vote;

@@ -1,13 +1,15 @@
 //! The conformance suite that every backend passes.
 //!
 //! [`op`] holds every kernel as a value, [`case`] gives each its operands, [`suite`] says what each must do. A
-//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`].
+//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`]. [`readers`] are the
+//! readers of foreign bytes, for `fuzz/` and `tests/readers.rs`.
 
 pub mod case;
 pub mod counting;
 pub mod cuda;
 pub mod fixture;
 pub mod op;
+pub mod readers;
 pub mod suite;
 
 use std::path::{Path, PathBuf};

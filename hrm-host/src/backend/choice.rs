@@ -16,6 +16,9 @@ pub enum Backend {
     Cpu,
     /// Plain loops, slow: the judge of the others
     Reference,
+    /// The first NVIDIA GPU
+    #[cfg(feature = "cuda")]
+    Cuda,
 }
 
 /// A precision by its name: the value of `--dtype`.
@@ -77,6 +80,8 @@ impl BackendArgs {
         match self.backend {
             Backend::Cpu => self.call::<Cpu, W>(work),
             Backend::Reference => self.call::<Plain, W>(work),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => self.call::<super::Gpu, W>(work),
         }
     }
 

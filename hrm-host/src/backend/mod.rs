@@ -4,19 +4,33 @@
 //! command line, [`BackendArgs::dispatch`] turns the name into the type.
 
 mod choice;
+#[cfg(feature = "cuda")]
+mod cuda;
+pub mod steps;
 
 pub use choice::{Backend, BackendArgs, Dtype, WithBackend};
 pub use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
 use hrm_core::kernels::TrainKernels;
 use hrm_core::plan::{ElementSizes, Plan};
+use steps::{Immediate, TrainSteps};
+
+use crate::memory;
+
+/// The backend on an NVIDIA GPU.
+#[cfg(feature = "cuda")]
+pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
 
 /// A backend that a host can create.
 pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Sized + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
+    /// Whose memory it takes, for messages.
+    const PLACE: &'static str = "this machine";
     /// The precisions that it can be asked for.
     const DTYPES: &'static [Dtype] = &[Dtype::F32];
+    /// How it takes training steps.
+    type Steps: TrainSteps<Self>;
 
     /// Creates it for `plan`, in the precision of the plan's `forward_dtype` if it has that.
     ///
@@ -35,6 +49,19 @@ pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Sized + 'sta
 
     /// Bytes that it takes for `plan`: arenas, and what it needs beside them.
     fn planned_bytes(plan: &Plan) -> usize;
+
+    /// Bytes of an element of its arenas.
+    fn element_sizes(_plan: &Plan) -> ElementSizes {
+        ElementSizes::F32
+    }
+
+    /// Bytes that it can still have; none if nobody tells.
+    ///
+    /// # Errors
+    /// There is no device, or it fails.
+    fn available_bytes() -> Result<Option<u64>, Self::Error> {
+        Ok(memory::available())
+    }
 }
 
 /// The reference backend in f32.
@@ -42,6 +69,7 @@ pub type Plain = Reference<f32, Owned<f32>>;
 
 impl HostBackend for Plain {
     const NAME: &'static str = "reference";
+    type Steps = Immediate;
 
     fn create(plan: &Plan) -> Result<Self, reference::Error> {
         Self::owned(plan, Rounding::None)
@@ -58,6 +86,7 @@ impl HostBackend for Plain {
 
 impl HostBackend for Cpu {
     const NAME: &'static str = "cpu";
+    type Steps = Immediate;
 
     fn create(plan: &Plan) -> Result<Self, reference::Error> {
         Self::new(plan)

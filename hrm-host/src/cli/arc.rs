@@ -46,7 +46,7 @@ pub enum What {
   hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json
   hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json --votes 100 --halt q")]
 pub struct PredictArgs {
-    /// The model: a directory with config.json and model.safetensors
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// The dataset, as hrm data arc writes it

@@ -8,6 +8,8 @@ pub mod check;
 pub mod completions;
 pub mod data;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod info;
 mod puzzle;
 pub mod quickstart;
@@ -52,6 +54,8 @@ pub enum Command {
     Check(check::Args),
     Bench(bench::Args),
     Info(info::Args),
+    Import(import::Args),
+    Export(export::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -68,6 +72,8 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Bench(args) => bench::run(&args),
             Self::Info(args) => info::run(&args),
+            Self::Import(args) => import::run(args),
+            Self::Export(args) => export::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
     }
@@ -159,7 +165,7 @@ mod tests {
         ] {
             assert!(cli.clone().try_get_matches_from(line.split(' ')).is_ok(), "{line}");
         }
-        for name in ["quickstart", "train", "eval", "solve", "arc", "check", "info"] {
+        for name in ["quickstart", "train", "eval", "solve", "arc", "check", "info", "import", "export"] {
             let help = cli.clone().try_get_matches_from(["hrm", name, "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("hrm {name}")) && help.contains("Examples:"), "{help}");
         }

@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
         Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
     let total = trainer.state().total_steps;
     let mut watch = Watch::new(Mode::choose(args.json), 0, total, trainer.plan().batch, interrupt);
-    let outcome = train::run::run(&mut trainer, &run, Some(&test), &mut watch);
+    let outcome = train::run::run(&mut trainer, &run, Some(&test), None, &mut watch);
     watch.finish();
     let outcome = outcome?;
     drop(trainer);

@@ -22,7 +22,7 @@ use crate::task::Task;
   hrm solve --model runs/a/best --trace 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79
   hrm solve --model runs/a/best - < puzzle.txt")]
 pub struct Args {
-    /// The model: a directory with config.json and model.safetensors
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// The puzzle, in one line or as a grid; - reads standard input. A Sudoku: a digit per cell, 0 or . where empty. A

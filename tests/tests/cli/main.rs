@@ -14,5 +14,6 @@ mod input;
 mod interrupt;
 mod kill;
 mod memory;
+mod model_files;
 mod not_finite;
 mod support;

@@ -33,7 +33,7 @@ use crate::style;
   hrm eval --model runs/a/best --data data/sudoku --limit 1000 --halt q --answer best-q --vote 8
   hrm eval --model runs/a/best --data data/sudoku --sweep --vote 8 --svg sweep.svg")]
 pub struct Args {
-    /// The model: a directory with config.json and model.safetensors
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// The dataset
