@@ -9,7 +9,7 @@
 //! | [`evaluate`], [`row_metrics`] | a model on a dataset, and the published metrics |
 //! | [`train`] | the training run: settings, presets, steps, checkpoints |
 //! | [`runner`] | batches whose rows halt on their own |
-//! | [`data`] | datasets in the published format, samplers, Sudoku |
+//! | [`data`] | datasets in the published format, samplers; Sudoku, mazes and ARC |
 //! | [`model_dir`], [`tensor_file`], [`files`] | models and tensors on disk, written whole or not at all |
 //! | [`backend`], [`memory`] | what can compute, and what memory it takes |
 //! | [`carry`] | what lives from one training step to the next |
