@@ -70,6 +70,29 @@ pub enum Arg {
     F32(f32),
     /// `double`.
     F64(f64),
+    /// `const __grid_constant__ CUtensorMap`.
+    TensorMap(TensorMap),
+}
+
+/// A tensor of bf16 as the copy engine of compute capability 9.0 sees it, which copies boxes of it to shared memory in
+/// the swizzle of 128 bytes. What a box has outside the tensor is zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorMap {
+    /// Its first element, aligned to 16 bytes.
+    pub base: Ptr,
+    /// Its dimensions, the innermost first; the rest has a length of 0.
+    pub axes: [Axis; 5],
+}
+
+/// A dimension of a [`TensorMap`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Axis {
+    /// Elements.
+    pub len: usize,
+    /// From one to the next, in elements: 1 for the innermost.
+    pub stride: usize,
+    /// How many of them a box has.
+    pub boxed: usize,
 }
 
 /// A matrix product on row-major operands: `C = op(A) op(B)`, or `C += ..` with `accumulate`, f32 accumulation.
@@ -104,11 +127,23 @@ pub struct Gemm {
 
 /// A machine that runs kernels in order, one after the other. Nothing but the calls that say so waits for them.
 pub trait Launcher {
+    /// Bytes of the device's memory that the launcher takes for itself.
+    const OWN_BYTES: usize = 0;
+
     /// Memory of `bytes` bytes, aligned to 256, its contents undefined. It lives as long as the launcher.
     ///
     /// # Errors
     /// There is not so much.
     fn alloc(&mut self, bytes: usize) -> Result<Ptr, Error>;
+
+    /// Whether `bytes` bytes can be had. A launcher that cannot tell leaves it to [`alloc`](Self::alloc).
+    ///
+    /// # Errors
+    /// They cannot.
+    fn room_for(&mut self, bytes: usize) -> Result<(), Error> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// Copies `bytes` to `to`. The source may be changed when the call returns.
     ///
@@ -139,4 +174,76 @@ pub trait Launcher {
     /// # Errors
     /// The device fails.
     fn gemm(&mut self, product: &Gemm) -> Result<(), Error>;
+
+    /// How many clusters of `size` blocks of a kernel for compute capability 9.0 alone the device holds at once, each
+    /// block with the threads and the shared memory of `grid`. 0 if it does not run such kernels.
+    ///
+    /// # Errors
+    /// There is no such kernel, or the device fails.
+    fn clusters(&mut self, kernel: Kernel, grid: Grid, size: u32) -> Result<usize, Error> {
+        let _ = (kernel, grid, size);
+        Ok(0)
+    }
+}
+
+/// A launcher that need not be waited for: sequences are recorded once and replayed, and copies arrive later.
+///
+/// While a sequence is recorded, [`Launcher::launch`], [`Launcher::gemm`] and [`Launcher::fill`] note what they
+/// are told instead of doing it, and whatever moves data between host and device is an error. Whatever is recorded
+/// must have been launched or rehearsed before.
+pub trait Queue: Launcher {
+    /// Begins or ends a rehearsal: what is launched in between is prepared, so that it can be recorded and be fast,
+    /// and not run. Operands of products may be overwritten with anything.
+    ///
+    /// # Errors
+    /// A sequence is being recorded.
+    fn rehearse(&mut self, on: bool) -> Result<(), Error>;
+
+    /// Begins to record.
+    ///
+    /// # Errors
+    /// A sequence is being recorded already, or the device fails.
+    fn record(&mut self) -> Result<(), Error>;
+
+    /// Ends what [`record`](Self::record) began.
+    ///
+    /// # Errors
+    /// Nothing is being recorded, or the device fails.
+    fn finish(&mut self) -> Result<Recording, Error>;
+
+    /// Launches a recorded sequence as a whole.
+    ///
+    /// # Errors
+    /// There is no such recording, or the device fails.
+    fn replay(&mut self, recording: Recording) -> Result<(), Error>;
+
+    /// Starts a copy of ranges of memory to the host, one behind the other, as they are when everything launched
+    /// so far is done. Does not wait.
+    ///
+    /// # Errors
+    /// A sequence is being recorded, or the device fails.
+    fn fetch(&mut self, ranges: &[(Ptr, usize)]) -> Result<Fetch, Error>;
+
+    /// Whether a fetch has arrived. Does not wait.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn arrived(&mut self, fetch: &Fetch) -> Result<bool, Error>;
+
+    /// Waits for a fetch, and only for what it needs, and hands its bytes over.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn collect(&mut self, fetch: Fetch) -> Result<Vec<u8>, Error>;
+}
+
+/// A recorded sequence of a [`Queue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording(pub(crate) usize);
+
+/// A copy to the host under way, of one [`Queue`]. One that is not collected holds its memory until the launcher goes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fetch {
+    pub(crate) slot: usize,
+    pub(crate) bytes: usize,
 }

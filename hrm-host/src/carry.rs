@@ -2,8 +2,8 @@
 //! the puzzles being worked on, their counters.
 
 use hrm_core::arena::{Act, Ids};
-use hrm_core::kernels::{Memory, Region};
-use hrm_core::plan::Plan;
+use hrm_core::kernels::Memory;
+use hrm_core::plan::{BackwardPlan, Plan};
 
 /// The spans of the carry, with the names under which a checkpoint stores them.
 #[must_use]
@@ -23,48 +23,46 @@ pub fn rows(plan: &Plan) -> [(&'static str, Ids); 5] {
     ]
 }
 
-/// A copy of the carry, to put it back after the arenas were used for something else.
+/// The plan by which to evaluate between two training steps: its states are those that a training step uses for the
+/// Q target, which are nobody's in between. So the states of the carry stay where they are, and only its integers need
+/// be put back: [`RowSnapshot`].
+#[must_use]
+pub const fn evaluation_plan(plan: &Plan, backward: &BackwardPlan) -> Plan {
+    let mut evaluation = *plan;
+    evaluation.carry = backward.target;
+    evaluation
+}
+
+/// A copy of the carry's integers, to put them back after something else was computed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CarrySnapshot {
-    states: [Vec<f32>; 2],
+pub struct RowSnapshot {
     rows: [Vec<i32>; 5],
 }
 
-impl CarrySnapshot {
-    /// Bytes that a snapshot of `plan`'s carry takes.
+impl RowSnapshot {
+    /// Bytes that a snapshot of `plan`'s rows takes.
     #[must_use]
     pub fn bytes(plan: &Plan) -> usize {
-        let states: usize = states(plan).iter().map(|(_, span)| span.len()).sum();
-        let rows: usize = rows(plan).iter().map(|(_, span)| span.len()).sum();
-        4 * (states + rows)
+        rows(plan).iter().map(|(_, span)| 4 * span.len()).sum()
     }
 
-    /// Copies the carry out of `backend`.
+    /// Copies the rows out of `backend`.
     ///
     /// # Errors
     /// The backend fails.
     pub fn take<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Self, K::Error> {
-        let mut snapshot = Self {
-            states: states(plan).map(|(_, span)| vec![0.0; span.len()]),
-            rows: rows(plan).map(|(_, span)| vec![0; span.len()]),
-        };
-        for ((_, span), values) in states(plan).into_iter().zip(&mut snapshot.states) {
-            backend.read(Region::Acts, span.offset, values)?;
-        }
+        let mut snapshot = Self { rows: rows(plan).map(|(_, span)| vec![0; span.len()]) };
         for ((_, span), values) in rows(plan).into_iter().zip(&mut snapshot.rows) {
             backend.read_ids(span.offset, values)?;
         }
         Ok(snapshot)
     }
 
-    /// Copies the carry back.
+    /// Copies the rows back.
     ///
     /// # Errors
     /// The backend fails.
     pub fn restore<K: Memory>(&self, backend: &mut K, plan: &Plan) -> Result<(), K::Error> {
-        for ((_, span), values) in states(plan).into_iter().zip(&self.states) {
-            backend.write(Region::Acts, span.offset, values)?;
-        }
         for ((_, span), values) in rows(plan).into_iter().zip(&self.rows) {
             backend.write_ids(span.offset, values)?;
         }

@@ -41,7 +41,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<ModelError<E>> for Error
             ModelError::Weights(error) => error.into(),
             ModelError::Backend(error) => Self::backend(error),
             ModelError::Io(_, ref io) => io_error(io, &error),
-            ModelError::NotAModel(..) | ModelError::Config(..) | ModelError::Mismatch { .. } => {
+            ModelError::NotAModel(..) | ModelError::Config(..) | ModelError::Mismatch(..) => {
                 Self::input(error.to_string())
             }
         }

@@ -1,39 +1,50 @@
 //! The conformance suite that every backend passes.
 //!
 //! [`op`] holds every kernel as a value, [`case`] gives each its operands, [`suite`] says what each must do. A
-//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`].
+//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`]. [`readers`] are the
+//! readers of foreign bytes, for `fuzz/` and `tests/readers.rs`.
 
 pub mod case;
 pub mod counting;
+pub mod cuda;
 pub mod fixture;
 pub mod op;
+pub mod readers;
 pub mod suite;
 
 use std::path::{Path, PathBuf};
 
 use hrm_host::golden::{Check, Error, Report};
+use tempfile::TempDir;
 
-/// The directory of the published program's numbers: `golden` below `HRM_SHARED`, or below `shared` beside the
-/// workspace. Where there are none, the tests that read them say so and pass, except in CI (`CI=true`) or where
-/// `HRM_SHARED` promises them.
-///
-/// # Panics
-/// They are promised and not there; the message says where to put them.
+/// The directory of the published program's numbers, `golden` in the shared directory; see [`shared_dir`].
 #[must_use]
 pub fn golden_dir() -> Option<PathBuf> {
+    shared_dir("golden").map(|shared| shared.join("golden"))
+}
+
+/// What is shared between projects, if it holds the directory `name`: `HRM_SHARED`, or `shared` beside the workspace.
+/// Where it is not there, the tests that read it say so and pass, except in CI (`CI=true`) or where `HRM_SHARED` promises
+/// it.
+///
+/// # Panics
+/// It is promised and not there; the message says where to put it.
+#[must_use]
+pub fn shared_dir(name: &str) -> Option<PathBuf> {
     let promised = std::env::var_os("HRM_SHARED");
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let dir = promised.as_ref().map_or_else(beside, PathBuf::from).join("golden");
+    let shared = promised.as_ref().map_or_else(beside, PathBuf::from);
+    let dir = shared.join(name);
     if dir.is_dir() {
-        return Some(dir);
+        return Some(shared);
     }
     let needed = promised.is_some() || std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(
         !needed,
-        "no golden numbers at {}: put the directory `golden` there, or set HRM_SHARED to the directory that holds it",
+        "no {}: put the directory `{name}` there, or set HRM_SHARED to the directory that holds it",
         dir.display()
     );
-    eprintln!("no golden numbers at {}: nothing was compared with them", dir.display());
+    eprintln!("no {}: nothing was compared with it", dir.display());
     None
 }
 
@@ -49,4 +60,34 @@ pub fn golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
     }
     let misses: Vec<_> = report.misses().map(Check::to_string).collect();
     assert!(report.passed(), "{} of {} missed:\n{}", misses.len(), report.checks.len(), misses.join("\n"));
+}
+
+/// [`golden_passes`] with the functions and the models whose names begin with `tiny`.
+///
+/// # Panics
+/// As there, or the files cannot be copied.
+pub fn small_golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
+    let Some(dir) = small_golden() else { return };
+    golden_passes(|_| check(dir.path()));
+}
+
+/// A directory with the functions and the models whose names begin with `tiny`.
+///
+/// # Panics
+/// The files cannot be copied.
+#[must_use]
+pub fn small_golden() -> Option<TempDir> {
+    let golden = golden_dir()?;
+    let copy = || -> std::io::Result<TempDir> {
+        let dir = tempfile::tempdir()?;
+        for file in std::fs::read_dir(golden)? {
+            let file = file?;
+            let name = file.file_name();
+            if ["tiny_", "functions."].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                std::fs::copy(file.path(), dir.path().join(name))?;
+            }
+        }
+        Ok(dir)
+    };
+    Some(copy().unwrap_or_else(|error| panic!("copy of the small golden files: {error}")))
 }

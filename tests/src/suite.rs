@@ -174,14 +174,14 @@ fn independence<S: Subject>(kernel: Kernel, shape: Shape, case: &Case, batch: &R
     Ok(())
 }
 
-/// Sizes at and around block edges, and none of them round.
+/// Sizes at and around block edges: odd ones, and those that vectors and registers are made for.
 fn shapes(kernel: Kernel) -> impl Strategy<Value = (Shape, u32)> {
     let attention = matches!(kernel, Kernel::Attention { .. } | Kernel::AttentionVjp { .. });
     let rope = matches!(kernel, Kernel::Attention { rope: true } | Kernel::AttentionVjp { rope: true });
     let widths: &[usize] = match (attention, rope) {
         (true, true) => &[2, 6, 64],
         (true, false) => &[1, 7, 64],
-        _ => &[1, 7, 82, 113],
+        _ => &[1, 7, 82, 113, 128, 256, 512, 520],
     };
     let heads = if attention { 1..=3usize } else { 1..=1 };
     (
@@ -190,7 +190,7 @@ fn shapes(kernel: Kernel) -> impl Strategy<Value = (Shape, u32)> {
         prop::sample::select(&[0, 1, 2, 3][..]),
         heads,
         prop::sample::select(widths),
-        prop::sample::select(&[1, 7, 82, 113][..]),
+        prop::sample::select(&[1, 7, 82, 113, 128][..]),
         1..=3u32,
         proptest::num::u64::ANY,
     )
@@ -234,11 +234,32 @@ pub fn long_attention<S: Subject>() {
     }
 }
 
-/// The whole suite as tests of the module in which it is called, for a [`Subject`].
+/// Checks products, alone and with what follows them, at the widths that tiles of matrix units like: of the hidden
+/// state 128, 256 and 512, of the other side more and less than stays in fast memory. Rows end within a tile.
+///
+/// # Panics
+/// It did something wrong.
+pub fn products_at_widths_of_tiles<S: Subject>() {
+    let kernels = [
+        Kernel::Linear,
+        Kernel::LinearSwiGlu { keep: false },
+        Kernel::LinearSwiGlu { keep: true },
+        Kernel::LinearAddRmsNorm,
+    ];
+    for (heads, wide) in [(2, 64), (2, 384), (4, 128), (4, 576), (8, 128), (8, 576)] {
+        let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
+        for kernel in kernels {
+            check::<S>(kernel, shape, 3).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        }
+    }
+}
+
+/// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them
+/// unless they are asked for.
 #[macro_export]
 macro_rules! conformance {
-    ($subject:ty, cases: $cases:literal) => {
-        $crate::conformance!(@ $subject, $cases,
+    ($subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
+        $crate::conformance!(@ $subject, $cases, [$(#[ignore = $why])?],
             embed: Embed { learned: false },
             embed_learned: Embed { learned: true },
             add: Add,
@@ -247,6 +268,9 @@ macro_rules! conformance {
             rope_attention: Attention { rope: true },
             swiglu: SwiGlu,
             add_rms_norm: AddRmsNorm,
+            linear_swiglu: LinearSwiGlu { keep: false },
+            linear_swiglu_kept: LinearSwiGlu { keep: true },
+            linear_add_rms_norm: LinearAddRmsNorm,
             q_head: QHead,
             reset_rows: ResetRows,
             replace_rows: ReplaceRows,
@@ -271,17 +295,24 @@ macro_rules! conformance {
         );
 
         #[test]
+        $(#[ignore = $why])?
         fn attention_at_901_positions() {
             $crate::suite::long_attention::<$subject>();
         }
     };
-    (@ $subject:ty, $cases:literal, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {
+    (@ $subject:ty, $cases:literal, $ignore:tt, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {
         $(
-            #[test]
-            fn $name() {
-                let kernel = $crate::case::Kernel::$kernel $({ $($field: $value),* })? $(($kind))?;
-                $crate::suite::sweep::<$subject>(kernel, $cases);
+            $crate::conformance! { # $ignore
+                fn $name() {
+                    let kernel = $crate::case::Kernel::$kernel $({ $($field: $value),* })? $(($kind))?;
+                    $crate::suite::sweep::<$subject>(kernel, $cases);
+                }
             }
         )*
+    };
+    (# [$($attribute:tt)*] $function:item) => {
+        #[test]
+        $($attribute)*
+        $function
     };
 }

@@ -6,7 +6,7 @@ use hrm_core::backend::reference::{Error, Owned, Reference, Rounding};
 use hrm_core::plan::Plan;
 use hrm_core::scalar::Scalar;
 use hrm_host::golden;
-use hrm_tests::golden_passes;
+use hrm_tests::{golden_passes, small_golden, small_golden_passes};
 
 fn reference<T: Scalar>(rounding: Rounding) -> impl Fn(&Plan) -> Result<Reference<T, Owned<T>>, Error> {
     move |plan| Reference::owned(plan, rounding)
@@ -96,30 +96,16 @@ fn bad_files_are_named() {
     }
 }
 
-/// A directory with the functions and the models whose names begin with `tiny`.
-fn small() -> Option<tempfile::TempDir> {
-    let golden = hrm_tests::golden_dir()?;
-    let dir = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(golden).unwrap() {
-        let (path, name) = file.map(|file| (file.path(), file.file_name())).unwrap();
-        if ["tiny_", "functions."].iter().any(|start| name.to_str().unwrap().starts_with(start)) {
-            std::fs::copy(path, dir.path().join(name)).unwrap();
-        }
-    }
-    Some(dir)
-}
-
 /// Says within seconds what the long models would say in minutes.
 #[test]
 fn the_small_models_agree() {
-    let Some(dir) = small() else { return };
-    golden_passes(|_| golden::check_f32(dir.path(), &mut |_| (), reference::<f32>(Rounding::None)));
+    small_golden_passes(|dir| golden::check_f32(dir, &mut |_| (), reference::<f32>(Rounding::None)));
 }
 
 /// Numbers of another precision are a miss, not an error, and only of what the precision touches.
 #[test]
 fn wrong_numbers_are_a_miss() {
-    let Some(dir) = small() else { return };
+    let Some(dir) = small_golden() else { return };
     let report = golden::check_f32(dir.path(), &mut |_| (), reference::<f32>(Rounding::Bf16)).unwrap();
     assert!(!report.passed());
     let missed = |group: &str| report.misses().any(|check| check.group == group);

@@ -140,11 +140,12 @@ pub fn run<K: HostBackend>(options: &Options) -> Result<Report> {
 /// Refuses a plan that does not fit the memory that is free, before anything is allocated.
 fn fits<K: HostBackend>(plan: &Plan) -> Result<()> {
     let needed = K::planned_bytes(plan) as u64;
-    match memory::available() {
+    match K::available_bytes().map_err(Error::backend)? {
         Some(available) if needed > available => Err(Error::input(format!(
-            "a training step of {} puzzles needs {}, this machine has {} free",
+            "a training step of {} puzzles needs {}, {} has {} free",
             plan.batch,
             memory::human(needed),
+            K::PLACE,
             memory::human(available)
         ))
         .hint("give a smaller --batch")),

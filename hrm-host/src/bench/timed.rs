@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LmLoss, Memory,
-    QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use serde::{Serialize, Serializer};
@@ -111,6 +111,18 @@ impl<K: Kernels> Kernels for Timed<K> {
 
     fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), K::Error> {
         self.time("add_rms_norm", Flops::default(), |k| k.add_rms_norm(op))
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), K::Error> {
+        self.time("linear_swiglu", Flops::linear(op.x.rows, op.x.cols, op.gate_up.cols), |k| {
+            k.linear_swiglu(op)
+        })
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
+        self.time("linear_add_rms_norm", Flops::linear(op.y.rows, op.inner.cols, op.y.cols), |k| {
+            k.linear_add_rms_norm(op)
+        })
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), K::Error> {

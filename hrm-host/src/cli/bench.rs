@@ -4,8 +4,8 @@ use std::io::Write;
 use std::num::NonZeroU64;
 
 use super::train::preset;
-use super::values::{Backend, count};
-use crate::backend::{Cpu, HostBackend, Plain};
+use super::values::count;
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::bench::{self, Measured, Options, Report};
 use crate::data::Metadata;
 use crate::error::{Error, Result};
@@ -23,9 +23,9 @@ pub struct Args {
     /// The model's settings by name
     #[arg(long, value_name = "NAME", default_value = "sudoku-mini")]
     pub preset: String,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Puzzles per training step [default: what the preset says]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<NonZeroU64>,
@@ -59,10 +59,7 @@ const WARMUP: usize = 2;
 /// There is no such preset, the model does not fit the memory that is free, or the backend fails.
 pub fn run(args: &Args) -> Result<()> {
     let options = options(args)?;
-    let report = match args.backend {
-        Backend::Cpu => measure::<Cpu>(&options, args)?,
-        Backend::Reference => measure::<Plain>(&options, args)?,
-    };
+    let report = args.backend.dispatch(Measure { options: &options, args })?;
     let mut out = style::stdout();
     if args.json {
         let mut line = serde_json::to_value(&report).map_err(|e| Error::failed(e.to_string()))?;
@@ -96,17 +93,26 @@ fn options(args: &Args) -> Result<Options> {
         mean_puzzle_examples: 1.0,
         sets: vec!["all".into()],
     };
-    let config = settings.config(&task);
+    let config = args.backend.configure(settings.config(&task));
     Ok(Options { config, train: settings.train_config(), steps: size(args.steps), warmup: WARMUP })
 }
 
-fn measure<K: HostBackend>(options: &Options, args: &Args) -> Result<Report> {
-    let mut report = bench::run::<K>(options)?;
-    if !args.kernels {
-        report.training.kernels.clear();
-        report.inference.kernels.clear();
+struct Measure<'a> {
+    options: &'a Options,
+    args: &'a Args,
+}
+
+impl WithBackend for Measure<'_> {
+    type Output = Report;
+
+    fn call<K: HostBackend>(self) -> Result<Report> {
+        let mut report = bench::run::<K>(self.options)?;
+        if !self.args.kernels {
+            report.training.kernels.clear();
+            report.inference.kernels.clear();
+        }
+        Ok(report)
     }
-    Ok(report)
 }
 
 fn table(out: &mut impl Write, report: &Report, args: &Args) -> std::io::Result<()> {
@@ -178,6 +184,7 @@ fn kernels(out: &mut impl Write, name: &str, measured: &Measured) -> std::io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Cpu;
     use crate::cli::testing::parse;
     use crate::train::presets::PRESETS;
 
@@ -185,7 +192,7 @@ mod tests {
     fn defaults_and_flags() {
         let plain = Args {
             preset: "sudoku-mini".to_owned(),
-            backend: Backend::Cpu,
+            backend: BackendArgs::default(),
             batch: None,
             steps: NonZeroU64::new(7).unwrap(),
             kernels: false,
@@ -215,7 +222,7 @@ mod tests {
         let args: Args =
             parse(&["--preset", "sudoku-4x4", "--batch", "1", "--steps", "1", "--kernels"]).unwrap();
         let options = Options { warmup: 0, ..options(&args).unwrap() };
-        let report = measure::<Cpu>(&options, &args).unwrap();
+        let report = Measure { options: &options, args: &args }.call::<Cpu>().unwrap();
         let mut text = Vec::new();
         table(&mut text, &report, &args).unwrap();
         let text = String::from_utf8(text).unwrap();

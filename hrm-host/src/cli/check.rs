@@ -1,13 +1,13 @@
 //! `hrm check`: this machine's numbers against golden ones.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use hrm_core::backend::reference::{Reference, Rounding};
+use hrm_core::config::ForwardDtype;
+use hrm_core::plan::Plan;
 use serde_json::json;
 
-use super::values::Backend;
-use crate::backend::{Cpu, HostBackend, Plain};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::error::{Error, Result};
 use crate::golden::{self, Check, Report};
 use crate::style::{self, BAD, GOOD};
@@ -23,9 +23,9 @@ pub struct Args {
     /// The directory of golden numbers
     #[arg(long, value_name = "DIR")]
     pub golden: PathBuf,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Print each group as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -43,21 +43,30 @@ pub fn run(args: &Args) -> Result<()> {
             closed = print(&mut out, check, args.json).err();
         }
     };
-    let report = match args.backend {
-        // It computes in f32, which the bf16 files must find at least as close as bf16.
-        Backend::Cpu => golden::check_dir(&args.golden, &mut progress, Cpu::create, Some(&Cpu::create)),
-        Backend::Reference => golden::check_dir(
-            &args.golden,
-            &mut progress,
-            Plain::create,
-            Some(&|plan| Reference::owned(plan, Rounding::Bf16)),
-        ),
-    };
-    let report = report.map_err(|e| Error::input(e.to_string()))?;
+    let report = args.backend.dispatch(GoldenCheck { dir: &args.golden, progress: &mut progress })?;
     if let Some(error) = closed {
         return Err(Error::output(error));
     }
     summary(&report, args)
+}
+
+struct GoldenCheck<'a> {
+    dir: &'a Path,
+    progress: &'a mut dyn FnMut(&Check),
+}
+
+impl WithBackend for GoldenCheck<'_> {
+    type Output = Report;
+
+    fn call<K: HostBackend>(self) -> Result<Report> {
+        let f32 = |plan: &Plan| {
+            let mut plan = *plan;
+            plan.config.forward_dtype = ForwardDtype::Float32;
+            K::create(&plan)
+        };
+        golden::check_dir(self.dir, self.progress, f32, Some(&K::create_bf16))
+            .map_err(|e| Error::input(e.to_string()))
+    }
 }
 
 fn print(out: &mut impl Write, check: &Check, as_json: bool) -> std::io::Result<()> {
@@ -91,14 +100,16 @@ fn summary(report: &Report, args: &Args) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
     use crate::cli::testing::parse;
 
     #[test]
     fn the_backend_is_the_cpu_unless_said_otherwise() {
         let golden: PathBuf = "g".into();
-        let plain = Args { golden: golden.clone(), backend: Backend::Cpu, json: false };
+        let plain = Args { golden: golden.clone(), backend: BackendArgs::default(), json: false };
         assert_eq!(parse(&["--golden", "g"]), Ok(plain));
-        let judge = Args { golden, backend: Backend::Reference, json: true };
+        let backend = BackendArgs { backend: Backend::Reference, dtype: None };
+        let judge = Args { golden, backend, json: true };
         assert_eq!(parse(&["--golden", "g", "--backend", "reference", "--json"]), Ok(judge));
         assert!(parse::<Args>(&[]).is_err());
     }

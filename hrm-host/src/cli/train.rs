@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::values::{Assignment, Backend, count};
+use super::values::{Assignment, count, minutes};
 use super::watch::Watch;
-use crate::backend::{Cpu, HostBackend, Plain};
+use crate::backend::{BackendArgs, Dtype, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
@@ -46,12 +47,15 @@ pub struct Args {
     /// Override one setting; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Assignment>,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    pub backend: Backend,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
     /// Stop after this many steps [default: what the settings say]
     #[arg(long, value_name = "N", value_parser = count)]
     pub steps: Option<NonZeroU64>,
+    /// Stop after this many minutes, with a checkpoint to go on from; the learning rate's schedule stays that of all steps
+    #[arg(long, value_name = "M", value_parser = minutes)]
+    pub max_minutes: Option<Duration>,
     /// Seed of every random choice [default: what the settings say]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
@@ -71,10 +75,12 @@ pub struct Options {
     pub base: Base,
     /// Overrides, in order.
     pub set: Vec<Assignment>,
-    /// What computes.
-    pub backend: Backend,
+    /// What computes; its precision, if one is given, is the model's `forward_dtype`.
+    pub backend: BackendArgs,
     /// Where to stop, if not where the settings say.
     pub steps: Option<NonZeroU64>,
+    /// How long to train, if not to the end.
+    pub max_minutes: Option<Duration>,
     /// The seed, if not the settings' own.
     pub seed: Option<u64>,
     /// Whether the run goes on from its last checkpoint.
@@ -109,6 +115,7 @@ impl Args {
             set: self.set,
             backend: self.backend,
             steps: self.steps,
+            max_minutes: self.max_minutes,
             seed: self.seed,
             resume: self.resume,
         })
@@ -121,9 +128,16 @@ impl Args {
 /// Wrong usage or input, or a failure on the way; the last checkpoint is then intact.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    match options.backend {
-        Backend::Cpu => train::<Cpu>(&options),
-        Backend::Reference => train::<Plain>(&options),
+    options.backend.dispatch(Train(&options))
+}
+
+struct Train<'a>(&'a Options);
+
+impl WithBackend for Train<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        train::<K>(self.0)
     }
 }
 
@@ -144,32 +158,32 @@ fn train<K: HostBackend>(options: &Options) -> Result<()> {
     let mode = Mode::choose(false);
     let mut watch = Watch::new(mode, state.step, state.total_steps, trainer.plan().batch, interrupt);
     watch.say(&describe::<K>(&trainer, mapped));
-    let outcome = train::run::run(&mut trainer, &options.out, test.as_ref(), &mut watch);
+    let limit = options.max_minutes;
+    let outcome = train::run::run(&mut trainer, &options.out, test.as_ref(), limit, &mut watch);
     watch.finish();
     let outcome = outcome?;
     let out = options.out.display();
-    match outcome.end {
-        End::Interrupted => Err(Error::interrupted(format!(
-            "interrupted after step {}; saved {}",
-            outcome.step,
-            outcome.checkpoint.display()
-        ))
-        .hint(format!(
-            "go on with: hrm train --resume --backend {} --data {} --out {}",
-            K::NAME,
-            shell_word(&options.data),
-            shell_word(&options.out)
-        ))),
-        End::Finished | End::OutOfPatience => {
-            let why =
-                if outcome.end == End::Finished { "done" } else { "no better for a while, stopped early" };
-            watch.say(&format!(
-                "{why} after {} steps in {:.0} s; model: {out}",
-                outcome.step, outcome.seconds
-            ));
-            Ok(())
+    let go_on = format!(
+        "go on with: hrm train --resume --backend {} --data {} --out {}",
+        K::NAME,
+        shell_word(&options.data),
+        shell_word(&options.out)
+    );
+    let why = match outcome.end {
+        End::Interrupted => {
+            let saved = outcome.checkpoint.display();
+            let what = format!("interrupted after step {}; saved {saved}", outcome.step);
+            return Err(Error::interrupted(what).hint(go_on));
         }
+        End::Finished => "done",
+        End::OutOfPatience => "no better for a while, stopped early",
+        End::OutOfTime => "out of time",
+    };
+    watch.say(&format!("{why} after {} steps in {:.0} s; model: {out}", outcome.step, outcome.seconds));
+    if outcome.end == End::OutOfTime {
+        watch.say(&go_on);
     }
+    Ok(())
 }
 
 /// A path as one word of a shell's command line, quoted where it must be.
@@ -210,6 +224,11 @@ fn merge(options: &Options) -> Result<settings::Settings> {
     }
     for assignment in &options.set {
         merged.set(&assignment.0)?;
+    }
+    match options.backend.dtype {
+        Some(Dtype::F32) => merged.set("arch.forward_dtype=float32")?,
+        Some(Dtype::Bf16) => merged.set("arch.forward_dtype=bfloat16")?,
+        None => {}
     }
     if let Some(steps) = options.steps {
         merged.set(&format!("steps={steps}"))?;
@@ -284,10 +303,10 @@ fn resumed_settings(options: &Options, mut settings: Settings) -> Result<Setting
                 "{}: began with other settings than those given now",
                 options.out.display()
             ))
-            .hint("leave out --preset, --config, --set and --seed to go on with the run's own"));
+            .hint("leave out --preset, --config, --set, --seed and --dtype to go on with the run's own"));
         }
-    } else if !options.set.is_empty() || options.seed.is_some() {
-        return Err(Error::usage("--set and --seed cannot change a run that is resumed")
+    } else if !options.set.is_empty() || options.seed.is_some() || options.backend.dtype.is_some() {
+        return Err(Error::usage("--set, --seed and --dtype cannot change a run that is resumed")
             .hint("only --steps can, to train for longer"));
     }
     if let Some(steps) = options.steps {
@@ -307,7 +326,7 @@ fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Da
         Ok(train::planned_bytes::<K>(&train::plan(&settings, dataset)?) as u64)
     };
     let needed = planned(settings.global_batch_size)?;
-    let Some(available) = memory::available() else { return Ok(()) };
+    let Some(available) = K::available_bytes().map_err(Error::backend)? else { return Ok(()) };
     if needed <= available {
         return Ok(());
     }
@@ -316,8 +335,9 @@ fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Da
         largest /= 2;
     }
     let error = Error::input(format!(
-        "the run needs {}, this machine has {} free",
+        "the run needs {}, {} has {} free",
         memory::human(needed),
+        K::PLACE,
         memory::human(available)
     ));
     Err(if largest > 0 {
@@ -330,7 +350,7 @@ fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Da
 /// What is about to be trained, in two lines. `mapped` are the bytes of the mapped dataset.
 fn describe<K: HostBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
     let (plan, state) = (trainer.plan(), trainer.state());
-    let bytes = plan.bytes(hrm_core::plan::ElementSizes::F32);
+    let bytes = plan.bytes(K::element_sizes(plan));
     let total = (train::planned_bytes::<K>(plan) + mapped) as u64;
     let beside = total - bytes.total() as u64;
     let human = |bytes: usize| memory::human(bytes as u64);
@@ -354,6 +374,7 @@ fn describe<K: HostBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Backend;
     use crate::cli::testing::parse;
 
     fn options(line: &[&str]) -> Result<Options, String> {
@@ -363,15 +384,16 @@ mod tests {
 
     #[test]
     fn every_flag_parses() {
-        let line =
-            "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --steps 10 --seed 3 --resume";
+        let line = "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --dtype f32 --steps 10 --max-minutes 1.5 \
+             --seed 3 --resume";
         let expected = Options {
             data: "d".into(),
             out: "r".into(),
             base: Base::Preset("sudoku-mini".to_owned()),
             set: vec![Assignment("lr=1e-4".to_owned()), Assignment("a.b=c".to_owned())],
-            backend: Backend::Reference,
+            backend: BackendArgs { backend: Backend::Reference, dtype: Some(Dtype::F32) },
             steps: NonZeroU64::new(10),
+            max_minutes: Some(Duration::from_secs(90)),
             seed: Some(3),
             resume: true,
         };
@@ -393,7 +415,8 @@ mod tests {
             &["--preset", "a", "--config", "b"],
             &["--preset", "a", "--set", "lr"],
             &["--preset", "a", "--steps", "0"],
-            &["--preset", "a", "--backend", "cuda"],
+            &["--preset", "a", "--max-minutes", "-1"],
+            &["--preset", "a", "--backend", "abacus"],
         ] {
             assert!(options(bad).is_err(), "{bad:?}");
         }

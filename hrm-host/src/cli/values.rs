@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -44,16 +45,6 @@ impl FromStr for Halt {
                 .map_err(|_| "expected `max`, `q` or a number of ACT steps from 1".to_owned()),
         }
     }
-}
-
-/// What computes: the value of `--backend`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Backend {
-    /// The multi-threaded CPU backend
-    #[default]
-    Cpu,
-    /// Plain loops, slow: the judge of the others
-    Reference,
 }
 
 /// A half of a dataset: the value of `--split`.
@@ -141,6 +132,14 @@ impl FromStr for Assignment {
 /// A number from 1.
 pub fn count(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "expected a whole number from 1".to_owned())
+}
+
+/// A time in minutes.
+pub fn minutes(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(|minutes: f64| 60.0 * minutes).filter(|seconds| *seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of minutes above 0".to_owned())
 }
 
 #[cfg(test)]

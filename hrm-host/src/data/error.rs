@@ -55,6 +55,8 @@ pub enum Error {
     },
     /// The caller asked for an end before all was done.
     Interrupted,
+    /// The thread that makes batches cannot be started, or has ended.
+    Thread(io::Error),
 }
 
 impl Error {
@@ -96,6 +98,7 @@ impl Error {
             Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
             Self::Interrupted => false,
+            Self::Thread(_) => false,
         }
     }
 }
@@ -131,6 +134,7 @@ impl fmt::Display for Error {
                 write!(f, "{name}: found {found}, expected {expected}")
             }
             Self::Interrupted => f.write_str("interrupted; nothing was changed"),
+            Self::Thread(source) => write!(f, "the thread that makes batches: {source}"),
         }
     }
 }
@@ -138,7 +142,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Thread(source) => Some(source),
             Self::Format { .. } | Self::Argument { .. } | Self::Interrupted => None,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! * [`dataset`] opens `DIR/SPLIT` (`dataset.json`, `SET__inputs.npy`, ...), memory-mapped and checked;
 //! * [`sampler`] gives batches of it: the published training order, seeded and resumable, and test order;
+//! * [`prefetch`] makes training batches ahead of time;
 //! * [`writer`] writes such a directory as a stream, whole or not at all;
 //! * [`sudoku`], [`maze`] and [`arc`] read, generate, augment and build the three published tasks;
 //! * [`inspect`] counts what a dataset holds and draws its examples;
@@ -21,6 +22,7 @@ mod metadata;
 pub mod mmap;
 pub mod new_directory;
 pub mod npy;
+pub mod prefetch;
 pub mod progress;
 pub mod puzzle_csv;
 pub mod sampler;

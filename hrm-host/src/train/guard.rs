@@ -94,7 +94,8 @@ fn all_finite<K: Memory>(
     offset: usize,
     len: usize,
 ) -> Result<bool, K::Error> {
-    let mut buffer = [0.0; 4096];
+    // A device is asked for large pieces, because each is waited for.
+    let mut buffer = vec![0.0; len.min(1 << 16)];
     let mut done = 0;
     while done < len {
         let piece = buffer.len().min(len - done);

@@ -8,26 +8,28 @@ pub mod presets;
 pub mod run;
 pub mod settings;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hrm_core::act::AlwaysMax;
 use hrm_core::init;
 use hrm_core::kernels::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
-use hrm_core::train_step::{TrainConfig, gradients, update};
 
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
 
 use crate::backend::HostBackend;
-use crate::carry::CarrySnapshot;
+use crate::backend::steps::{StepEnd, TrainSteps};
+use crate::carry::{self, RowSnapshot};
+use crate::data::prefetch::{Prefetch, Prefetched};
 use crate::data::sudoku::{ShuffleExamples, Size};
-use crate::data::{Batch, Dataset, Sampler, SamplerOptions};
+use crate::data::{Cursor, Dataset, Sampler, SamplerOptions};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvalOptions, EvalReport, evaluate};
+use crate::evaluate::{EvalOptions, EvalReport, Sample, evaluate};
 use crate::files::{self, Existing};
-use crate::row_metrics::{MetricSums, trained_rows};
+use crate::row_metrics::MetricSums;
+use crate::strategy::Strategy;
 
 /// Epochs that the sampler joins end to end.
 const EPOCHS_PER_ITERATION: u64 = 1000;
@@ -44,22 +46,23 @@ pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
         .map_err(|e| Error::input(e.to_string()))
 }
 
-/// Bytes that training takes on backend `K` for `plan`: what the backend plans, and the copy of the carry that is
-/// kept during an evaluation.
+/// Bytes that training takes on backend `K` for `plan`: what the backend plans, the batches made ahead of time, and the
+/// copy of the carry's integers that is kept during an evaluation.
 #[must_use]
 pub fn planned_bytes<K: HostBackend>(plan: &Plan) -> usize {
-    K::planned_bytes(plan) + CarrySnapshot::bytes(plan)
+    K::planned_bytes(plan) + Prefetch::bytes(plan.batch, plan.config.seq_len) + RowSnapshot::bytes(plan)
 }
 
 /// A training run in memory.
-pub struct Trainer<K> {
+pub struct Trainer<K: HostBackend> {
     backend: K,
     plan: Plan,
     backward: BackwardPlan,
-    train: TrainConfig,
+    steps: K::Steps,
+    /// Of each step under way, the oldest first, the cursor of the batch that comes after its own.
+    under_way: VecDeque<Cursor>,
     state: TrainerState,
-    sampler: Sampler,
-    batch: Batch,
+    batches: Prefetch,
 }
 
 impl<K: HostBackend> Trainer<K> {
@@ -86,7 +89,7 @@ impl<K: HostBackend> Trainer<K> {
             backend: K::NAME.into(),
             step: 0,
             total_steps: settings.total_steps(dataset.metadata()),
-            cursor: crate::data::Cursor::default(),
+            cursor: Cursor::default(),
             data_fingerprint: fingerprint(&dataset)?,
             sums: MetricSums::default(),
             summed_steps: 0,
@@ -122,26 +125,25 @@ impl<K: HostBackend> Trainer<K> {
         Self::assemble(backend, plan, state, dataset)
     }
 
-    fn assemble(backend: K, plan: Plan, state: TrainerState, dataset: Arc<Dataset>) -> Result<Self> {
+    fn assemble(mut backend: K, plan: Plan, state: TrainerState, dataset: Arc<Dataset>) -> Result<Self> {
         let Some(backward) = plan.backward else {
             return Err(Error::failed("the plan is not for training"));
         };
         let settings = &state.settings;
-        let batch = Batch::new(&dataset, plan.batch);
-        let mut sampler = Sampler::new(
-            dataset,
-            SamplerOptions {
-                seed: settings.seed,
-                batch_size: plan.batch,
-                epochs_per_iteration: EPOCHS_PER_ITERATION,
-            },
-        )?;
+        let options = SamplerOptions {
+            seed: settings.seed,
+            batch_size: plan.batch,
+            epochs_per_iteration: EPOCHS_PER_ITERATION,
+        };
+        let mut sampler = Sampler::new(Arc::clone(&dataset), options)?;
         if settings.augment == Augmentation::Sudoku {
             sampler = sampler.with_augment(Box::new(ShuffleExamples::new(board_size(&plan)?)));
         }
         sampler.restore(state.cursor)?;
-        let train = settings.train_config();
-        Ok(Self { backend, plan, backward, train, state, sampler, batch })
+        let batches = Prefetch::new(sampler, &dataset, plan.batch)?;
+        let steps = K::Steps::new(&mut backend, &plan, &backward, &settings.train_config())
+            .map_err(Error::backend)?;
+        Ok(Self { backend, plan, backward, steps, under_way: VecDeque::new(), state, batches })
     }
 
     /// What a checkpoint would hold beside tensors.
@@ -173,10 +175,10 @@ impl<K: HostBackend> Trainer<K> {
         &self.plan
     }
 
-    /// Whether all steps are done.
+    /// Steps that were started, done or not.
     #[must_use]
-    pub const fn finished(&self) -> bool {
-        self.state.step >= self.state.total_steps
+    pub fn started(&self) -> u64 {
+        self.state.step + self.under_way.len() as u64
     }
 
     /// The learning rate of step `step`.
@@ -185,46 +187,65 @@ impl<K: HostBackend> Trainer<K> {
         self.state.settings.schedule(self.state.total_steps).at(step, self.state.settings.lr)
     }
 
-    /// Does one training step and returns its metrics, which are also added to those of the current interval.
+    /// Starts a training step. Then [`finish`](Self::finish) is to be asked at least once, which also waits for the
+    /// oldest step if there are as many under way as the backend takes.
     ///
     /// # Errors
-    /// The data or the backend fails, or the loss is not finite: then the error names the step and the tensor.
-    pub fn step(&mut self) -> Result<MetricSums> {
-        let Self { backend, plan, backward, train, state, sampler, batch } = self;
-        let step = state.step + 1;
-        sampler.next_batch(batch)?;
-        let settings = &state.settings;
-        let schedule = settings.schedule(state.total_steps);
+    /// The data or the backend fails.
+    pub fn start(&mut self) -> Result<()> {
+        let step = self.started() + 1;
+        let Prefetched { batch, cursor } = self.batches.take()?;
+        let settings = &self.state.settings;
+        let schedule = settings.schedule(self.state.total_steps);
         let scalars = StepScalars {
             step,
             lr: schedule.at(step, settings.lr),
             puzzle_emb_lr: schedule.at(step, settings.puzzle_emb_lr),
             seed: settings.seed,
         };
-        let mut go = || {
-            backend.write_ids(plan.incoming.inputs.offset, &batch.inputs)?;
-            backend.write_ids(plan.incoming.labels.offset, &batch.labels)?;
-            backend.write_ids(plan.incoming.puzzle_ids.offset, &batch.puzzle_identifiers)?;
-            backend.begin_step(&scalars)?;
-            gradients(backend, plan, backward, train)?;
-            trained_rows(backend, plan, backward)
-        };
-        let mut sums = MetricSums::default();
-        sums.extend(go().map_err(Error::backend)?);
-        if !sums.loss().is_finite() {
-            let place = guard::find_not_finite(backend, plan).map_err(Error::backend)?;
-            let place = place.unwrap_or_else(|| "the losses alone".into());
-            return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
+        self.steps.start(&mut self.backend, &batch, &scalars).map_err(Error::backend)?;
+        self.batches.give_back(batch);
+        self.under_way.push_back(cursor);
+        Ok(())
+    }
+
+    /// The metrics of the oldest step that is under way, if it is done; with `wait`, or if no further step can be started
+    /// before that, it is waited for. They are also added to those of the current interval.
+    /// None if no step is under way.
+    ///
+    /// # Errors
+    /// The backend fails, or a loss or a gradient is not finite: then the error names the step and the tensor, and
+    /// neither this step nor a later one has changed a parameter.
+    pub fn finish(&mut self, wait: bool) -> Result<Option<MetricSums>> {
+        let wait = wait || self.under_way.len() >= K::Steps::MOST;
+        let Some(&cursor) = self.under_way.front() else { return Ok(None) };
+        let step = self.state.step + 1;
+        match self.steps.finish(&mut self.backend, wait).map_err(Error::backend)? {
+            None => Ok(None),
+            Some(StepEnd::NotFinite) => {
+                let place = guard::find_not_finite(&mut self.backend, &self.plan).map_err(Error::backend)?;
+                let place = place.unwrap_or_else(|| "the losses alone".into());
+                Err(Error::failed(format!("step {step}: not a finite number in {place}")))
+            }
+            Some(StepEnd::Done(rows)) => {
+                let mut sums = MetricSums::default();
+                sums.extend(rows);
+                self.under_way.pop_front();
+                self.state.step = step;
+                self.state.cursor = cursor;
+                self.state.sums.merge(&sums);
+                self.state.summed_steps += 1;
+                Ok(Some(sums))
+            }
         }
-        if let Some(place) = guard::find_bad_gradient(backend, plan).map_err(Error::backend)? {
-            return Err(Error::failed(format!("step {step}: not a finite number in {place}")));
+    }
+
+    /// Refuses what needs the parameters of [`state`](Self::state) while there are steps under way.
+    fn settled(&self) -> Result<()> {
+        match self.under_way.len() {
+            0 => Ok(()),
+            steps => Err(Error::failed(format!("{steps} training steps are still under way"))),
         }
-        update(backend, plan, backward, train).map_err(Error::backend)?;
-        state.step = step;
-        state.cursor = sampler.cursor();
-        state.sums.merge(&sums);
-        state.summed_steps += 1;
-        Ok(sums)
     }
 
     /// The metrics summed since the last call, and the number of steps that they are over.
@@ -232,22 +253,32 @@ impl<K: HostBackend> Trainer<K> {
         (std::mem::take(&mut self.state.sums), std::mem::take(&mut self.state.summed_steps))
     }
 
-    /// Evaluates the current weights at the maximum of ACT steps, and puts the carry back as it was.
+    /// Evaluates the current weights at the maximum of ACT steps, and leaves the carry as it was.
     ///
     /// # Errors
-    /// The data or the backend fails.
+    /// A step is under way, or the data or the backend fails.
     pub fn evaluate(
         &mut self,
         dataset: &Dataset,
         progress: impl FnMut(usize, usize) -> bool,
     ) -> Result<Option<EvalReport>> {
-        let carry = CarrySnapshot::take(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        self.settled()?;
+        let plan = carry::evaluation_plan(&self.plan, &self.backward);
+        let rows = RowSnapshot::take(&mut self.backend, &plan).map_err(Error::backend)?;
         let settings = &self.state.settings;
-        let options =
-            EvalOptions { limit: settings.eval_limit, seed: settings.seed, loss: settings.arch.loss };
-        let policy = AlwaysMax { max_steps: self.plan.config.halt_max_steps };
-        let report = evaluate(&mut self.backend, &self.plan, dataset, &policy, &options, progress);
-        carry.restore(&mut self.backend, &self.plan).map_err(Error::backend)?;
+        let sample = match settings.eval_limit {
+            0 => Sample::All,
+            count => Sample::Random { count, seed: settings.seed },
+        };
+        let options = EvalOptions {
+            sample,
+            strategy: Strategy::PUBLISHED,
+            seed: 0,
+            loss: settings.arch.loss,
+            near_ties: None,
+        };
+        let report = evaluate(&mut self.backend, &plan, dataset, &options, progress);
+        rows.restore(&mut self.backend, &plan).map_err(Error::backend)?;
         report
     }
 
@@ -277,8 +308,9 @@ impl<K: HostBackend> Trainer<K> {
     /// Writes a checkpoint into `run`.
     ///
     /// # Errors
-    /// A parameter is not finite, the backend fails, or the disk does.
+    /// A step is under way, a parameter is not finite, the backend fails, or the disk does.
     pub fn save(&mut self, run: &Path, keep: usize) -> Result<PathBuf> {
+        self.settled()?;
         self.refuse_bad_parameters()?;
         checkpoint::save(&mut self.backend, &self.plan, run, &self.state, keep)
     }
@@ -290,7 +322,8 @@ impl<K: HostBackend> Trainer<K> {
     pub fn save_model(&mut self, dir: &Path) -> Result<()> {
         self.refuse_bad_parameters()?;
         files::write_dir(dir, Existing::Replace, |staging| {
-            checkpoint::save_model(&mut self.backend, &self.plan, staging.path())
+            let loss = self.state.settings.arch.loss;
+            checkpoint::save_model(&mut self.backend, &self.plan, loss, staging.path())
         })
     }
 

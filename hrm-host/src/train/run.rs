@@ -60,6 +60,8 @@ pub enum End {
     Finished,
     /// No better evaluation for as long as the settings allow.
     OutOfPatience,
+    /// The time that was given is over.
+    OutOfTime,
     /// The observer asked for it.
     Interrupted,
 }
@@ -84,13 +86,6 @@ pub struct Outcome {
 struct Busy {
     steps: u64,
     time: Duration,
-}
-
-impl Busy {
-    fn add(&mut self, time: Duration) {
-        self.steps += 1;
-        self.time += time;
-    }
 }
 
 /// Files that a run writes as it goes.
@@ -138,7 +133,11 @@ fn open_log(path: &Path, offset: Option<u64>) -> Result<jsonl::Writer> {
     }
 }
 
-/// Runs `trainer` to its end in the directory `dir`, evaluating on `test`.
+/// Runs `trainer` to its end in the directory `dir`, evaluating on `test`; or until `limit` is over, if there is one.
+///
+/// Training does not wait for metrics: they are written when they arrive, in the order of the steps. Before an
+/// evaluation, a checkpoint or the end all steps under way are waited for, so that what is written does not depend on
+/// who is faster.
 ///
 /// # Errors
 /// Data, backend or disk fail, or a value is not finite. The last checkpoint is then intact.
@@ -146,103 +145,155 @@ pub fn run<K: HostBackend>(
     trainer: &mut Trainer<K>,
     dir: &Path,
     test: Option<&Dataset>,
+    limit: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    let started = Instant::now();
-    let mut logs = Logs::open(dir, trainer.state())?;
-    let settings = trainer.state().settings.clone();
-    let (batch, total_steps) = (trainer.plan().batch, trainer.state().total_steps);
-    let mut busy = Busy::default();
-    let mut last = None;
-    // A resumed run stands on the checkpoint that it came from.
-    let mut saved_at = (trainer.state().step > 0).then_some(trainer.state().step);
-    let end = loop {
-        let step = trainer.state().step;
-        let finished = trainer.finished();
-        let every = |interval: u64| interval > 0 && step > 0 && step.is_multiple_of(interval);
-        if let Some(test) = test
-            && (every(settings.eval_interval) || finished)
-            && trainer.state().evaluated_at < step
-        {
-            let Some(report) = evaluate(trainer, test, observer)? else { break End::Interrupted };
-            logs.write(step, &eval_values(&report))?;
-            let best = trainer.note(report.exact_accuracy, report.accuracy);
-            if best {
-                trainer.save_model(&dir.join(BEST)).map_err(|e| with_last_checkpoint(e, dir))?;
-            }
-            super::curve::write(dir, &format!("{step} steps of {total_steps}"))?;
-            observer.evaluated(step, &report, best);
-            last = Some(report);
-        }
-        let stop = trainer.out_of_patience();
-        if (every(settings.checkpoint_interval) || finished || stop) && saved_at != Some(step) {
-            save(trainer, &mut logs, dir, observer)?;
-            saved_at = Some(step);
-        }
-        if finished {
-            break End::Finished;
-        }
-        if stop {
-            break End::OutOfPatience;
-        }
-        if observer.interrupted() {
-            break End::Interrupted;
-        }
-        let began = Instant::now();
-        let sums = trainer.step().map_err(|e| with_last_checkpoint(e, dir))?;
-        busy.add(began.elapsed());
-        let step = step + 1;
-        observer.stepped(&StepNews { step, total_steps, batch, sums });
-        if step.is_multiple_of(settings.log_interval) || step == total_steps {
-            log_training(trainer, &mut logs, step)?;
-            log_timing(&mut logs, step, batch, started, std::mem::take(&mut busy))?;
-        }
+    let mut session = Session {
+        logs: Logs::open(dir, trainer.state())?,
+        started: Instant::now(),
+        busy: Busy::default(),
+        last: None,
+        // A resumed run stands on the checkpoint that it came from.
+        saved_at: (trainer.state().step > 0).then_some(trainer.state().step),
+        trainer,
+        dir,
+        observer,
     };
-    if saved_at != Some(trainer.state().step) {
-        save(trainer, &mut logs, dir, observer)?;
-    }
-    let checkpoint = super::checkpoint::newest(dir)?;
+    let end = session.train(test, limit)?;
+    session.settle()?;
+    session.save()?;
     Ok(Outcome {
         end,
-        step: trainer.state().step,
-        last,
-        checkpoint,
-        seconds: started.elapsed().as_secs_f64(),
+        step: session.trainer.state().step,
+        checkpoint: super::checkpoint::newest(dir)?,
+        seconds: session.started.elapsed().as_secs_f64(),
+        last: session.last,
     })
 }
 
-fn evaluate<K: HostBackend>(
-    trainer: &mut Trainer<K>,
-    test: &Dataset,
-    observer: &mut dyn Observer,
-) -> Result<Option<EvalReport>> {
-    trainer.evaluate(test, |done, of| {
-        observer.evaluating(done, of);
-        !observer.interrupted()
-    })
+/// A run from where it is taken up to where it ends or is left.
+struct Session<'a, K: HostBackend> {
+    trainer: &'a mut Trainer<K>,
+    dir: &'a Path,
+    observer: &'a mut dyn Observer,
+    logs: Logs,
+    started: Instant,
+    busy: Busy,
+    last: Option<EvalReport>,
+    saved_at: Option<u64>,
 }
 
-fn save<K: HostBackend>(
-    trainer: &mut Trainer<K>,
-    logs: &mut Logs,
-    dir: &Path,
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    trainer.state_mut().metrics_bytes = logs.metrics.sync()?;
-    trainer.state_mut().events_bytes = logs.events.sync()?;
-    let path = trainer.save(dir, KEEP).map_err(|e| with_last_checkpoint(e, dir))?;
-    observer.saved(&path);
-    Ok(())
-}
+impl<K: HostBackend> Session<'_, K> {
+    fn train(&mut self, test: Option<&Dataset>, limit: Option<Duration>) -> Result<End> {
+        let settings = self.trainer.state().settings.clone();
+        let total_steps = self.trainer.state().total_steps;
+        loop {
+            let step = self.trainer.started();
+            let finished = step >= total_steps;
+            let every = |interval: u64| interval > 0 && step > 0 && step.is_multiple_of(interval);
+            if let Some(test) = test
+                && (every(settings.eval_interval) || finished)
+                && self.trainer.state().evaluated_at < step
+            {
+                self.settle()?;
+                if !self.evaluate(test)? {
+                    return Ok(End::Interrupted);
+                }
+            }
+            let stop = self.trainer.out_of_patience();
+            if every(settings.checkpoint_interval) || finished || stop {
+                self.settle()?;
+                self.save()?;
+            }
+            if finished {
+                return Ok(End::Finished);
+            }
+            if stop {
+                return Ok(End::OutOfPatience);
+            }
+            if self.observer.interrupted() {
+                return Ok(End::Interrupted);
+            }
+            if limit.is_some_and(|limit| self.started.elapsed() >= limit) {
+                return Ok(End::OutOfTime);
+            }
+            let began = Instant::now();
+            self.trainer.start().map_err(|e| with_last_checkpoint(e, self.dir))?;
+            self.busy.time += began.elapsed();
+            while self.hear(false)? {}
+        }
+    }
 
-/// Training metrics of the interval under their published names, and the learning rate.
-fn log_training<K: HostBackend>(trainer: &mut Trainer<K>, logs: &mut Logs, step: u64) -> Result<()> {
-    let (sums, steps) = trainer.take_sums();
-    let reduced = sums.reduced(trainer.plan().batch * steps as usize);
-    let mut named: Vec<(String, f64)> =
-        reduced.named().into_iter().map(|(name, value)| (format!("train/{name}"), value)).collect();
-    named.push(("train/lr".into(), trainer.lr(step)));
-    logs.write(step, &named)
+    /// Waits for all steps under way.
+    fn settle(&mut self) -> Result<()> {
+        while self.hear(true)? {}
+        Ok(())
+    }
+
+    /// Takes the metrics of the oldest step under way, and writes those of its interval if it is the last of one. Whether
+    /// there were any to take.
+    fn hear(&mut self, wait: bool) -> Result<bool> {
+        let began = Instant::now();
+        let sums = self.trainer.finish(wait).map_err(|e| with_last_checkpoint(e, self.dir))?;
+        self.busy.time += began.elapsed();
+        let Some(sums) = sums else { return Ok(false) };
+        self.busy.steps += 1;
+        let (step, total_steps) = (self.trainer.state().step, self.trainer.state().total_steps);
+        let batch = self.trainer.plan().batch;
+        self.observer.stepped(&StepNews { step, total_steps, batch, sums });
+        let interval = self.trainer.state().settings.log_interval;
+        if step.is_multiple_of(interval) || step == total_steps {
+            self.log_training(step)?;
+            log_timing(&mut self.logs, step, batch, self.started, std::mem::take(&mut self.busy))?;
+        }
+        Ok(true)
+    }
+
+    /// Evaluates, unless the observer stops it: then the answer is no.
+    fn evaluate(&mut self, test: &Dataset) -> Result<bool> {
+        let observer = &mut *self.observer;
+        let report = self.trainer.evaluate(test, |done, of| {
+            observer.evaluating(done, of);
+            !observer.interrupted()
+        })?;
+        let Some(report) = report else { return Ok(false) };
+        let (step, total_steps) = (self.trainer.state().step, self.trainer.state().total_steps);
+        self.logs.write(step, &eval_values(&report))?;
+        let best = self.trainer.note(report.all.exact_accuracy, report.all.accuracy);
+        if best {
+            let saved = self.trainer.save_model(&self.dir.join(BEST));
+            saved.map_err(|e| with_last_checkpoint(e, self.dir))?;
+        }
+        super::curve::write(self.dir, &format!("{step} steps of {total_steps}"))?;
+        self.observer.evaluated(step, &report, best);
+        self.last = Some(report);
+        Ok(true)
+    }
+
+    /// Writes a checkpoint, unless there is one of this step.
+    fn save(&mut self) -> Result<()> {
+        let step = self.trainer.state().step;
+        if self.saved_at == Some(step) {
+            return Ok(());
+        }
+        self.trainer.state_mut().metrics_bytes = self.logs.metrics.sync()?;
+        self.trainer.state_mut().events_bytes = self.logs.events.sync()?;
+        let path = self.trainer.save(self.dir, KEEP).map_err(|e| with_last_checkpoint(e, self.dir))?;
+        self.observer.saved(&path);
+        self.saved_at = Some(step);
+        Ok(())
+    }
+
+    /// Training metrics of the interval under their published names, and the learning rate.
+    fn log_training(&mut self, step: u64) -> Result<()> {
+        let (sums, steps) = self.trainer.take_sums();
+        let reduced = sums.reduced(self.trainer.plan().batch * steps as usize);
+        let named = reduced.named().into_iter();
+        let mut named: Vec<(String, f64)> =
+            named.map(|(name, value)| (format!("train/{name}"), value)).collect();
+        named.push(("train/lr".into(), self.trainer.lr(step)));
+        self.logs.write(step, &named)
+    }
 }
 
 fn log_timing(logs: &mut Logs, step: u64, batch: usize, started: Instant, busy: Busy) -> Result<()> {
@@ -258,13 +309,13 @@ fn log_timing(logs: &mut Logs, step: u64, batch: usize, started: Instant, busy: 
 /// Metrics of an evaluation under their published names.
 fn eval_values(report: &EvalReport) -> Vec<(String, f64)> {
     [
-        ("accuracy", report.accuracy),
-        ("count", report.puzzles as f64),
-        ("exact_accuracy", report.exact_accuracy),
-        ("lm_loss", report.lm_loss),
-        ("q_halt_accuracy", report.q_halt_accuracy),
-        ("q_halt_loss", report.q_halt_loss),
-        ("steps", report.steps),
+        ("accuracy", report.all.accuracy),
+        ("count", report.all.puzzles as f64),
+        ("exact_accuracy", report.all.exact_accuracy),
+        ("lm_loss", report.all.lm_loss),
+        ("q_halt_accuracy", report.all.q_halt_accuracy),
+        ("q_halt_loss", report.all.q_halt_loss),
+        ("steps", report.all.steps),
     ]
     .map(|(name, value)| (format!("all/{name}"), value))
     .into()

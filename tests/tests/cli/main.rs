@@ -8,10 +8,12 @@
 mod commands;
 mod damage;
 mod datasets;
+mod evaluate;
 mod full_disk;
 mod input;
 mod interrupt;
 mod kill;
 mod memory;
+mod model_files;
 mod not_finite;
 mod support;

@@ -1,0 +1,500 @@
+// Blocks, threads and warps on fibers; see runtime.h.
+#include "runtime.h"
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <random>
+#include <string>
+#include <sys/mman.h>
+#include <thread>
+#include <vector>
+
+#include "fiber.h"
+
+namespace emulator {
+namespace {
+
+enum class Order : unsigned { Forward, Reverse, Random };
+
+// The twin of `Options` in src/emulator/ffi.rs.
+struct Options {
+    Order order;
+    unsigned workers;
+    uint64_t seed;
+};
+
+struct Kernel {
+    const char* signature;
+    Entry entry;
+};
+
+std::map<std::string, Kernel>& kernels() {
+    static std::map<std::string, Kernel> all;
+    return all;
+}
+
+// What all workers of a launch share.
+struct Launch {
+    const char* name;
+    Entry entry;
+    void** arguments;
+    dim3 grid, block;
+    size_t dynamic_bytes;
+    Options options;
+    std::atomic<uint64_t> next_block{0};
+    std::atomic<bool> failed{false};
+    std::mutex lock;
+    std::string failure;
+};
+
+constexpr size_t PAGE = 4096;
+constexpr size_t STACK = 64 * 1024;
+// Shared memory that a block of an H100 or H200 may have.
+constexpr size_t SHARED_LIMIT = 227 * 1024;
+constexpr unsigned char POISON = 0xff;
+
+// Memory whose end meets a page that nobody may touch.
+struct Guarded {
+    unsigned char* base = nullptr;
+    size_t size = 0;
+    explicit Guarded(size_t bytes) : size((bytes + PAGE - 1) / PAGE * PAGE) {
+        void* got = mmap(nullptr, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (got == MAP_FAILED || mprotect(got, size, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+        base = static_cast<unsigned char*>(got);
+    }
+    Guarded(const Guarded&) = delete;
+    ~Guarded() {
+        forget_frames(base, size);
+        munmap(base, size + PAGE);
+    }
+    unsigned char* end() const { return base + size; }
+};
+
+struct Copy {
+    void* to;
+    unsigned char bytes[16];
+    unsigned group;
+};
+
+struct Thread {
+    enum class State { Ready, AtWarp, AtBarrier, Exited };
+    Fiber fiber;
+    dim3 index;
+    int lane;
+    Warp* warp;
+    State state;
+    std::vector<Copy> copies;
+    unsigned groups;
+};
+
+struct Array {
+    Site site;
+    unsigned char* base;
+    size_t bytes;
+};
+
+// One host thread with all that a block needs.
+struct Worker {
+    Launch& launch;
+    const int count;
+    Guarded stacks;
+    Guarded dynamic;
+    Guarded arrays;
+    unsigned char* dynamic_base;
+    unsigned char* arrays_base;
+    std::vector<Array> declared;
+    std::vector<Thread> threads;
+    std::vector<Warp> warps;
+    // Positions of the threads in the order they get their turn, warp after warp.
+    std::vector<int> order;
+    int position = 0;
+    Thread* running = nullptr;
+    int live = 0, at_barrier = 0;
+    Site barrier_site{};
+    bool elsewhere = false;
+    bool stopped = false;
+    dim3 block{};
+    Fiber scheduler;
+    std::mt19937_64 random;
+
+    explicit Worker(Launch& launch)
+        : launch(launch),
+          count(int(launch.block.x * launch.block.y * launch.block.z)),
+          stacks(STACK * count),
+          dynamic(launch.dynamic_bytes),
+          arrays(SHARED_LIMIT),
+          dynamic_base(dynamic.end() - (launch.dynamic_bytes + 15) / 16 * 16),
+          threads(count),
+          warps((count + WARP - 1) / WARP) {}
+
+    void run_blocks();
+    void run_block(uint64_t number);
+    void arrange();
+    Thread* next();
+    void stop(const std::string& text);
+    std::string standstill() const;
+};
+
+thread_local Worker* worker = nullptr;
+
+std::string text(const char* format, va_list arguments) {
+    char buffer[512];
+    std::vsnprintf(buffer, sizeof buffer, format, arguments);
+    return buffer;
+}
+
+const char* file_name(const char* path) {
+    const char* slash = std::strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+std::string place(Site site) { return std::string(file_name(site.file)) + ":" + std::to_string(site.line); }
+
+std::string triple(dim3 at) {
+    return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
+}
+
+void Worker::stop(const std::string& what) {
+    stopped = true;
+    std::string message = std::string("kernel ") + launch.name + ", block " + triple(block);
+    if (running) message += ", thread " + triple(running->index);
+    std::lock_guard<std::mutex> guard(launch.lock);
+    if (!launch.failed.exchange(true)) launch.failure = message + ": " + what;
+}
+
+// The next thread to run: of the same warp as long as one can, then of another. None if no thread can.
+Thread* Worker::next() {
+    const auto ready = [&](int at) { return threads[order[at]].state == Thread::State::Ready; };
+    const int begin = position / WARP * WARP, end = std::min(begin + WARP, count);
+    const auto within = [&](int first, int last, int from) -> Thread* {
+        for (int k = 0; k < last - first; k++) {
+            const int at = first + (from - first + k) % (last - first);
+            if (ready(at)) return position = at, &threads[order[at]];
+        }
+        return nullptr;
+    };
+    if (!elsewhere)
+        if (Thread* thread = within(begin, end, position + 1 < end ? position + 1 : begin)) return thread;
+    elsewhere = false;
+    const int groups = int(warps.size());
+    const int start = launch.options.order == Order::Random ? int(random() % groups) : begin / WARP + 1;
+    for (int k = 0; k < groups; k++) {
+        const int first = (start + k) % groups * WARP;
+        if (Thread* thread = within(first, std::min(first + WARP, count), first)) return thread;
+    }
+    return nullptr;
+}
+
+// Which warp goes first, and within it which lane. A warp's lanes stay together; the last warp may be incomplete, so it
+// takes part in the order of warps only where that does not displace others.
+void Worker::arrange() {
+    const int groups = int(warps.size()), whole = count / WARP;
+    std::vector<int> turn(groups);
+    for (int i = 0; i < groups; i++) turn[i] = i;
+    if (launch.options.order == Order::Reverse) std::reverse(turn.begin(), turn.begin() + whole);
+    if (launch.options.order == Order::Random) std::shuffle(turn.begin(), turn.begin() + whole, random);
+    order.clear();
+    for (int group : turn) {
+        const size_t first = order.size();
+        for (int t = group * WARP; t < std::min(group * WARP + WARP, count); t++) order.push_back(t);
+        if (launch.options.order == Order::Reverse) std::reverse(order.begin() + first, order.end());
+        if (launch.options.order == Order::Random) std::shuffle(order.begin() + first, order.end(), random);
+    }
+}
+
+std::string Worker::standstill() const {
+    int at_warp = 0, barriers = 0, exited = 0;
+    const Thread* stuck = nullptr;
+    for (const Thread& thread : threads) {
+        at_warp += thread.state == Thread::State::AtWarp;
+        barriers += thread.state == Thread::State::AtBarrier;
+        exited += thread.state == Thread::State::Exited;
+        if (!stuck && thread.state == Thread::State::AtWarp) stuck = &thread;
+    }
+    std::string message = "deadlock: no thread can run";
+    if (barriers) message += ", " + std::to_string(barriers) + " wait at __syncthreads of " + place(barrier_site);
+    if (stuck)
+        message += ", " + std::to_string(at_warp) + " wait for their warp, the first, thread " + triple(stuck->index) +
+                   ", at " + stuck->warp->name + " of " + place(stuck->warp->site);
+    return message + ", " + std::to_string(exited) + " have exited";
+}
+
+void body() {
+    Worker& own = *worker;
+    Fiber::entered(own.scheduler);
+    own.launch.entry(own.launch.arguments);
+    Thread& thread = *own.running;
+    if (!thread.copies.empty()) fault("the kernel ends with copies in flight that nobody waited for");
+    thread.state = Thread::State::Exited;
+    own.live--;
+    if (own.live > 0 && own.at_barrier == own.live) {
+        // Those that wait at a barrier do not wait for threads that have exited.
+        own.at_barrier = 0;
+        for (Thread& other : own.threads)
+            if (other.state == Thread::State::AtBarrier) other.state = Thread::State::Ready;
+    }
+    thread.fiber.leave_for(own.scheduler);
+    __builtin_unreachable();
+}
+
+void Worker::run_block(uint64_t number) {
+    const dim3 grid = launch.grid;
+    block = {unsigned(number % grid.x), unsigned(number / grid.x % grid.y), unsigned(number / grid.x / grid.y)};
+    random.seed(launch.options.seed + number * 0x9e3779b97f4a7c15u);
+    arrange();
+    std::memset(dynamic_base, POISON, size_t(dynamic.end() - dynamic_base));
+    arrays_base = arrays.end();
+    declared.clear();
+    for (Warp& warp : warps) {
+        std::memset(warp.slots, POISON, sizeof warp.slots);
+        warp.arrived = 0;
+    }
+    const dim3 size = launch.block;
+    for (int t = 0; t < count; t++) {
+        Thread& thread = threads[t];
+        thread.index = {t % size.x, t / size.x % size.y, t / size.x / size.y};
+        thread.lane = t % WARP;
+        thread.warp = &warps[t / WARP];
+        thread.state = Thread::State::Ready;
+        thread.copies.clear();
+        thread.groups = 0;
+        thread.fiber.prepare(stacks.base + STACK * t, STACK, body);
+    }
+    live = count;
+    at_barrier = 0;
+    elsewhere = false;
+    position = 0;
+    running = &threads[order[0]];
+    while (running) {
+        scheduler.leave_for(running->fiber);
+        if (stopped) return;
+        running = live > 0 ? next() : nullptr;
+    }
+    if (live > 0) stop(standstill());
+}
+
+void Worker::run_blocks() {
+    const uint64_t blocks = uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
+    while (!launch.failed) {
+        const uint64_t number = launch.next_block.fetch_add(1);
+        if (number >= blocks) break;
+        run_block(number);
+    }
+}
+
+// A kernel that touches what it must not ends the launch, not the program.
+
+struct sigaction previous_handlers[2];
+
+void touched(int signal, siginfo_t* info, void* context) {
+    if (worker && worker->running && !worker->stopped) {
+        const auto* at = static_cast<unsigned char*>(info->si_addr);
+        if (at >= worker->dynamic.end() && at < worker->dynamic.end() + PAGE)
+            fault("access %zu bytes past the end of its %zu bytes of dynamic shared memory",
+                  size_t(at - worker->dynamic.end()), worker->launch.dynamic_bytes);
+        if (at >= worker->arrays.end() && at < worker->arrays.end() + PAGE)
+            fault("access %zu bytes past the end of its shared arrays", size_t(at - worker->arrays.end()));
+        fault("access to address %p, which belongs to no allocation", static_cast<void*>(info->si_addr));
+    }
+    const struct sigaction& previous = previous_handlers[signal == SIGBUS];
+    if (previous.sa_flags & SA_SIGINFO) return previous.sa_sigaction(signal, info, context);
+    if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);
+    std::signal(signal, SIG_DFL);
+}
+
+void catch_touches() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        struct sigaction action {};
+        action.sa_sigaction = touched;
+        // The handler leaves for the scheduler and never returns: the signal must not stay blocked.
+        action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+        sigaction(SIGSEGV, &action, &previous_handlers[0]);
+        sigaction(SIGBUS, &action, &previous_handlers[1]);
+    });
+}
+
+void work(Launch& launch) {
+    std::vector<char> handler_stack(64 * 1024);
+    stack_t own{}, previous{};
+    own.ss_sp = handler_stack.data();
+    own.ss_size = handler_stack.size();
+    sigaltstack(&own, &previous);
+    try {
+        Worker here(launch);
+        worker = &here;
+        here.run_blocks();
+    } catch (const std::bad_alloc&) {
+        std::lock_guard<std::mutex> guard(launch.lock);
+        if (!launch.failed.exchange(true)) launch.failure = "no memory for the threads of a block";
+    }
+    worker = nullptr;
+    sigaltstack(&previous, nullptr);
+}
+
+// Why a GPU would refuse this launch; empty if it would not.
+std::string refusal(const Launch& launch, const char* signature, const char* expected) {
+    const uint64_t threads = uint64_t(launch.block.x) * launch.block.y * launch.block.z;
+    if (std::strcmp(signature, expected) != 0)
+        return std::string("its parameters are ") + expected + ", the arguments " + signature +
+               " (p pointer, i int, u unsigned long long, f float, d double)";
+    if (threads == 0 || threads > 1024 || launch.block.z > 64)
+        return "a block of " + triple(launch.block) + " threads; there may be 1 to 1024, 64 in z";
+    if (!launch.grid.x || !launch.grid.y || !launch.grid.z || launch.grid.x > 0x7fffffffu || launch.grid.y > 65535 ||
+        launch.grid.z > 65535)
+        return "a grid of " + triple(launch.grid) + " blocks; there may be 1 to 2147483647, 65535 in y and z";
+    if (launch.dynamic_bytes > SHARED_LIMIT)
+        return std::to_string(launch.dynamic_bytes) + " bytes of shared memory; there are " +
+               std::to_string(SHARED_LIMIT);
+    return {};
+}
+
+}  // namespace
+
+Registration::Registration(const char* name, const char* signature, Entry entry) {
+    kernels()[name] = {signature, entry};
+}
+
+const dim3& thread_index() { return worker->running->index; }
+const dim3& block_index() { return worker->block; }
+const dim3& block_size() { return worker->launch.block; }
+const dim3& grid_size() { return worker->launch.grid; }
+int lane() { return worker->running->lane; }
+Warp& warp() { return *worker->running->warp; }
+void* dynamic_shared() { return worker->dynamic_base; }
+
+void fault(const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    worker->stop(text(format, arguments));
+    va_end(arguments);
+    worker->running->fiber.leave_for(worker->scheduler);
+    __builtin_unreachable();
+}
+
+void barrier(Site site) {
+    Worker& own = *worker;
+    if (own.at_barrier == 0) own.barrier_site = site;
+    if (site != own.barrier_site)
+        fault("divergence: __syncthreads of %s while others wait at that of %s", place(site).c_str(),
+              place(own.barrier_site).c_str());
+    Thread& thread = *own.running;
+    thread.state = Thread::State::AtBarrier;
+    if (++own.at_barrier == own.live) {
+        own.at_barrier = 0;
+        for (Thread& other : own.threads)
+            if (other.state == Thread::State::AtBarrier) other.state = Thread::State::Ready;
+    }
+    thread.fiber.leave_for(own.scheduler);
+}
+
+bool arrive(const char* name, Site site) {
+    Worker& own = *worker;
+    Thread& thread = *own.running;
+    Warp& warp = *thread.warp;
+    if (warp.arrived == 0) warp.name = name, warp.site = site;
+    if (std::strcmp(name, warp.name) != 0 || site != warp.site)
+        fault("divergence: %s of %s while lanes of its warp wait at %s of %s", name, place(site).c_str(), warp.name,
+              place(warp.site).c_str());
+    const int first = int(&thread - own.threads.data()) / WARP * WARP;
+    if (++warp.arrived == std::min(WARP, own.count - first)) return true;
+    thread.state = Thread::State::AtWarp;
+    thread.fiber.leave_for(own.scheduler);
+    return false;
+}
+
+void release() {
+    Worker& own = *worker;
+    Thread& thread = *own.running;
+    const int first = int(&thread - own.threads.data()) / WARP * WARP;
+    for (int t = first; t < std::min(first + WARP, own.count); t++)
+        if (own.threads[t].state == Thread::State::AtWarp) own.threads[t].state = Thread::State::Ready;
+    thread.warp->arrived = 0;
+    if (own.launch.options.order == Order::Random && own.random() % 8 == 0) {
+        own.elsewhere = true;
+        thread.fiber.leave_for(own.scheduler);
+    }
+}
+
+void* static_shared(size_t bytes, Site site) {
+    Worker& own = *worker;
+    for (const Array& array : own.declared)
+        if (!(array.site != site) && array.bytes == bytes) return array.base;
+    // An array ends where the one declared before begins, less a gap that stays poison.
+    constexpr size_t GAP = 64;
+    const size_t taken = (bytes + 15) / 16 * 16 + (own.declared.empty() ? 0 : GAP);
+    if (taken > size_t(own.arrays_base - own.arrays.base)) fault("shared arrays of more than %zu bytes", SHARED_LIMIT);
+    own.arrays_base -= taken;
+    std::memset(own.arrays_base, POISON, taken);
+    own.declared.push_back({site, own.arrays_base, bytes});
+    return own.arrays_base;
+}
+
+void check_shared(const void* address, size_t bytes, size_t alignment, const char* what) {
+    const Worker& own = *worker;
+    const auto* at = static_cast<const unsigned char*>(address);
+    if (reinterpret_cast<uintptr_t>(at) % alignment != 0)
+        fault("%s at a shared address that is no multiple of %zu", what, alignment);
+    if (at >= own.dynamic_base && at + bytes <= own.dynamic_base + own.launch.dynamic_bytes) return;
+    for (const Array& array : own.declared)
+        if (at >= array.base && at + bytes <= array.base + array.bytes) return;
+    fault("%s outside shared memory: byte %td of its %zu bytes", what, at - own.dynamic_base, own.launch.dynamic_bytes);
+}
+
+void copy_async(void* shared, const void* global, size_t bytes) {
+    Thread& thread = *worker->running;
+    Copy copy{shared, {}, thread.groups};
+    if (bytes != sizeof copy.bytes) fault("cp.async of %zu bytes", bytes);
+    if (global) std::memcpy(copy.bytes, global, bytes);
+    std::memset(shared, POISON, bytes);
+    thread.copies.push_back(copy);
+}
+
+void copy_commit() { worker->running->groups++; }
+
+void copy_wait(unsigned groups_left) {
+    Thread& thread = *worker->running;
+    // Copies after the last commit belong to no group, and are not waited for.
+    const auto landed = [&](const Copy& copy) { return copy.group + groups_left < thread.groups; };
+    for (const Copy& copy : thread.copies)
+        if (landed(copy)) std::memcpy(copy.to, copy.bytes, sizeof copy.bytes);
+    thread.copies.erase(std::remove_if(thread.copies.begin(), thread.copies.end(), landed), thread.copies.end());
+}
+
+}  // namespace emulator
+
+// Runs a kernel to its end. Returns 0, or 1 with what went wrong in `error`.
+extern "C" int hrm_emulator_launch(const char* name, const char* signature, const unsigned* grid, const unsigned* block,
+                                   unsigned shared_bytes, void** arguments, const void* options, char* error,
+                                   size_t error_len) {
+    using namespace emulator;
+    const auto fail = [&](const std::string& message) {
+        std::snprintf(error, error_len, "%s", message.c_str());
+        return 1;
+    };
+    const auto found = kernels().find(name);
+    if (found == kernels().end()) return fail(std::string("there is no kernel ") + name);
+    Launch launch;
+    launch.name = name;
+    launch.entry = found->second.entry;
+    launch.arguments = arguments;
+    launch.grid = {grid[0], grid[1], grid[2]};
+    launch.block = {block[0], block[1], block[2]};
+    launch.dynamic_bytes = shared_bytes;
+    std::memcpy(&launch.options, options, sizeof launch.options);
+    const std::string reason = refusal(launch, signature, found->second.signature);
+    if (!reason.empty()) return fail(std::string("kernel ") + name + ": " + reason);
+    catch_touches();
+    const uint64_t blocks = uint64_t(grid[0]) * grid[1] * grid[2];
+    const unsigned workers = unsigned(std::min<uint64_t>(std::max(1u, launch.options.workers), blocks));
+    std::vector<std::thread> others;
+    for (unsigned i = 1; i < workers; i++) others.emplace_back([&launch] { work(launch); });
+    work(launch);
+    for (std::thread& other : others) other.join();
+    return launch.failed ? fail(launch.failure) : 0;
+}

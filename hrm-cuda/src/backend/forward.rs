@@ -1,0 +1,264 @@
+//! The forward kernels: spans become pointers, and what the operands say of each other is checked.
+
+use hrm_core::arena::{Act, Ids, Param};
+use hrm_core::kernels::{
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, QHead, SwiGlu,
+};
+
+use super::{Cuda, fit};
+use crate::error::Error;
+use crate::launch::{Dtype, Gemm, Launcher};
+use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, loss, norm, q_head};
+
+impl<L: Launcher> Cuda<L> {
+    /// The operands of attention, resolved.
+    pub(super) fn attention(&self, op: &Attention) -> Result<attention::Attention, Error> {
+        let (d, heads) = (op.o.cols, op.heads.max(1));
+        let (batch, positions, head_dim) = (op.lse.rows / heads, op.lse.cols, d / heads);
+        let sizes = [
+            ("columns of o", d, heads * head_dim),
+            ("rows of o", op.o.rows, batch * positions),
+            ("rows of lse", op.lse.rows, batch * heads),
+            ("rows of qkv", op.qkv.rows, op.o.rows),
+            ("columns of qkv", op.qkv.cols, 3 * d),
+        ];
+        fit("rope_attention", &sizes)?;
+        let rope = match op.rope {
+            Some(tables) => {
+                for table in [tables.cos, tables.sin] {
+                    fit("rope_attention", &[("rotary table", table.len(), positions * (head_dim / 2))])?;
+                }
+                Some(attention::Rope { cos: self.master(tables.cos)?, sin: self.master(tables.sin)? })
+            }
+            None => None,
+        };
+        Ok(attention::Attention {
+            o: self.act(op.o)?,
+            lse: self.stat(op.lse)?,
+            qkv: self.act(op.qkv)?,
+            rope,
+            shape: attention::Shape { batch, positions, heads, head_dim },
+        })
+    }
+
+    /// A product in the form of the kernels that do it together with what follows; none unless in bf16.
+    fn product(&self, x: Act, w: Param) -> Result<Option<gemm_sm90::Product>, Error> {
+        if self.dtype != Dtype::Bf16 {
+            return Ok(None);
+        }
+        let (rows, inner, outer) = (x.rows, w.cols, w.rows);
+        Ok(Some(gemm_sm90::Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
+    }
+
+    /// The operands of the Q head, resolved.
+    pub(super) fn q_head_operands(&self, op: &QHead) -> Result<q_head::QHead, Error> {
+        let (batch, hidden) = (op.q.rows, op.z.cols);
+        let positions = op.z.rows / batch.max(1);
+        let sizes = [
+            ("columns of q", op.q.cols, 2),
+            ("rows of z", op.z.rows, batch * positions),
+            ("elements of the weight", op.w.len(), 2 * hidden),
+            ("elements of the bias", op.bias.len(), 2),
+        ];
+        fit("q_head", &sizes)?;
+        Ok(q_head::QHead {
+            q: self.stat(op.q)?,
+            z: self.act(op.z)?,
+            w: self.weight(op.w)?,
+            bias: self.weight(op.bias)?,
+            batch,
+            positions,
+            hidden,
+        })
+    }
+}
+
+impl<L: Launcher> Kernels for Cuda<L> {
+    fn embed(&mut self, op: &Embed) -> Result<(), Error> {
+        let sizes = embedding::Sizes {
+            batch: op.inputs.rows,
+            seq_len: op.inputs.cols,
+            hidden: op.y.cols,
+            vocab: op.tokens.rows,
+            ndim: op.puzzles.cols,
+        };
+        let checked = [
+            ("rows of y", op.y.rows, sizes.batch * sizes.positions()),
+            ("columns of the token table", op.tokens.cols, sizes.hidden),
+            ("puzzle identifiers", op.puzzle_ids.len(), sizes.batch),
+            (
+                "elements of the positions",
+                op.positions.map_or(sizes.positions() * sizes.hidden, |span| span.len()),
+                sizes.positions() * sizes.hidden,
+            ),
+        ];
+        fit("embed", &checked)?;
+        let op = embedding::Embed {
+            y: self.act(op.y)?,
+            inputs: self.ids(op.inputs)?,
+            puzzle_ids: self.ids(op.puzzle_ids)?,
+            tokens: self.weight(op.tokens)?,
+            puzzles: self.master(op.puzzles)?,
+            positions: op.positions.map(|span| self.weight(span)).transpose()?,
+            identifiers: op.puzzles.rows,
+            sizes,
+            fault: self.fault(),
+        };
+        embedding::embed(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn add(&mut self, y: Act, a: Act, b: Act) -> Result<(), Error> {
+        fit("add", &[("length of a", a.len(), y.len()), ("length of b", b.len(), y.len())])?;
+        let (y, a, b, len) = (self.act(y)?, self.act(a)?, self.act(b)?, y.len());
+        elementwise::add(&mut self.launcher, self.dtype, y, a, b, len)
+    }
+
+    fn linear(&mut self, op: &Linear) -> Result<(), Error> {
+        let (m, n, k) = (op.x.rows, op.w.rows, op.w.cols);
+        fit("linear", &[("rows of y", op.y.rows, m), ("columns of y", op.y.cols, n)])?;
+        fit("linear", &[("columns of x", op.x.cols, k)])?;
+        if let Some(product) = self.product(op.x, op.w)? {
+            let y = self.act(op.y)?;
+            if gemm_sm90::linear(&mut self.launcher, &product, y)? {
+                return Ok(());
+            }
+        }
+        self.launcher.gemm(&Gemm {
+            m,
+            n,
+            k,
+            a: self.act(op.x)?,
+            b: self.weight(op.w)?,
+            c: self.act(op.y)?,
+            transpose_a: false,
+            transpose_b: true,
+            accumulate: false,
+            input: self.dtype,
+            output: self.dtype,
+        })
+    }
+
+    fn rope_attention(&mut self, op: &Attention) -> Result<(), Error> {
+        let op = self.attention(op)?;
+        attention::rope_attention(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {
+        let (rows, cols) = (op.a.rows, op.a.cols);
+        fit("swiglu", &[("rows of gate_up", op.gate_up.rows, rows)])?;
+        fit("swiglu", &[("columns of gate_up", op.gate_up.cols, 2 * cols)])?;
+        let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
+        elementwise::swiglu(&mut self.launcher, self.dtype, a, gate_up, rows, cols)
+    }
+
+    fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), Error> {
+        let (rows, cols) = (op.y.rows, op.y.cols);
+        let sizes = [
+            ("length of x", op.x.len(), rows * cols),
+            ("length of t", op.t.len(), rows * cols),
+            ("length of rstd", op.rstd.len(), rows),
+        ];
+        fit("add_rms_norm", &sizes)?;
+        let op = norm::AddRmsNorm {
+            y: self.act(op.y)?,
+            rstd: self.stat(op.rstd)?,
+            x: self.act(op.x)?,
+            t: self.act(op.t)?,
+            rows,
+            cols,
+            eps: op.eps,
+        };
+        norm::add_rms_norm(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        let sizes = [
+            ("columns of x", op.x.cols, op.w.cols),
+            ("rows of a", op.a.rows, op.x.rows),
+            ("rows of the weight", op.w.rows, 2 * op.a.cols),
+            ("length of gate_up", op.gate_up.len(), op.x.rows * op.w.rows),
+        ];
+        fit("linear_swiglu", &sizes)?;
+        if let Some(product) = self.product(op.x, op.w)? {
+            let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
+            if gemm_sm90::linear_swiglu(&mut self.launcher, &product, a, op.keep.then_some(gate_up))? {
+                return Ok(());
+            }
+        }
+        let (linear, swiglu) = op.parts();
+        self.linear(&linear)?;
+        self.swiglu(&swiglu)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        let (rows, cols) = (op.inner.rows, op.w.rows);
+        let sizes = [
+            ("columns of the input", op.inner.cols, op.w.cols),
+            ("length of y", op.y.len(), rows * cols),
+            ("length of x", op.x.len(), rows * cols),
+            ("length of rstd", op.rstd.len(), rows),
+        ];
+        fit("linear_add_rms_norm", &sizes)?;
+        if let Some(product) = self.product(op.inner, op.w)? {
+            let (y, rstd, x) = (self.act(op.y)?, self.stat(op.rstd)?, self.act(op.x)?);
+            let norm = gemm_sm90::AddRmsNorm { y, rstd, x, eps: op.eps };
+            if gemm_sm90::linear_add_rms_norm(&mut self.launcher, &product, &norm)? {
+                return Ok(());
+            }
+        }
+        let (linear, norm) = op.parts();
+        self.linear(&linear)?;
+        self.add_rms_norm(&norm)
+    }
+
+    fn q_head(&mut self, op: &QHead) -> Result<(), Error> {
+        let op = self.q_head_operands(op)?;
+        q_head::q_head(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn reset_rows(&mut self, z: Act, init: Param, halted: Ids) -> Result<(), Error> {
+        let (batch, hidden) = (halted.len(), z.cols);
+        let positions = z.rows / batch.max(1);
+        let sizes = [("rows of z", z.rows, batch * positions), ("length of init", init.len(), hidden)];
+        fit("reset_rows", &sizes)?;
+        let op = carry::ResetRows {
+            z: self.act(z)?,
+            init: self.master(init)?,
+            halted: self.ids(halted)?,
+            batch,
+            positions,
+            hidden,
+        };
+        carry::reset_rows(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn replace_rows(&mut self, current: Ids, incoming: Ids, halted: Ids) -> Result<(), Error> {
+        let (batch, cols) = (current.rows, current.cols);
+        let sizes = [
+            ("length of the incoming rows", incoming.len(), batch * cols),
+            ("length of the flags", halted.len(), batch),
+        ];
+        fit("replace_rows", &sizes)?;
+        let (current, incoming, halted) = (self.ids(current)?, self.ids(incoming)?, self.ids(halted)?);
+        carry::replace_rows(&mut self.launcher, current, incoming, halted, batch, cols)
+    }
+
+    fn argmax(&mut self, op: &Argmax) -> Result<(), Error> {
+        let cells = cells("argmax", op.logits, op.predictions)?;
+        let (predictions, logits) = (self.ids(op.predictions)?, self.act(op.logits)?);
+        loss::argmax(&mut self.launcher, self.dtype, predictions, logits, &cells)
+    }
+}
+
+/// The sizes of `logits` `[batch * positions, vocab]` and of what each cell `[batch, seq_len]` has.
+pub(super) fn cells(kernel: &str, logits: Act, each: Ids) -> Result<loss::Cells, Error> {
+    let (batch, seq_len) = (each.rows, each.cols);
+    let positions = logits.rows / batch.max(1);
+    let prefix = positions.checked_sub(seq_len);
+    let sizes = [
+        ("rows of the logits", logits.rows, batch * positions),
+        ("cells of a sequence", seq_len, prefix.map_or(positions, |_| seq_len)),
+    ];
+    fit(kernel, &sizes)?;
+    Ok(loss::Cells { batch, seq_len, positions, vocab: logits.cols })
+}

@@ -1,0 +1,56 @@
+//! The launcher on an NVIDIA GPU, through the driver API.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`library`] | where CUDA's shared libraries are looked for |
+//! | [`info`] | which devices there are |
+//! | [`sources`], [`nvrtc`], [`cache`] | the kernel sources, their compiler, and what it has compiled already |
+//! | [`usage`] | registers and memory of each kernel, from the compiler's log |
+//! | [`gpu`] | the launcher: [`Gpu`] |
+//!
+//! Nothing of CUDA is needed to build this crate. What is missing when a GPU is asked for is an
+//! [`Error`] that says where it was looked for.
+//!
+//! # Determinism
+//!
+//! Everything runs on one stream, in the order of the calls. Kernels have fixed orders of summation. How cuBLASLt
+//! computes a product is chosen among candidates that give the same bits, so that what is faster today changes no
+//! result: see [`blas`].
+
+pub mod blas;
+pub mod cache;
+pub mod gpu;
+mod hopper;
+pub mod info;
+pub mod library;
+mod modules;
+pub mod nvrtc;
+mod pinned;
+pub mod sources;
+mod stream;
+pub mod usage;
+
+use cudarc::cublaslt::result::CublasError;
+use cudarc::driver::DriverError;
+
+use crate::error::Error;
+
+pub use gpu::Gpu;
+pub use info::{Device, devices};
+
+/// Says what was being done when a call failed.
+trait During<T> {
+    fn during(self, action: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> During<T> for Result<T, DriverError> {
+    fn during(self, action: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|error| Error::Device { action: action(), reason: error.to_string() })
+    }
+}
+
+impl<T> During<T> for Result<T, CublasError> {
+    fn during(self, action: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|error| Error::Device { action: action(), reason: error.to_string() })
+    }
+}

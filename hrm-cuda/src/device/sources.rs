@@ -1,0 +1,52 @@
+//! The kernel sources, as they are compiled into this program.
+
+use crate::error::Error;
+
+macro_rules! sources {
+    ($ending:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../kernels/", $name, $ending)))),*]
+    };
+}
+
+/// The headers that units include, by their names.
+pub const HEADERS: &[(&str, &str)] =
+    sources!["": "attention.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh"];
+
+/// The units: each is compiled by itself.
+pub const UNITS: &[(&str, &str)] = sources![".cu":
+    "add", "attention_long", "attention_plain", "attention_short", "carry", "embedding", "gemm_sm90", "loss", "norm",
+    "optimizer", "q_head", "rope", "swiglu", "wrappers",
+];
+
+/// The source of a unit.
+///
+/// # Errors
+/// There is no such unit.
+pub fn unit(name: &str) -> Result<&'static str, Error> {
+    let found = UNITS.iter().find(|(unit, _)| *unit == name);
+    found.map(|(_, source)| *source).ok_or_else(|| Error::Device {
+        action: "look for a kernel's source".into(),
+        reason: format!("there is no kernels/{name}.cu in this program"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_file_of_the_directory_is_listed() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+        let units = UNITS.iter().map(|(name, _)| format!("{name}.cu"));
+        let mut listed: Vec<String> = units.chain(HEADERS.iter().map(|(name, _)| (*name).into())).collect();
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".cu") || name.ends_with(".cuh"))
+            .collect();
+        listed.sort();
+        files.sort();
+        assert_eq!(listed, files);
+    }
+}

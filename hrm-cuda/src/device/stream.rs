@@ -1,0 +1,211 @@
+//! The one stream of a launcher: memory of the device, copies, launches, all in the order of the calls.
+#![expect(unsafe_code, reason = "device memory is addresses, and the driver takes them at their word")]
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::driver::sys::{CUevent_flags, CUresult, CUtensorMap};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, result};
+
+use super::During;
+use super::hopper;
+use super::pinned::{Landings, Ring};
+use crate::error::Error;
+use crate::launch::{Arg, Grid, Ptr};
+
+/// The stream, and the memory it works on. Addresses come from [`alloc`](Self::alloc) or lie within what it gave:
+/// the backend checks every operand against its arena before it gets here.
+pub(super) struct Stream {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    ring: Ring,
+    pub landings: Landings,
+    allocations: Vec<u64>,
+}
+
+/// Arguments of a kernel at most, and tensor maps among them.
+const MOST_ARGS: usize = 40;
+const MOST_MAPS: usize = 2;
+
+impl Stream {
+    pub fn new(context: &Arc<CudaContext>) -> Result<Self, Error> {
+        // SAFETY: there is one stream, so nothing is used on another one.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().during(|| "creation of a stream".into())?;
+        Ok(Self {
+            context: context.clone(),
+            stream,
+            ring: Ring::new(context)?,
+            landings: Landings::default(),
+            allocations: Vec::new(),
+        })
+    }
+
+    pub fn inner(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Makes the device the current one of this thread, for calls that ask for it.
+    pub fn bind(&self) -> Result<(), Error> {
+        self.context.bind_to_thread().during(|| "choice of the device for this thread".into())
+    }
+
+    /// Free bytes of the device, and all of them.
+    pub fn free_and_total(&self) -> Result<(usize, usize), Error> {
+        self.context.mem_get_info().during(|| "look at the device's memory".into())
+    }
+
+    /// Memory of the device that lives as long as the stream.
+    pub fn alloc(&mut self, bytes: usize) -> Result<Ptr, Error> {
+        self.bind()?;
+        // SAFETY: nothing reads the memory before it is written: the backend clears it.
+        match unsafe { result::malloc_sync(bytes.max(1)) } {
+            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                let (free, total) = self.free_and_total()?;
+                Err(Error::Memory { needed: bytes, free, total })
+            }
+            other => {
+                let address = other.during(|| format!("allocation of {bytes} bytes on the device"))?;
+                self.allocations.push(address);
+                Ok(Ptr(address))
+            }
+        }
+    }
+
+    /// Copies to the device, by way of page-locked memory, without waiting.
+    pub fn upload(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), Error> {
+        self.bind()?;
+        for (i, piece) in bytes.chunks(Ring::PIECE).enumerate() {
+            let staged = self.ring.stage(&self.stream, piece)?;
+            // SAFETY: the target lies in an arena; the source stays as it is until this copy is done.
+            unsafe {
+                result::memcpy_htod_async(to.offset(i * Ring::PIECE).0, staged, self.stream.cu_stream())
+            }
+            .during(|| format!("upload of {} bytes", bytes.len()))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the device, and copies from it.
+    pub fn download(&mut self, from: Ptr, bytes: &mut [u8]) -> Result<(), Error> {
+        self.bind()?;
+        if !bytes.is_empty() {
+            // SAFETY: the source lies in an arena; the target is borrowed until the wait below is over.
+            unsafe { result::memcpy_dtoh_async(bytes, from.0, self.stream.cu_stream()) }
+                .during(|| format!("download of {} bytes", bytes.len()))?;
+        }
+        self.wait()
+    }
+
+    /// Copies ranges to a landing, one behind the other, without waiting; its number.
+    pub fn fetch(&mut self, ranges: &[(Ptr, usize)]) -> Result<usize, Error> {
+        self.bind()?;
+        let bytes = ranges.iter().map(|(_, len)| len).sum();
+        let slot = self.landings.take(&self.context, bytes)?;
+        let stream = self.stream.clone();
+        let landing = self.landings.get(slot)?;
+        let mut rest = landing.memory.bytes_mut();
+        for &(from, len) in ranges.iter().filter(|(_, len)| *len > 0) {
+            let (to, behind) = rest.split_at_mut(len);
+            // SAFETY: the source lies in an arena; nobody looks at the landing before its event has happened.
+            unsafe { result::memcpy_dtoh_async(to, from.0, stream.cu_stream()) }
+                .during(|| format!("start of a download of {len} bytes"))?;
+            rest = behind;
+        }
+        landing.arrived.record(&stream).during(|| "mark behind a download".into())?;
+        Ok(slot)
+    }
+
+    pub fn fill(&mut self, to: Ptr, value: u8, len: usize) -> Result<(), Error> {
+        self.bind()?;
+        if len == 0 {
+            return Ok(());
+        }
+        // SAFETY: the target lies in an arena.
+        unsafe { result::memset_d8_async(to.0, value, len, self.stream.cu_stream()) }
+            .during(|| format!("fill of {len} bytes"))
+    }
+
+    /// Copies from one place of the device to another; they do not overlap.
+    pub fn copy(&mut self, to: Ptr, from: Ptr, len: usize) -> Result<(), Error> {
+        // SAFETY: both lie in an arena.
+        unsafe { result::memcpy_dtod_async(to.0, from.0, len, self.stream.cu_stream()) }
+            .during(|| format!("copy of {len} bytes on the device"))
+    }
+
+    pub fn launch(
+        &mut self,
+        function: &CudaFunction,
+        name: &str,
+        grid: Grid,
+        args: &[Arg],
+    ) -> Result<(), Error> {
+        self.bind()?;
+        if args.len() > MOST_ARGS {
+            return Err(Error::Operand(format!("{name} has {} arguments, {MOST_ARGS} at most", args.len())));
+        }
+        let mut values = [0u64; MOST_ARGS];
+        let mut maps = [CUtensorMap { opaque: [0; 16] }; MOST_MAPS];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_ARGS];
+        let mut free_maps = maps.iter_mut();
+        for ((value, pointer), arg) in values.iter_mut().zip(&mut pointers).zip(args) {
+            if let Arg::TensorMap(map) = arg {
+                let encoded = free_maps
+                    .next()
+                    .ok_or_else(|| Error::Operand(format!("{name} has more than {MOST_MAPS} tensor maps")))?;
+                *encoded = hopper::encode(map)?;
+                *pointer = std::ptr::from_mut(encoded).cast();
+                continue;
+            }
+            *pointer = std::ptr::from_mut(value).cast();
+            *value = match *arg {
+                Arg::Ptr(ptr) => ptr.0,
+                Arg::I32(x) => u64::from(x.cast_unsigned()),
+                Arg::U64(x) => x,
+                Arg::F32(x) => u64::from(x.to_bits()),
+                Arg::F64(x) => x.to_bits(),
+                Arg::TensorMap(_) => 0,
+            };
+        }
+        let ([x, y, z], [tx, ty, tz]) = (grid.blocks, grid.threads);
+        let stream = self.stream.cu_stream();
+        // SAFETY: the arguments are those of the kernel's source, which the emulator checks by their types; each
+        // lies in the low bytes of its word, as a little-endian device and host have it. They are copied by the call.
+        unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (tx, ty, tz),
+                grid.shared,
+                stream,
+                &mut pointers[..args.len()],
+            )
+        }
+        .during(|| {
+            format!("launch of {name} with {x} x {y} x {z} blocks of {tx} x {ty} x {tz} threads and {} bytes of shared memory", grid.shared)
+        })
+    }
+
+    /// An event that has a time, recorded now.
+    pub fn mark(&self) -> Result<CudaEvent, Error> {
+        let flags = Some(CUevent_flags::CU_EVENT_DEFAULT);
+        self.stream.record_event(flags).during(|| "mark in the stream".into())
+    }
+
+    pub fn wait(&mut self) -> Result<(), Error> {
+        self.stream.synchronize().during(|| {
+            "wait for the device (a kernel launched since the last wait may be what failed)".into()
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Everything that was told must be done before memory goes away.
+        self.context.record_err(self.stream.synchronize());
+        for address in self.allocations.drain(..) {
+            // SAFETY: allocated by `malloc_sync`, and not used again.
+            self.context.record_err(unsafe { result::free_sync(address) });
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The backends that the program can run on.
+//!
+//! What runs on any backend is generic over [`HostBackend`]. Where the backend is chosen at run time, by its name on the
+//! command line, [`BackendArgs::dispatch`] turns the name into the type.
+
+mod choice;
+#[cfg(feature = "cuda")]
+mod cuda;
+pub mod steps;
+
+pub use choice::{Backend, BackendArgs, Dtype, WithBackend};
+pub use hrm_core::backend::cpu::Cpu;
+use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
+use hrm_core::kernels::TrainKernels;
+use hrm_core::plan::{ElementSizes, Plan};
+use steps::{Immediate, TrainSteps};
+
+use crate::memory;
+
+/// The backend on an NVIDIA GPU.
+#[cfg(feature = "cuda")]
+pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
+
+/// A backend that a host can create.
+pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Sized + 'static {
+    /// Its name on the command line.
+    const NAME: &'static str;
+    /// Whose memory it takes, for messages.
+    const PLACE: &'static str = "this machine";
+    /// The precisions that it can be asked for.
+    const DTYPES: &'static [Dtype] = &[Dtype::F32];
+    /// How it takes training steps.
+    type Steps: TrainSteps<Self>;
+
+    /// Creates it for `plan`, in the precision of the plan's `forward_dtype` if it has that.
+    ///
+    /// # Errors
+    /// Memory or device trouble.
+    fn create(plan: &Plan) -> Result<Self, Self::Error>;
+
+    /// Creates the one that is held to the golden numbers of bf16. A backend that computes in f32 is the one that
+    /// [`create`](Self::create) gives: it must be at least as close to them.
+    ///
+    /// # Errors
+    /// As there.
+    fn create_bf16(plan: &Plan) -> Result<Self, Self::Error> {
+        Self::create(plan)
+    }
+
+    /// Bytes that it takes for `plan`: arenas, and what it needs beside them.
+    fn planned_bytes(plan: &Plan) -> usize;
+
+    /// Bytes of an element of its arenas.
+    fn element_sizes(_plan: &Plan) -> ElementSizes {
+        ElementSizes::F32
+    }
+
+    /// Bytes that it can still have; none if nobody tells.
+    ///
+    /// # Errors
+    /// There is no device, or it fails.
+    fn available_bytes() -> Result<Option<u64>, Self::Error> {
+        Ok(memory::available())
+    }
+}
+
+/// The reference backend in f32.
+pub type Plain = Reference<f32, Owned<f32>>;
+
+impl HostBackend for Plain {
+    const NAME: &'static str = "reference";
+    type Steps = Immediate;
+
+    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+        Self::owned(plan, Rounding::None)
+    }
+
+    fn create_bf16(plan: &Plan) -> Result<Self, reference::Error> {
+        Self::owned(plan, Rounding::Bf16)
+    }
+
+    fn planned_bytes(plan: &Plan) -> usize {
+        plan.bytes(ElementSizes::F32).total()
+    }
+}
+
+impl HostBackend for Cpu {
+    const NAME: &'static str = "cpu";
+    type Steps = Immediate;
+
+    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+        Self::new(plan)
+    }
+
+    fn planned_bytes(plan: &Plan) -> usize {
+        Self::planned_bytes(plan)
+    }
+}

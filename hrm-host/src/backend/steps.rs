@@ -1,0 +1,97 @@
+//! How a backend takes training steps: each to its end, or several under way while the host goes on.
+//!
+//! A step is the same in either case: halted rows take their new puzzles, gradients, a look at losses and gradients, and
+//! the update, which does not happen unless all of them are finite. What differs is when the host hears of it.
+
+use hrm_core::kernels::{StepScalars, TrainKernels};
+use hrm_core::plan::{BackwardPlan, Plan};
+use hrm_core::train_step::{TrainConfig, gradients, update};
+
+use crate::data::Batch;
+use crate::row_metrics::{RowOutcome, trained_rows};
+use crate::train::guard;
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepEnd {
+    /// The parameters are updated.
+    Done(Vec<RowOutcome>),
+    /// A loss or a gradient is not finite: neither this step nor any that was started since has changed a parameter.
+    NotFinite,
+}
+
+/// Takes training steps on `K`, one after another, as one plan lays them out.
+pub trait TrainSteps<K: TrainKernels>: Sized {
+    /// Steps that may be under way at once, at least 1.
+    const MOST: usize;
+
+    /// For steps on `backend`, which nobody else takes in between.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn new(
+        backend: &mut K,
+        plan: &Plan,
+        backward: &BackwardPlan,
+        train: &TrainConfig,
+    ) -> Result<Self, K::Error>;
+
+    /// Starts the next step. There are fewer than [`MOST`](Self::MOST) under way.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn start(&mut self, backend: &mut K, batch: &Batch, scalars: &StepScalars) -> Result<(), K::Error>;
+
+    /// What became of the oldest step that is under way. Nothing if there is none or, unless it is to `wait`, if it is
+    /// not done yet.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn finish(&mut self, backend: &mut K, wait: bool) -> Result<Option<StepEnd>, K::Error>;
+}
+
+/// Hands a batch to the incoming rows.
+///
+/// # Errors
+/// Those of the backend.
+pub fn feed<K: TrainKernels>(backend: &mut K, plan: &Plan, batch: &Batch) -> Result<(), K::Error> {
+    backend.write_ids(plan.incoming.inputs.offset, &batch.inputs)?;
+    backend.write_ids(plan.incoming.labels.offset, &batch.labels)?;
+    backend.write_ids(plan.incoming.puzzle_ids.offset, &batch.puzzle_identifiers)
+}
+
+/// Steps that are done when [`start`](TrainSteps::start) returns: for backends in the host's own memory.
+#[derive(Clone, Debug)]
+pub struct Immediate {
+    plan: Plan,
+    backward: BackwardPlan,
+    train: TrainConfig,
+    end: Option<StepEnd>,
+}
+
+impl<K: TrainKernels> TrainSteps<K> for Immediate {
+    const MOST: usize = 1;
+
+    fn new(_: &mut K, plan: &Plan, backward: &BackwardPlan, train: &TrainConfig) -> Result<Self, K::Error> {
+        Ok(Self { plan: *plan, backward: *backward, train: *train, end: None })
+    }
+
+    fn start(&mut self, backend: &mut K, batch: &Batch, scalars: &StepScalars) -> Result<(), K::Error> {
+        let Self { plan, backward, train, end } = self;
+        feed(backend, plan, batch)?;
+        backend.begin_step(scalars)?;
+        gradients(backend, plan, backward, train)?;
+        let rows = trained_rows(backend, plan, backward)?;
+        let losses = rows.iter().map(|row| row.lm_loss + row.q_halt_loss + row.q_continue_loss);
+        let finite = losses.sum::<f64>().is_finite() && guard::find_bad_gradient(backend, plan)?.is_none();
+        if finite {
+            update(backend, plan, backward, train)?;
+        }
+        *end = Some(if finite { StepEnd::Done(rows) } else { StepEnd::NotFinite });
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut K, _wait: bool) -> Result<Option<StepEnd>, K::Error> {
+        Ok(self.end.take())
+    }
+}
