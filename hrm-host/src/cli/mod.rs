@@ -169,6 +169,11 @@ mod tests {
             let help = cli.clone().try_get_matches_from(["hrm", name, "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("hrm {name}")) && help.contains("Examples:"), "{help}");
         }
+        for name in ["sudoku", "maze", "arc", "inspect"] {
+            let help =
+                cli.clone().try_get_matches_from(["hrm", "data", name, "--help"]).unwrap_err().to_string();
+            assert!(help.contains(&format!("hrm data {name}")) && help.contains("Examples:"), "{help}");
+        }
     }
 
     #[test]
