@@ -115,7 +115,7 @@ impl DatasetWriter {
     /// As [`Self::example`].
     pub fn examples(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
         let seq_len = self.metadata.seq_len;
-        if inputs.len() != labels.len() || inputs.len() % seq_len != 0 {
+        if inputs.len() != labels.len() || !inputs.len().is_multiple_of(seq_len) {
             return Err(wrong_length(inputs, labels, format!("as many, {seq_len} for each example")));
         }
         self.examples = i32::try_from(inputs.len() / seq_len)
