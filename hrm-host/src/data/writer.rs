@@ -154,8 +154,10 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn finish(self) -> Result<Metadata> {
-        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let (path, text) = (self.dir.join("identifiers.json"), self.identifiers.clone());
+        // First, so that it is the last to go if the other is refused: it removes the directories, once empty.
         let split = self.stage()?;
+        let identifiers = stage(&path, text.as_bytes())?;
         let metadata = split.metadata.clone();
         put_in_place(vec![split], identifiers)?;
         Ok(metadata)
