@@ -115,7 +115,7 @@ impl DatasetWriter {
     /// As [`Self::example`].
     pub fn examples(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
         let seq_len = self.metadata.seq_len;
-        if inputs.len() != labels.len() || inputs.len() % seq_len != 0 {
+        if inputs.len() != labels.len() || !inputs.len().is_multiple_of(seq_len) {
             return Err(wrong_length(inputs, labels, format!("as many, {seq_len} for each example")));
         }
         self.examples = i32::try_from(inputs.len() / seq_len)
@@ -154,8 +154,10 @@ impl DatasetWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn finish(self) -> Result<Metadata> {
-        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let (path, text) = (self.dir.join("identifiers.json"), self.identifiers.clone());
+        // First, so that it is the last to go if the other is refused: it removes the directories, once empty.
         let split = self.stage()?;
+        let identifiers = stage(&path, text.as_bytes())?;
         let metadata = split.metadata.clone();
         put_in_place(vec![split], identifiers)?;
         Ok(metadata)
