@@ -47,9 +47,37 @@ check-fixtures:
 bench:
     tools/bench
 
+# docs/cuda-kernels.md again: what NVRTC says of every kernel on every architecture (needs NVRTC, no GPU)
+cuda-kernels:
+    cargo run -p hrm-cuda --example kernel_report -- docs/cuda-kernels.md
+
+# the CUDA kernels on the CPU: the emulator's tests and the conformance suite (needs g++)
+cuda-emulator:
+    cargo test -p hrm-cuda --features emulator
+    cargo test -p hrm-tests --features emulator --test cuda_emulator
+
+# everything that is checked on a GPU; tools/cuda-pack makes a folder to take to a machine that has one
+cuda-verify *ARGS:
+    tools/cuda-pack target/cuda-verify
+    target/cuda-verify/cuda-verify {{ARGS}}
+
 # hrm-core links with neither std nor alloc
 no-std:
     tests/no_std/check
+
+# feed one reader of foreign bytes with damage, for so many seconds (needs cargo-fuzz)
+fuzz TARGET SECONDS="60": fuzz-corpus
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10
+
+# all of them, one after the other
+fuzz-all SECONDS="10": fuzz-corpus
+    for target in $(ls fuzz/fuzz_targets | sed 's/[.]rs$//'); do \
+        RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$target" -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10 || exit 1; \
+    done
+
+[private]
+fuzz-corpus:
+    cargo run --quiet -p hrm-tests --example corpus -- fuzz/corpus
 
 # plant one error at a time and ask that a test notice
 mutants *ARGS:

@@ -12,6 +12,7 @@
 //! | [`act`], [`q_learning`], [`loss`] | when to halt, and what is learned: pure functions |
 //! | [`optim`], [`train_step`] | the optimizers, and one whole training step |
 //! | [`tensors`] | the stored tensors, under the published names |
+//! | `bundle` | a model in one piece of memory, read in place (feature `bundle`) |
 //! | [`init`], [`rope`], [`rng`] | initial parameters, constants, random numbers |
 //! | [`backend`] | the reference backend, and the CPU backend (feature `std`) |
 //!
@@ -31,7 +32,8 @@
 //! # Features
 //!
 //! None by default: no std and no alloc. `alloc` gives the reference backend arenas of its own, `std` brings the
-//! multi-threaded CPU backend, `serde` reads and writes configurations under the published keys.
+//! multi-threaded CPU backend, `serde` reads and writes configurations under the published keys, `bundle`
+//! reads models in place.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -44,6 +46,8 @@ pub mod act;
 pub mod arena;
 pub mod backend;
 pub mod block;
+#[cfg(feature = "bundle")]
+pub mod bundle;
 pub mod config;
 pub mod init;
 pub mod kernels;

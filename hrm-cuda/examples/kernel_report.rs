@@ -45,25 +45,30 @@ fn report() -> Result<Report, hrm_cuda::error::Error> {
 }
 
 fn table(report: &Report, (major, minor): (u32, u32)) -> Result<String, std::fmt::Error> {
-    let mut page = String::from("# CUDA kernels: what the compiler says\n\n");
+    let mut page = format!(
+        "\
+# CUDA kernels: what the compiler says
+
+Registers of a thread on each architecture, by NVRTC {major}.{minor}; shared memory of a block in bytes, besides what a
+launch asks for; bytes of registers spilled to memory, the most of any architecture. CI fails if a kernel spills, and if
+this page, which `just cuda-kernels` writes, is out of date.
+
+"
+    );
     writeln!(
         page,
-        "Registers of a thread on each architecture, by NVRTC {major}.{minor}, and the shared memory of a"
+        "| unit | kernel | {} | shared | spilled |",
+        ARCHS.map(|arch| arch.to_string()).join(" | ")
     )?;
-    writeln!(
-        page,
-        "block in bytes besides what a launch asks for. No kernel spills registers: CI fails on the first."
-    )?;
-    writeln!(page, "This page is written by `just cuda-kernels`, and CI compares it.\n")?;
-    writeln!(page, "| unit | kernel | {} | shared |", ARCHS.map(|arch| arch.to_string()).join(" | "))?;
-    writeln!(page, "|---|---|{}", "---|".repeat(ARCHS.len() + 1))?;
+    writeln!(page, "|---|---|{}", "---|".repeat(ARCHS.len() + 2))?;
     for (unit, kernels) in report {
         for (kernel, by_arch) in kernels {
             let number =
                 |usage: &Option<Usage>| usage.as_ref().map_or("-".into(), |u| u.registers.to_string());
-            let shared = by_arch.iter().flatten().map(|usage| usage.shared).max().unwrap_or(0);
+            let most = |of: fn(&Usage) -> u32| by_arch.iter().flatten().map(of).max().unwrap_or(0);
+            let (shared, spilled) = (most(|usage| usage.shared), most(|usage| usage.spilled));
             let registers = by_arch.each_ref().map(number).join(" | ");
-            writeln!(page, "| {unit} | `{kernel}` | {registers} | {shared} |")?;
+            writeln!(page, "| {unit} | `{kernel}` | {registers} | {shared} | {spilled} |")?;
         }
     }
     Ok(page)

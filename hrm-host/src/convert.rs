@@ -41,7 +41,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<ModelError<E>> for Error
             ModelError::Weights(error) => error.into(),
             ModelError::Backend(error) => Self::backend(error),
             ModelError::Io(_, ref io) => io_error(io, &error),
-            ModelError::NotAModel(..) | ModelError::Config(..) | ModelError::Mismatch { .. } => {
+            ModelError::NotAModel(..) | ModelError::Config(..) | ModelError::Mismatch(..) => {
                 Self::input(error.to_string())
             }
         }
@@ -50,6 +50,10 @@ impl<E: std::error::Error + Send + Sync + 'static> From<ModelError<E>> for Error
 
 impl From<data::Error> for Error {
     fn from(error: data::Error) -> Self {
-        if error.is_bad_input() { Self::input(error.to_string()) } else { Self::failed(error.to_string()) }
+        match &error {
+            data::Error::Io { source, .. } => io_error(source, &error),
+            data::Error::Interrupted => Self::interrupted(error.to_string()),
+            _ => Self::input(error.to_string()),
+        }
     }
 }

@@ -11,23 +11,39 @@ use std::path::{Path, PathBuf};
 use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
+use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
 use crate::files;
+use crate::numbers::Precision;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
+use crate::tensor_match::{self, Mismatch, shape};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
 /// Name of the weights in a model directory.
 pub const WEIGHTS: &str = "model.safetensors";
 /// Metadata field of the weights that holds the configuration they were made with, as JSON.
-const CONFIG_FIELD: &str = "hrm_config";
+pub(crate) const CONFIG_FIELD: &str = "hrm_config";
 /// What the published program puts before every tensor's name.
 const PREFIX: &str = "model.inner.";
 
+/// Key of a configuration that says with which loss the model was trained, and the key in it that names the loss.
+const LOSS: &str = "loss";
+const LOSS_TYPE: &str = "loss_type";
+
+/// Key of a configuration that says in which precision the model computes.
+const PRECISION: &str = "forward_dtype";
+
 /// Keys of published configurations that say nothing about the architecture.
-const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", "loss", "name", "puzzle_emb_len"];
+const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", LOSS, "name", "puzzle_emb_len"];
+
+/// Configuration keys with their values.
+pub(crate) type Fields = serde_json::Map<String, serde_json::Value>;
 
 /// Why a model cannot be loaded or saved.
 #[derive(Debug)]
@@ -41,14 +57,7 @@ pub enum ModelError<E> {
     /// The weights are not what they should be.
     Weights(TensorFileError),
     /// Tensors do not match the configuration.
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// Tensors that the model needs and the file lacks.
-        missing: Vec<String>,
-        /// Tensors that the file has and the model does not know.
-        extra: Vec<String>,
-    },
+    Mismatch(PathBuf, Mismatch),
     /// The backend failed.
     Backend(E),
 }
@@ -60,15 +69,7 @@ impl<E: fmt::Display> fmt::Display for ModelError<E> {
             Self::NotAModel(path, problem) => write!(f, "{}: not a model: {problem}", path.display()),
             Self::Config(path, problem) => write!(f, "{}: {problem}", path.display()),
             Self::Weights(error) => error.fmt(f),
-            Self::Mismatch { path, missing, extra } => {
-                write!(f, "{}: its tensors do not match the configuration", path.display())?;
-                for (what, names) in [("missing", missing), ("unknown", extra)] {
-                    if !names.is_empty() {
-                        write!(f, "; {what}: {}", names.join(", "))?;
-                    }
-                }
-                Ok(())
-            }
+            Self::Mismatch(path, mismatch) => write!(f, "{}: {mismatch}", path.display()),
             Self::Backend(error) => error.fmt(f),
         }
     }
@@ -90,25 +91,59 @@ impl<E> From<TensorFileError> for ModelError<E> {
 pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
     let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
     let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
-    let mut value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
-    let Some(object) = value.as_object_mut() else {
-        return Err(bad("expected a JSON object of configuration keys".into()));
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    config_from(architecture(value).map_err(bad)?).map_err(bad)
+}
+
+/// The keys of the architecture in an object of published keys. Others that are known are skipped.
+///
+/// # Errors
+/// It is no object, or has an unknown key.
+pub(crate) fn architecture(value: serde_json::Value) -> Result<Fields, String> {
+    let serde_json::Value::Object(mut fields) = value else {
+        return Err("expected an object of configuration keys".into());
     };
-    object.retain(|key, _| !IGNORED_KEYS.contains(&key.as_str()));
+    fields.retain(|key, _| !IGNORED_KEYS.contains(&key.as_str()));
     let known = known_keys();
-    if let Some(key) = object.keys().find(|key| !known.contains(key.as_str())) {
-        return Err(bad(format!(
-            "unknown field {key}; known are {}",
-            known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-        )));
+    match fields.keys().find(|key| !known.contains(key.as_str())) {
+        None => Ok(fields),
+        Some(key) => {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            Err(format!("unknown field {key}; known are {}", known.join(", ")))
+        }
     }
-    let config: Config = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-    config.validate().map_err(|e: ConfigError| bad(e.to_string()))?;
+}
+
+/// The configuration with these fields, checked.
+///
+/// # Errors
+/// A field is missing or out of range.
+pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
+    let config: Config = serde_json::from_value(fields.into()).map_err(|e| e.to_string())?;
+    config.validate().map_err(|e: ConfigError| e.to_string())?;
     Ok(config)
 }
 
-fn known_keys() -> BTreeSet<String> {
+/// The loss that the model of the configuration in `path` was trained with: `loss`, or `loss_type` in it, as published
+/// configurations have it; stablemax, the published default, if it does not say.
+///
+/// # Errors
+/// The file cannot be read, is not JSON, or names a loss that is not known.
+pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
+    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    match value.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
+        None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
+        Some(kind) => LossKind::deserialize(kind).map_err(|_| {
+            bad(format!(
+                "{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\""
+            ))
+        }),
+    }
+}
+
+pub(crate) fn known_keys() -> BTreeSet<String> {
     match serde_json::to_value(Config::SUDOKU_EXTREME) {
         Ok(serde_json::Value::Object(keys)) => keys.into_iter().map(|(key, _)| key).collect(),
         _ => BTreeSet::new(),
@@ -152,11 +187,6 @@ pub fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Shape of a tensor in a file.
-fn shape(tensor: &Tensor) -> Vec<usize> {
-    if tensor.is_vector() { vec![tensor.span.cols] } else { vec![tensor.span.rows, tensor.span.cols] }
-}
-
 /// Writes the weights of `backend` to `path`.
 ///
 /// # Errors
@@ -166,24 +196,36 @@ pub fn save_weights<K: Memory>(
     plan: &Plan,
     path: &Path,
 ) -> Result<(), ModelError<K::Error>> {
-    let backend = RefCell::new(backend);
+    let fetch = |tensor: &Tensor, out: &mut [f32]| backend.read(Region::Params, tensor.span.offset, out);
+    write_weights(plan, path, Precision::F32, fetch)?.map_err(ModelError::Backend)
+}
+
+/// Writes weights to `path` in `precision`; `fetch` fills in the elements of a tensor, twice for each.
+///
+/// # Errors
+/// Writing fails; errors of `fetch` come back in the inner result.
+pub fn write_weights<E>(
+    plan: &Plan,
+    path: &Path,
+    precision: Precision,
+    fetch: impl FnMut(&Tensor, &mut [f32]) -> Result<(), E>,
+) -> Result<Result<(), E>, TensorFileError> {
+    let fetch = RefCell::new(fetch);
     let sources = plan
         .params
         .tensors()
         .map(|tensor| {
-            let backend = &backend;
-            let fetch =
-                move |out: &mut [f32]| backend.borrow_mut().read(Region::Params, tensor.span.offset, out);
+            let fetch = &fetch;
             Source {
                 name: format!("{PREFIX}{}", tensor.name),
                 shape: shape(&tensor),
-                elements: Elements::F32(Box::new(fetch)),
+                elements: Elements::float(precision, move |out| (fetch.borrow_mut())(&tensor, out)),
             }
         })
         .collect();
-    let config =
-        serde_json::to_string(&plan.config).map_err(|e| ModelError::Io(path.to_owned(), e.into()))?;
-    tensor_file::write(path, sources, &[(CONFIG_FIELD, config)])?.map_err(ModelError::Backend)
+    let config = serde_json::to_string(&plan.config)
+        .map_err(|e| TensorFileError { path: path.to_owned(), kind: Kind::Io(e.into()) })?;
+    tensor_file::write(path, sources, &[(CONFIG_FIELD, config)])
 }
 
 /// Writes `config` to `path`.
@@ -191,14 +233,37 @@ pub fn save_weights<K: Memory>(
 /// # Errors
 /// Writing fails.
 pub fn save_config<E>(config: &Config, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, None, path)
+}
+
+/// Writes `config` to `path`, and beside it the loss that the model was trained with.
+///
+/// # Errors
+/// Writing fails.
+pub fn save_trained_config<E>(config: &Config, loss: LossKind, path: &Path) -> Result<(), ModelError<E>> {
+    save_keys(config, Some(loss), path)
+}
+
+/// What `config.json` holds.
+#[derive(Serialize)]
+struct Keys<'a> {
+    #[serde(flatten)]
+    config: &'a Config,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<serde_json::Value>,
+}
+
+fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<(), ModelError<E>> {
     let io = |e| ModelError::Io(path.to_owned(), e);
-    let mut text = serde_json::to_string_pretty(config).map_err(|e| io(e.into()))?;
+    let keys = Keys { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
+    let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
 }
 
 /// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave
-/// every shape as it is. Files of other programs do not say, and are taken at the caller's word.
+/// every shape as it is. The precision may be another one: it is of the computation, not of the weights. Files of other
+/// programs do not say, and are taken at the caller's word.
 fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(()) };
     let bad =
@@ -208,7 +273,8 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     let (Some(made_with), Some(given)) = (made_with.as_object(), given.as_object()) else {
         return Err(bad(serde::de::Error::custom("expected an object")).into());
     };
-    match given.iter().find(|(key, value)| made_with.get(*key) != Some(value)) {
+    let differs = |key: &str, value| key != PRECISION && made_with.get(key) != Some(value);
+    match given.iter().find(|(key, value)| differs(key, *value)) {
         None => Ok(()),
         Some((key, value)) => {
             let expected = made_with.get(key).map_or("none".to_owned(), ToString::to_string);
@@ -250,29 +316,12 @@ pub fn load_weights<K: Memory>(
     path: &Path,
 ) -> Result<(), ModelError<K::Error>> {
     let (mut file, _) = open_weights(path, &plan.config)?;
-    let stored: Vec<(String, String)> =
-        file.names().into_iter().map(|name| (bare(&name).to_owned(), name)).collect();
-    let tensors: Vec<(String, Tensor)> =
-        plan.params.tensors().map(|tensor| (tensor.name.to_string(), tensor)).collect();
-    let missing: Vec<String> = tensors
-        .iter()
-        .filter(|(name, _)| !stored.iter().any(|(bare, _)| bare == name))
-        .map(|(name, _)| name.clone())
-        .collect();
-    let extra: Vec<String> = stored
-        .iter()
-        .filter(|(bare, _)| !tensors.iter().any(|(name, _)| name == bare))
-        .map(|(_, name)| name.clone())
-        .collect();
-    if !missing.is_empty() || !extra.is_empty() {
-        return Err(ModelError::Mismatch { path: path.to_owned(), missing, extra });
-    }
-    for (name, tensor) in tensors {
-        let Some((_, stored_name)) = stored.iter().find(|(bare, _)| *bare == name) else {
-            return Err(file.fail(Kind::Missing(name)).into());
-        };
+    let stored = file.stored();
+    let places = tensor_match::compare(&stored, &plan.params, shape)
+        .map_err(|mismatch| ModelError::Mismatch(path.to_owned(), mismatch))?;
+    for (tensor, place) in places {
         let mut bad = None;
-        file.read_f32(stored_name, &shape(&tensor), |at, values| {
+        file.read_f32(&stored[place].name, &shape(&tensor), |at, values| {
             if bad.is_none() {
                 bad = values.iter().position(|x| !x.is_finite()).map(|index| at + index);
             }
@@ -280,17 +329,39 @@ pub fn load_weights<K: Memory>(
         })?
         .map_err(ModelError::Backend)?;
         if let Some(element) = bad {
-            return Err(file.fail(Kind::NotFinite { tensor: name, element }).into());
+            return Err(file.fail(Kind::NotFinite { tensor: tensor.name.to_string(), element }).into());
         }
     }
     init::write_constants(backend, plan).map_err(ModelError::Backend)
 }
 
-/// A tensor's name without what surrounding modules put before it.
-fn bare(name: &str) -> &str {
-    let mut name = name;
-    for prefix in ["_orig_mod.", "model.", "inner."] {
-        name = name.strip_prefix(prefix).unwrap_or(name);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[test]
+    fn the_loss_is_kept_and_read_in_every_published_form() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        let read = || read_loss::<Infallible>(&path).map_err(|error| error.to_string());
+        save_trained_config::<Infallible>(&Config::SUDOKU_EXTREME, LossKind::Softmax, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Softmax));
+        assert_eq!(read_config::<Infallible>(&path).unwrap(), Config::SUDOKU_EXTREME);
+        save_config::<Infallible>(&Config::SUDOKU_EXTREME, &path).unwrap();
+        assert_eq!(read(), Ok(LossKind::Stablemax));
+        for (text, loss) in [
+            (r#"{"loss": "softmax_cross_entropy"}"#, LossKind::Softmax),
+            (
+                r#"{"loss": {"name": "losses@ACTLossHead", "loss_type": "softmax_cross_entropy"}}"#,
+                LossKind::Softmax,
+            ),
+            (r#"{"loss": null}"#, LossKind::Stablemax),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read(), Ok(loss), "{text}");
+        }
+        fs::write(&path, r#"{"loss": {"loss_type": "hinge"}}"#).unwrap();
+        assert!(read().unwrap_err().contains("loss is \"hinge\", expected \"stablemax_cross_entropy\""));
     }
-    name
 }

@@ -23,9 +23,9 @@ pub struct RowStep<'a> {
     pub q_continue: f32,
     /// Most likely token of each cell.
     pub predictions: &'a [i32],
-    /// Logits `[seq_len, vocab]`, if they were asked for and the row has halted.
-    pub logits: Option<&'a [f32]>,
-    /// Whether it halts now: then this is its answer.
+    /// Logits `[seq_len, vocab]`; empty unless they were asked for.
+    pub logits: &'a [f32],
+    /// Whether it halts now.
     pub halted: bool,
 }
 
@@ -38,38 +38,42 @@ pub struct Place<'a> {
     pub puzzle_id: &'a mut i32,
 }
 
-/// Runs every puzzle that `feed` gives until it halts by `policy`, and reports every row after every step.
+/// Runs every puzzle that `feed` gives until it halts by `policy`, and reports after every ACT step the rows that did
+/// it, in the order of their places.
 ///
-/// `feed` fills a place and returns the puzzle's number, or `None` when there is no further puzzle. With
-/// `with_logits`, halted rows come with their logits.
+/// `feed` fills a place and returns the puzzle's number, or `None` when there is no further puzzle. Logits are read back
+/// only `with_logits`, all of a step in one piece: a device waits for each read.
 ///
 /// # Errors
-/// Those of the backend and of `feed`.
+/// Those of the backend, of `feed` and of `report`.
 pub fn run<K>(
     backend: &mut K,
     plan: &Plan,
     policy: &dyn HaltPolicy,
     with_logits: bool,
     mut feed: impl FnMut(Place<'_>) -> Result<Option<usize>>,
-    mut report: impl FnMut(RowStep<'_>) -> Result<()>,
+    mut report: impl FnMut(&[RowStep<'_>]) -> Result<()>,
 ) -> Result<()>
 where
     K: Kernels<Error: Send + Sync + 'static>,
 {
     let (batch, seq_len, vocab) = (plan.batch, plan.config.seq_len, plan.config.vocab_size);
+    let positions = plan.config.positions();
     let mut places: Vec<Option<(usize, usize)>> = vec![None; batch];
     let mut inputs = vec![0; batch * seq_len];
     let mut ids = vec![0; batch];
     let mut halted = vec![1; batch];
     let mut q = vec![0.0; 2 * batch];
     let mut predictions = vec![0; batch * seq_len];
-    let mut logits = vec![0.0; if with_logits { seq_len * vocab } else { 0 }];
+    let mut logits = vec![0.0; if with_logits { batch * positions * vocab } else { 0 }];
     let mut more = true;
     loop {
+        let mut refilled = false;
         for (row, place) in places.iter_mut().enumerate().filter(|(_, place)| place.is_none()) {
             let target = Place { inputs: &mut inputs[row * seq_len..][..seq_len], puzzle_id: &mut ids[row] };
             if more && let Some(puzzle) = feed(target)? {
                 *place = Some((puzzle, 0));
+                refilled = true;
             } else {
                 more = false;
             }
@@ -78,38 +82,38 @@ where
             return Ok(());
         }
         let mut act_step = || -> Result<(), K::Error> {
-            backend.write_ids(plan.incoming.inputs.offset, &inputs)?;
-            backend.write_ids(plan.incoming.puzzle_ids.offset, &ids)?;
+            if refilled {
+                backend.write_ids(plan.incoming.inputs.offset, &inputs)?;
+                backend.write_ids(plan.incoming.puzzle_ids.offset, &ids)?;
+            }
             backend.write_ids(plan.halted.offset, &halted)?;
             model::act_step(backend, plan)?;
             backend.read(Region::Stats, plan.q.offset, &mut q)?;
-            backend.read_ids(plan.predictions.offset, &mut predictions)
+            backend.read_ids(plan.predictions.offset, &mut predictions)?;
+            if with_logits { backend.read(Region::Acts, plan.logits.offset, &mut logits) } else { Ok(()) }
         };
         act_step().map_err(Error::backend)?;
+        let mut rows = Vec::with_capacity(batch);
         for (row, place) in places.iter_mut().enumerate() {
             let Some((puzzle, step)) = place else { continue };
             *step += 1;
             let (q_halt, q_continue) = (q[2 * row], q[2 * row + 1]);
             let halts = policy.halts(&ActStep { row, step: *step, q_halt, q_continue });
-            if halts && with_logits {
-                let first = (row + 1) * plan.config.positions() - seq_len;
-                backend
-                    .read(Region::Acts, plan.logits.offset + first * vocab, &mut logits)
-                    .map_err(Error::backend)?;
-            }
-            report(RowStep {
+            let first = ((row + 1) * positions - seq_len) * vocab;
+            rows.push(RowStep {
                 puzzle: *puzzle,
                 step: *step,
                 q_halt,
                 q_continue,
                 predictions: &predictions[row * seq_len..][..seq_len],
-                logits: (halts && with_logits).then_some(&logits[..]),
+                logits: if with_logits { &logits[first..][..seq_len * vocab] } else { &[] },
                 halted: halts,
-            })?;
+            });
             halted[row] = i32::from(halts);
             if halts {
                 *place = None;
             }
         }
+        report(&rows)?;
     }
 }

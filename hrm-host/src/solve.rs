@@ -7,48 +7,29 @@
 //! # fn main() -> hrm_host::error::Result<()> {
 //! let mut model = Model::<Cpu>::load("runs/quickstart/run".as_ref(), 1)?;
 //! let tokens = vec![1; model.config().seq_len];
-//! let trace = model.solve(&tokens, 0, Halt::Q)?;
-//! println!("halted after {} ACT steps", trace.steps.len());
+//! let found = model.solve(&tokens, 0, Halt::Q)?;
+//! println!("halted after {} ACT steps", found.steps());
 //! # Ok(())
 //! # }
 //! ```
 
 use std::path::Path;
 
-use hrm_core::act::{AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
 use hrm_core::config::Config;
+use hrm_core::loss::LossKind;
 use hrm_core::plan::{Mode, Plan};
 use serde::Serialize;
 
-use crate::backend::HostBackend;
+use crate::backend::{Dtype, HostBackend};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::model_io::bundle::BundleFile;
 use crate::runner::{self, Place, RowStep};
-
-/// When a puzzle halts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halt {
-    /// At the maximum of ACT steps the model was trained with: the published evaluation.
-    Max,
-    /// When the model's own Q values say so, at the latest at the maximum.
-    Q,
-    /// After this many steps.
-    Steps(usize),
-}
-
-impl Halt {
-    /// The policy for a model of `config`.
-    #[must_use]
-    pub fn policy(self, config: &Config) -> Box<dyn HaltPolicy> {
-        let max_steps = config.halt_max_steps;
-        match self {
-            Self::Max => Box::new(AlwaysMax { max_steps }),
-            Self::Q => Box::new(HaltOnQ { max_steps }),
-            Self::Steps(steps) => Box::new(FixedSteps(steps)),
-        }
-    }
-}
+pub use crate::strategy::{Answer, Halt, Strategy};
+use crate::task::Task;
+use crate::views::views;
+use crate::vote::{Ballot, Rule};
 
 /// One ACT step of a puzzle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,18 +44,62 @@ pub struct TraceStep {
     pub q_continue: f32,
 }
 
-/// Every ACT step of a puzzle; the last one holds the answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Every ACT step of a puzzle, or of a view of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Trace {
-    /// The steps, at least one.
+    /// The steps.
     pub steps: Vec<TraceStep>,
 }
 
-impl Trace {
-    /// The tokens of the last step.
+/// How a puzzle was answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Solution {
+    /// Every step of each view, in the puzzle's own terms. The first view is the puzzle as it is.
+    pub views: Vec<Trace>,
+    /// The view that the answer comes from: of those that voted for it, the one whose Q-halt was highest.
+    pub view: usize,
+    /// The index of the answer among the steps of that view.
+    pub step: usize,
+    /// Views that voted for the answer.
+    pub votes: u64,
+}
+
+impl Solution {
+    /// The answer that `strategy` makes of what the views did; `None` without views or steps.
+    #[must_use]
+    pub fn of(views: Vec<Trace>, strategy: &Strategy) -> Option<Self> {
+        let chosen: Vec<usize> = views
+            .iter()
+            .map(|view| strategy.answer.pick(view.steps.iter().map(|step| step.q_halt)))
+            .collect();
+        let answers = || views.iter().zip(&chosen).map(|(view, &step)| view.steps.get(step));
+        let mut ballot = Ballot::default();
+        answers().flatten().for_each(|step| ballot.cast(step.tokens.as_slice(), step.q_halt));
+        let ranked = ballot.ranked(Rule::Trust);
+        let (winner, support) = ranked.first()?;
+        let view = answers()
+            .position(|step| step.is_some_and(|it| it.tokens == *winner && it.q_halt >= support.strongest))
+            .or_else(|| answers().position(|step| step.is_some_and(|it| it.tokens == *winner)))?;
+        let votes = support.votes;
+        Some(Self { step: chosen[view], view, votes, views })
+    }
+
+    /// The step whose board is the answer.
+    #[must_use]
+    pub fn chosen(&self) -> &TraceStep {
+        &self.views[self.view].steps[self.step]
+    }
+
+    /// The tokens of the answer.
     #[must_use]
     pub fn answer(&self) -> &[i32] {
-        self.steps.last().map_or(&[], |step| &step.tokens)
+        &self.chosen().tokens
+    }
+
+    /// ACT steps, those of all views together.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.views.iter().map(|view| view.steps.len()).sum()
     }
 }
 
@@ -82,6 +107,7 @@ impl Trace {
 pub struct Model<K> {
     backend: K,
     plan: Plan,
+    loss: LossKind,
 }
 
 /// The inference plan of the model in `path` for `batch` rows, without loading it.
@@ -89,32 +115,66 @@ pub struct Model<K> {
 /// # Errors
 /// There is no model, or its configuration is bad.
 pub fn plan(path: &Path, batch: usize) -> Result<Plan> {
+    if path.is_file() {
+        return bundle_plan(&BundleFile::open(path)?, batch);
+    }
     let dir = model_dir::resolve::<std::convert::Infallible>(path)?;
     let config = model_dir::read_config::<std::convert::Infallible>(&dir.join(CONFIG))?;
     Plan::new(&config, batch, Mode::Inference).map_err(|e| Error::input(e.to_string()))
 }
 
+fn bundle_plan(bundle: &BundleFile, batch: usize) -> Result<Plan> {
+    Plan::new(bundle.config(), batch, Mode::Inference).map_err(|e| Error::input(e.to_string()))
+}
+
+/// A backend for `plan`, the model in `path`, if the machine has the memory for it.
+fn create<K: HostBackend>(plan: &Plan, path: &Path) -> Result<K> {
+    let needed = K::planned_bytes(plan) as u64;
+    if let Some(available) = memory::available().filter(|available| needed > *available) {
+        return Err(Error::input(format!(
+            "{}: the model needs {}, this machine has {} free",
+            path.display(),
+            memory::human(needed),
+            memory::human(available)
+        )));
+    }
+    K::create(plan).map_err(Error::backend)
+}
+
 impl<K: HostBackend> Model<K> {
-    /// Loads the model in `path`: a model directory, or a run (its best checkpoint, else its newest).
+    /// Loads the model in `path`: a model directory, a run (its best checkpoint, else its newest), or a bundle.
     ///
     /// # Errors
     /// There is no model, one of its files is bad, or the backend fails.
     pub fn load(path: &Path, batch: usize) -> Result<Self> {
-        let plan = plan(path, batch)?;
+        Self::load_in(path, batch, None)
+    }
+
+    /// As [`load`](Self::load), to compute in `dtype` rather than in the precision that the model was trained in.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_in(path: &Path, batch: usize, dtype: Option<Dtype>) -> Result<Self> {
+        let in_dtype = |config: &Config| {
+            let forward_dtype = dtype.map_or(config.forward_dtype, Into::into);
+            Plan::new(&Config { forward_dtype, ..*config }, batch, Mode::Inference)
+                .map_err(|e| Error::input(e.to_string()))
+        };
+        if path.is_file() {
+            let bundle = BundleFile::open(path)?;
+            let plan = in_dtype(bundle.config())?;
+            let mut backend: K = create(&plan, path)?;
+            bundle.load(&mut backend, &plan)?;
+            // A bundle is for inference and does not say.
+            return Ok(Self { backend, plan, loss: LossKind::Stablemax });
+        }
+        let plan = in_dtype(&plan(path, batch)?.config)?;
         let dir = model_dir::resolve::<K::Error>(path)?;
         model_dir::expect_config::<K::Error>(&dir.join(WEIGHTS), &plan.config)?;
-        let needed = K::planned_bytes(&plan) as u64;
-        if let Some(available) = memory::available().filter(|available| needed > *available) {
-            return Err(Error::input(format!(
-                "{}: the model needs {}, this machine has {} free",
-                dir.display(),
-                memory::human(needed),
-                memory::human(available)
-            )));
-        }
-        let mut backend = K::create(&plan).map_err(Error::backend)?;
+        let mut backend: K = create(&plan, &dir)?;
         model_dir::load_weights(&mut backend, &plan, &dir.join(WEIGHTS))?;
-        Ok(Self { backend, plan })
+        let loss = model_dir::read_loss::<K::Error>(&dir.join(CONFIG))?;
+        Ok(Self { backend, plan, loss })
     }
 
     /// Its configuration.
@@ -123,47 +183,62 @@ impl<K: HostBackend> Model<K> {
         &self.plan.config
     }
 
+    /// The loss that it was trained with, as far as its directory says.
+    #[must_use]
+    pub const fn loss(&self) -> LossKind {
+        self.loss
+    }
+
     /// Backend and plan.
     pub const fn parts(&mut self) -> (&mut K, &Plan) {
         (&mut self.backend, &self.plan)
     }
 
-    /// Solves one puzzle of `seq_len` tokens, with row `puzzle_id` of the puzzle embedding (0 if the model tells
-    /// its puzzles not apart), and returns every step.
+    /// Answers one puzzle of `seq_len` tokens as `strategy` says (a [`Halt`] is one, too), with row `puzzle_id` of the
+    /// puzzle embedding (0 if the model tells its puzzles not apart). Views are drawn with `seed` 0.
     ///
     /// # Errors
-    /// A token or the identifier is outside its table, or the backend fails.
-    pub fn solve(&mut self, tokens: &[i32], puzzle_id: i32, halt: Halt) -> Result<Trace> {
-        let config = self.plan.config;
-        if tokens.len() != config.seq_len {
+    /// A token or the identifier is outside its table, the puzzle has not so many symmetric views, or the backend fails.
+    pub fn solve(
+        &mut self,
+        tokens: &[i32],
+        puzzle_id: i32,
+        strategy: impl Into<Strategy>,
+    ) -> Result<Solution> {
+        let (config, strategy) = (self.plan.config, strategy.into());
+        let seq_len = config.seq_len;
+        if tokens.len() != seq_len {
             return Err(Error::input(format!(
-                "the puzzle has {} cells, the model works on {}",
+                "the puzzle has {} cells, the model works on {seq_len}",
                 tokens.len(),
-                config.seq_len
             )));
         }
-        let mut steps = Vec::new();
-        let mut fed = false;
+        let task = Task::of(seq_len, config.vocab_size);
+        let views = views(task, seq_len, strategy.views.max(1), 0)?;
+        let mut traces = vec![Trace::default(); views.len()];
+        let mut next = 0;
         let feed = |place: Place<'_>| -> Result<Option<usize>> {
-            if fed {
-                return Ok(None);
-            }
-            fed = true;
-            place.inputs.copy_from_slice(tokens);
+            let Some(view) = views.get(next) else { return Ok(None) };
+            view.show(tokens, place.inputs);
             *place.puzzle_id = puzzle_id;
-            Ok(Some(0))
+            next += 1;
+            Ok(Some(next - 1))
         };
-        let report = |row: RowStep<'_>| -> Result<()> {
-            steps.push(TraceStep {
-                step: row.step,
-                tokens: row.predictions.to_vec(),
-                q_halt: row.q_halt,
-                q_continue: row.q_continue,
-            });
+        let report = |rows: &[RowStep<'_>]| -> Result<()> {
+            for row in rows {
+                let mut board = vec![0; seq_len];
+                views[row.puzzle].unshow(row.predictions, &mut board);
+                traces[row.puzzle].steps.push(TraceStep {
+                    step: row.step,
+                    tokens: board,
+                    q_halt: row.q_halt,
+                    q_continue: row.q_continue,
+                });
+            }
             Ok(())
         };
-        let policy = halt.policy(&config);
+        let policy = strategy.policy(&config);
         runner::run(&mut self.backend, &self.plan, &*policy, false, feed, report)?;
-        Ok(Trace { steps })
+        Solution::of(traces, &strategy).ok_or_else(|| Error::failed("the model took no step"))
     }
 }

@@ -12,8 +12,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use safetensors::{Dtype, tensor::Metadata};
+
+use crate::numbers::{Number, chunks};
+use crate::tensor_match::Stored;
 
 pub use write::{Elements, Source, write};
 
@@ -205,16 +207,23 @@ impl TensorFile {
         names
     }
 
+    /// All tensors by name and shape, sorted by name.
+    #[must_use]
+    pub fn stored(&self) -> Vec<Stored> {
+        let shape = |name: &str| self.shape(name).map(<[usize]>::to_vec).unwrap_or_default();
+        self.names().into_iter().map(|name| Stored { shape: shape(&name), name }).collect()
+    }
+
     /// The shape of a tensor.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
-    /// The type of a tensor, as safetensors names it.
+    /// The type of a tensor, if it is one of numbers.
     #[must_use]
-    pub fn dtype(&self, name: &str) -> Option<String> {
-        self.metadata.info(name).map(|info| format!("{:?}", info.dtype))
+    pub fn number(&self, name: &str) -> Option<Number> {
+        self.metadata.info(name).and_then(|info| number(info.dtype))
     }
 
     /// An error about this file.
@@ -281,8 +290,8 @@ impl TensorFile {
         Ok(info.dtype)
     }
 
-    /// Reads a floating-point tensor (f32, bf16, f16 or f64) of shape `expected` as f32, handing it to `sink`
-    /// piece by piece with the position of each piece's first element.
+    /// Reads a tensor of numbers of shape `expected` as f32, handing it to `sink` piece by piece with the position of each
+    /// piece's first element.
     ///
     /// # Errors
     /// The tensor is missing, has another shape or type, or reading fails; errors of the sink come back in the
@@ -294,23 +303,18 @@ impl TensorFile {
         mut sink: impl FnMut(usize, &[f32]) -> Result<(), E>,
     ) -> Result<Result<(), E>, TensorFileError> {
         let dtype = self.expect_shape(name, expected)?;
-        if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::F64) {
+        let Some(number) = number(dtype) else {
             return Err(self.fail(Kind::Type {
                 tensor: name.into(),
                 found: format!("{dtype:?}"),
-                expected: "F32, BF16, F16 or F64",
+                expected: "F32, BF16, F16, F64 or integers",
             }));
-        }
+        };
         let (mut at, mut failed) = (0, None);
         let mut values = Vec::with_capacity(PIECE / 2);
         self.pieces(name, |bytes| {
             values.clear();
-            match dtype {
-                Dtype::F32 => values.extend(chunks(bytes).map(f32::from_le_bytes)),
-                Dtype::BF16 => values.extend(chunks(bytes).map(|b| bf16::from_le_bytes(b).to_f32())),
-                Dtype::F16 => values.extend(chunks(bytes).map(|b| f16::from_le_bytes(b).to_f32())),
-                _ => values.extend(chunks(bytes).map(|b| f64::from_le_bytes(b) as f32)),
-            }
+            number.widen(bytes, &mut values);
             if failed.is_none() {
                 failed = sink(at, &values).err();
             }
@@ -358,11 +362,21 @@ impl TensorFile {
     }
 }
 
-/// The bytes of consecutive elements.
-fn chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
-    bytes.chunks_exact(N).map(|chunk| {
-        let mut element = [0; N];
-        element.copy_from_slice(chunk);
-        element
+/// The types that can be read as numbers.
+fn number(dtype: Dtype) -> Option<Number> {
+    Some(match dtype {
+        Dtype::F64 => Number::F64,
+        Dtype::F32 => Number::F32,
+        Dtype::F16 => Number::F16,
+        Dtype::BF16 => Number::Bf16,
+        Dtype::I64 => Number::I64,
+        Dtype::I32 => Number::I32,
+        Dtype::I16 => Number::I16,
+        Dtype::I8 => Number::I8,
+        Dtype::U64 => Number::U64,
+        Dtype::U32 => Number::U32,
+        Dtype::U16 => Number::U16,
+        Dtype::U8 | Dtype::BOOL => Number::U8,
+        _ => return None,
     })
 }

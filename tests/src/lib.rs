@@ -1,13 +1,15 @@
 //! The conformance suite that every backend passes.
 //!
 //! [`op`] holds every kernel as a value, [`case`] gives each its operands, [`suite`] says what each must do. A
-//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`].
+//! backend joins by a file in `tests/` with a [`Subject`](suite::Subject) and [`conformance!`]. [`readers`] are the
+//! readers of foreign bytes, for `fuzz/` and `tests/readers.rs`.
 
 pub mod case;
 pub mod counting;
 pub mod cuda;
 pub mod fixture;
 pub mod op;
+pub mod readers;
 pub mod suite;
 
 use std::path::{Path, PathBuf};
@@ -15,27 +17,34 @@ use std::path::{Path, PathBuf};
 use hrm_host::golden::{Check, Error, Report};
 use tempfile::TempDir;
 
-/// The directory of the published program's numbers: `golden` below `HRM_SHARED`, or below `shared` beside the
-/// workspace. Where there are none, the tests that read them say so and pass, except in CI (`CI=true`) or where
-/// `HRM_SHARED` promises them.
-///
-/// # Panics
-/// They are promised and not there; the message says where to put them.
+/// The directory of the published program's numbers, `golden` in the shared directory; see [`shared_dir`].
 #[must_use]
 pub fn golden_dir() -> Option<PathBuf> {
+    shared_dir("golden").map(|shared| shared.join("golden"))
+}
+
+/// What is shared between projects, if it holds the directory `name`: `HRM_SHARED`, or `shared` beside the workspace.
+/// Where it is not there, the tests that read it say so and pass, except in CI (`CI=true`) or where `HRM_SHARED` promises
+/// it.
+///
+/// # Panics
+/// It is promised and not there; the message says where to put it.
+#[must_use]
+pub fn shared_dir(name: &str) -> Option<PathBuf> {
     let promised = std::env::var_os("HRM_SHARED");
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let dir = promised.as_ref().map_or_else(beside, PathBuf::from).join("golden");
+    let shared = promised.as_ref().map_or_else(beside, PathBuf::from);
+    let dir = shared.join(name);
     if dir.is_dir() {
-        return Some(dir);
+        return Some(shared);
     }
     let needed = promised.is_some() || std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(
         !needed,
-        "no golden numbers at {}: put the directory `golden` there, or set HRM_SHARED to the directory that holds it",
+        "no {}: put the directory `{name}` there, or set HRM_SHARED to the directory that holds it",
         dir.display()
     );
-    eprintln!("no golden numbers at {}: nothing was compared with them", dir.display());
+    eprintln!("no {}: nothing was compared with it", dir.display());
     None
 }
 

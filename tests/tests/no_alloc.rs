@@ -1,13 +1,15 @@
-//! Inference on lent memory allocates nothing.
+//! Inference on lent memory allocates nothing, and neither does reading a bundle.
 
 use hrm_core::act::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::backend::reference::{Borrowed, Owned, Reference, Rounding, Storage};
+use hrm_core::bundle::Bundle;
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::model;
 use hrm_core::plan::{Mode, Plan};
 use hrm_tests::counting::Counting;
+use hrm_tests::readers::seeds;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -78,4 +80,21 @@ fn inference_on_lent_memory_allocates_nothing() {
     let before = Counting::calls();
     drop(std::hint::black_box(vec![0u8; 100]));
     assert!(Counting::calls() > before);
+}
+
+#[test]
+fn reading_a_bundle_allocates_nothing() {
+    let bytes = seeds::of("bundle").remove(0);
+    let mut damaged = bytes.clone();
+    damaged[1000] ^= 1;
+    let before = Counting::calls();
+    let bundle = Bundle::parse(&bytes);
+    let refused = Bundle::parse(&damaged).is_err();
+    let sum: f64 =
+        bundle.iter().flat_map(|bundle| bundle.tensors()).flat_map(|(_, w)| w.values()).map(f64::from).sum();
+    let allocated = Counting::calls() - before;
+    assert_eq!(allocated, 0);
+    // Every element of the seed is a half.
+    let elements: usize = bundle.unwrap().tensors().map(|(tensor, _)| tensor.span.len()).sum();
+    assert!(refused && elements > 0 && sum == 0.5 * elements as f64, "{sum}, {elements}");
 }

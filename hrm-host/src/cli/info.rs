@@ -4,25 +4,28 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hrm_core::config::Config;
 use hrm_core::plan::{ElementSizes, Mode, Plan};
 
-use super::trace;
 use crate::data::Dataset;
-use crate::data::sudoku::{Size, Style};
+use crate::data::sudoku::{Board, Size, Style};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::model_io::bundle::BundleFile;
+use crate::numbers::Precision;
 use crate::style::{self, STRONG};
 use crate::train::{TrainerState, checkpoint, curve};
 
-/// Describe a model, a run or a dataset
+/// Describe a model, a bundle, a run or a dataset
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm info runs/a
+  hrm info a.hrm
   hrm info data/sudoku")]
 pub struct Args {
-    /// A model, a run or a dataset
-    #[arg(value_name = "MODEL|RUN|DIR")]
+    /// A model, a bundle, a run or a dataset
+    #[arg(value_name = "MODEL|BUNDLE|RUN|DIR")]
     pub path: PathBuf,
 }
 
@@ -33,6 +36,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut out = style::stdout();
     let path = &args.path;
+    if path.is_file() {
+        return bundle(&mut out, path);
+    }
     if path.join("train").is_dir() || path.join("test").is_dir() {
         return dataset(&mut out, path);
     }
@@ -66,7 +72,34 @@ fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
     let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
     let (_, verified) = model_dir::open_weights::<Infallible>(&dir.join(WEIGHTS), &config)?;
     let checked = if verified { "verified" } else { "none in the file" };
-    let plan = |batch, mode| Plan::new(&config, batch, mode).map_err(|e| Error::input(e.to_string()));
+    writeln!(out, "{STRONG}model{STRONG:#}  {}", dir.display()).map_err(Error::output)?;
+    architecture(out, &config)?;
+    row(out, "checksum", checked)
+}
+
+/// A line of the description.
+fn row(out: &mut impl Write, name: &str, value: &str) -> Result<()> {
+    writeln!(out, "  {name:<24}{value}").map_err(Error::output)
+}
+
+fn bundle(out: &mut impl Write, path: &Path) -> Result<()> {
+    let bundle = BundleFile::open(path)?;
+    writeln!(out, "{STRONG}bundle{STRONG:#}  {}", path.display()).map_err(Error::output)?;
+    architecture(out, bundle.config())?;
+    let tensors = bundle.stored();
+    let mut types: Vec<&str> =
+        tensors.iter().filter_map(|tensor| bundle.precision(&tensor.name)).map(Precision::name).collect();
+    types.dedup();
+    row(out, "weights", &format!("{} tensors, {}", tensors.len(), types.join(", ")))?;
+    row(out, "size", &memory::human(bundle.size() as u64))?;
+    let names = bundle.vocabulary();
+    let tokens = if names.is_empty() { "not named".to_owned() } else { names.join(" ") };
+    row(out, "tokens", &tokens)?;
+    row(out, "checksum", "verified")
+}
+
+fn architecture(out: &mut impl Write, config: &Config) -> Result<()> {
+    let plan = |batch, mode| Plan::new(config, batch, mode).map_err(|e| Error::input(e.to_string()));
     let one = plan(1, Mode::Inference)?;
     let training = plan(64, Mode::Training)?;
     let human = |bytes: usize| memory::human(bytes as u64);
@@ -84,13 +117,8 @@ fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
         ("ACT steps at most", format!("{}", config.halt_max_steps)),
         ("memory to solve one", human(one.bytes(ElementSizes::F32).total())),
         ("memory to train 64", human(training.bytes(ElementSizes::F32).total())),
-        ("checksum", checked.into()),
     ];
-    writeln!(out, "{STRONG}model{STRONG:#}  {}", dir.display()).map_err(Error::output)?;
-    for (name, value) in rows {
-        writeln!(out, "  {name:<24}{value}").map_err(Error::output)?;
-    }
-    Ok(())
+    rows.iter().try_for_each(|(name, value)| row(out, name, value))
 }
 
 fn dataset(out: &mut impl Write, path: &Path) -> Result<()> {
@@ -112,7 +140,8 @@ fn dataset(out: &mut impl Write, path: &Path) -> Result<()> {
         let mut labels = inputs.clone();
         if let Some(size) = Size::from_cells(m.seq_len).filter(|size| size.vocab_size() == m.vocab_size) {
             data.read(0, 0, &mut inputs, &mut labels)?;
-            write!(out, "{}", trace::board(size, &inputs).render(|_| Style::PLAIN)).map_err(Error::output)?;
+            let board = Board::from_tokens(size, &inputs).map(|board| board.render(|_| Style::PLAIN));
+            write!(out, "{}", board.unwrap_or_default()).map_err(Error::output)?;
         }
     }
     Ok(())

@@ -1,12 +1,17 @@
 //! The command line of the `hrm` program: one file per command, each with its arguments, their validation into typed
 //! options, and its run.
 
+pub mod arc;
+pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod completions;
 pub mod data;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod info;
+mod puzzle;
 pub mod quickstart;
 pub mod solve;
 mod trace;
@@ -45,9 +50,12 @@ pub enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Solve(solve::Args),
+    Arc(arc::Args),
     Check(check::Args),
     Bench(bench::Args),
     Info(info::Args),
+    Import(import::Args),
+    Export(export::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -60,9 +68,12 @@ impl Command {
             Self::Train(args) => train::run(args),
             Self::Eval(args) => eval::run(&args),
             Self::Solve(args) => solve::run(args),
+            Self::Arc(args) => arc::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Bench(args) => bench::run(&args),
             Self::Info(args) => info::run(&args),
+            Self::Import(args) => import::run(args),
+            Self::Export(args) => export::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
     }
@@ -154,7 +165,7 @@ mod tests {
         ] {
             assert!(cli.clone().try_get_matches_from(line.split(' ')).is_ok(), "{line}");
         }
-        for name in ["quickstart", "train", "eval", "solve", "check", "info"] {
+        for name in ["quickstart", "train", "eval", "solve", "arc", "check", "info", "import", "export"] {
             let help = cli.clone().try_get_matches_from(["hrm", name, "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("hrm {name}")) && help.contains("Examples:"), "{help}");
         }

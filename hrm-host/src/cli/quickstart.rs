@@ -7,15 +7,16 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::puzzle::Puzzle;
 use super::trace;
 use super::watch::Watch;
 use crate::backend::Cpu;
 use crate::data::Dataset;
 use crate::data::sudoku::build;
 use crate::data::sudoku::partition::Split;
-use crate::data::sudoku::{GenerateOptions, Size};
+use crate::data::sudoku::{Board, GenerateOptions, Size};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvalOptions, evaluate};
+use crate::evaluate::{EvalOptions, Sample, evaluate};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::memory;
@@ -123,36 +124,41 @@ pub fn run(args: &Args) -> Result<()> {
     }
 
     let mut model = Model::<Cpu>::load(&run, 64)?;
-    let policy = Halt::Q.policy(model.config());
-    let options = EvalOptions { limit: 0, seed: 0, loss: settings.arch.loss };
+    let options = EvalOptions {
+        sample: Sample::All,
+        strategy: Halt::Q.into(),
+        seed: 0,
+        loss: settings.arch.loss,
+        near_ties: None,
+    };
     let (backend, plan) = model.parts();
-    let report = evaluate(backend, plan, &test, &*policy, &options, |_, _| true)?;
+    let report = evaluate(backend, plan, &test, &options, |_, _| true)?;
     let Some(report) = report else { return Err(Error::interrupted("interrupted")) };
     say(format_args!(
         "{STRONG}3. Evaluation{STRONG:#}: {:.1}% of {} held-out puzzles solved, in {:.2} ACT steps on average of at most {}",
-        100.0 * report.exact_accuracy,
-        report.puzzles,
-        report.steps,
+        100.0 * report.all.exact_accuracy,
+        report.all.puzzles,
+        report.all.steps,
         settings.arch.halt_max_steps
     ))?;
 
     let mut tokens = vec![0; test.metadata().seq_len];
     let mut labels = tokens.clone();
     test.read(0, 0, &mut tokens, &mut labels)?;
-    let question = trace::board(Size::Four, &tokens);
+    let question =
+        Puzzle::Sudoku(Board::from_tokens(Size::Four, &tokens).unwrap_or_else(|| Board::empty(Size::Four)));
     say(format_args!("{STRONG}4. A held-out puzzle{STRONG:#}, step by step"))?;
     let mut one = Model::<Cpu>::load(&run, 1)?;
     let found = one.solve(&tokens, 0, Halt::Q)?;
     let seconds = started.elapsed().as_secs_f64();
     let mut out = style::stdout();
     if args.json {
-        let line = json!({ "exact_accuracy": report.exact_accuracy, "seconds": seconds });
+        let line = json!({ "exact_accuracy": report.all.exact_accuracy, "seconds": seconds });
         return writeln!(out, "{line}").map_err(Error::output);
     }
-    trace::draw(&mut out, &question, &found)?;
+    trace::draw(&mut out, &question, &found.views[0])?;
     trace::verdict(&mut out, &question, &found)?;
-    let puzzle: String =
-        question.cells().iter().map(|d| if *d == 0 { '.' } else { char::from(b'0' + d) }).collect();
+    let puzzle = question.text(&tokens).replace('0', ".");
     writeln!(
         out,
         "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}",

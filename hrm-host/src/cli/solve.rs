@@ -6,13 +6,15 @@ use std::io::{Read, Write};
 
 use serde_json::json;
 
+use super::ask::AskArgs;
+use super::puzzle::Puzzle;
 use super::trace;
-use super::values::Halt;
-use crate::backend::Cpu;
-use crate::data::sudoku::{Board, Size};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::error::{Error, Result};
-use crate::solve::{Model, Trace};
+use crate::solve::{self, Model, Solution, TraceStep};
+use crate::strategy::Strategy;
 use crate::style;
+use crate::task::Task;
 
 /// Solve one puzzle
 #[derive(Debug, clap::Args)]
@@ -20,15 +22,25 @@ use crate::style;
   hrm solve --model runs/a/best --trace 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79
   hrm solve --model runs/a/best - < puzzle.txt")]
 pub struct Args {
-    /// The model: a directory with config.json and model.safetensors
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
-    /// The puzzle: a digit per cell, 0 or . where empty, in one line or as a grid; - reads standard input
+    /// The puzzle, in one line or as a grid; - reads standard input. A Sudoku: a digit per cell, 0 or . where empty. A
+    /// maze: # for walls, a space where it is free, S and G. ARC: the input grid, a row of digits to a line
     #[arg(value_name = "PUZZLE|-", allow_hyphen_values = true)]
     pub puzzle: String,
-    /// When to halt: after the model's maximum, when Q says so, or after a number of ACT steps
-    #[arg(long, value_name = "max|q|STEPS", default_value = "max")]
-    pub halt: Halt,
+    /// Row of the puzzle embedding, for a model that tells its puzzles apart
+    #[arg(long, value_name = "ROW", default_value_t, value_parser = clap::value_parser!(i32).range(0..))]
+    pub puzzle_id: i32,
+    /// How it is answered.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
+    /// Say on standard error what computes, and what memory it takes
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Show the board after every ACT step, what changed, and the Q values
     #[arg(long)]
     pub trace: bool,
@@ -43,9 +55,15 @@ pub struct Options {
     /// The model's directory.
     pub model: PathBuf,
     /// Where the puzzle's text is.
-    pub puzzle: Puzzle,
-    /// When to halt.
-    pub halt: Halt,
+    pub puzzle: Source,
+    /// Row of the puzzle embedding.
+    pub puzzle_id: i32,
+    /// How it is answered.
+    pub strategy: Strategy,
+    /// What computes.
+    pub backend: BackendArgs,
+    /// Whether the plan is told.
+    pub verbose: bool,
     /// Whether each ACT step is shown.
     pub trace: bool,
     /// Whether the result is JSON.
@@ -54,7 +72,7 @@ pub struct Options {
 
 /// Where a puzzle's text is.
 #[derive(Debug, PartialEq)]
-pub enum Puzzle {
+pub enum Source {
     /// On the command line.
     Text(String),
     /// On standard input.
@@ -65,21 +83,34 @@ impl Args {
     /// Tells a puzzle from `-` and from a misspelt flag.
     pub fn validate(self) -> Result<Options> {
         let puzzle = match self.puzzle.as_str() {
-            "-" => Puzzle::Stdin,
-            text if text.chars().any(|c| c.is_ascii_digit() || c == '.') && !text.starts_with("--") => {
-                Puzzle::Text(self.puzzle)
+            "-" => Source::Stdin,
+            text if text.chars().any(|c| c.is_ascii_digit() || ".#SG".contains(c))
+                && !text.starts_with("--") =>
+            {
+                Source::Text(self.puzzle)
             }
             text => {
                 return Err(Error::usage(format!(
-                    "given {text:?}, expected a puzzle of digits and dots, or -"
+                    "given {text:?}, expected a puzzle of digits and dots (of a maze #, space, S and G), or -"
                 )));
             }
         };
-        Ok(Options { model: self.model, puzzle, halt: self.halt, trace: self.trace, json: self.json })
+        Ok(Options {
+            model: self.model,
+            puzzle,
+            puzzle_id: self.puzzle_id,
+            strategy: self.ask.strategy(Strategy::DEFAULT)?,
+            backend: self.backend,
+            verbose: self.verbose,
+            trace: self.trace,
+            json: self.json,
+        })
     }
 }
 
-/// Longest text that can hold a puzzle: a 9 x 9 grid, drawn generously.
+/// Views that are worked on together, at most.
+const BATCH: usize = 32;
+/// Longest text that can hold a puzzle, drawn generously.
 const LONGEST: u64 = 64 << 10;
 
 /// Solves one puzzle.
@@ -89,9 +120,23 @@ const LONGEST: u64 = 64 << 10;
 /// output.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    let text = match options.puzzle {
-        Puzzle::Text(text) => text,
-        Puzzle::Stdin => {
+    options.backend.dispatch(Solve(&options))
+}
+
+struct Solve<'a>(&'a Options);
+
+impl WithBackend for Solve<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_on::<K>(self.0)
+    }
+}
+
+fn run_on<K: HostBackend>(options: &Options) -> Result<()> {
+    let text = match &options.puzzle {
+        Source::Text(text) => text.clone(),
+        Source::Stdin => {
             let mut text = String::new();
             std::io::stdin()
                 .take(LONGEST)
@@ -100,88 +145,68 @@ pub fn run(args: Args) -> Result<()> {
             text
         }
     };
-    let question = Board::parse(&text).map_err(|e| {
-        Error::input(e.to_string()).hint("write one character per cell, . or 0 where it is empty")
-    })?;
-    if !question.is_valid() {
-        return Err(Error::input("puzzle: two of its givens contradict each other")
-            .hint("a digit stands twice in a row, column or box"));
+    let strategy = options.strategy;
+    let config = solve::plan(&options.model, 1)?.config;
+    let puzzle = Puzzle::parse(Task::of(config.seq_len, config.vocab_size), &text)?;
+    let mut model =
+        Model::<K>::load_in(&options.model, strategy.views.clamp(1, BATCH), options.backend.dtype)?;
+    if options.verbose {
+        writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
+            .map_err(Error::output)?;
     }
-    let mut model = Model::<Cpu>::load(&options.model, 1)?;
-    check_board(&model, question.size())?;
-    let found = model.solve(&trace::tokens(&question), 0, options.halt.into())?;
+    let found = model.solve(&puzzle.tokens(), options.puzzle_id, strategy)?;
     let mut out = style::stdout();
     if options.json {
-        return print_json(&mut out, &question, &found, options.trace);
+        return print_json(&mut out, &puzzle, &found, options.trace);
     }
     if options.trace {
-        trace::draw(&mut out, &question, &found)?;
+        trace::draw(&mut out, &puzzle, &found.views[0])?;
     } else {
-        let answer = trace::board(question.size(), found.answer());
-        let drawn = answer.render(|cell| trace::answer_style(&question, &answer, cell));
-        write!(out, "{drawn}").map_err(Error::output)?;
+        write!(out, "{}", puzzle.draw(found.answer(), found.answer())).map_err(Error::output)?;
     }
-    if trace::verdict(&mut out, &question, &found)? { Ok(()) } else { Err(unsolved()) }
+    if trace::verdict(&mut out, &puzzle, &found)? { Ok(()) } else { Err(unsolved()) }
 }
 
 /// The error of an answer that is no solution: it has been shown already.
 fn unsolved() -> Error {
     Error::failed("the model's answer does not solve the puzzle")
-        .hint("try another --halt, or a model that is trained for longer")
+        .hint("try --halt max, --vote 8, or a model that is trained for longer")
 }
 
-/// Whether the model works on boards of `size`.
-fn check_board(model: &Model<Cpu>, size: Size) -> Result<()> {
-    let config = model.config();
-    if config.seq_len == size.cells() && config.vocab_size == size.vocab_size() as usize {
-        return Ok(());
-    }
-    Err(Error::input(format!(
-        "the puzzle is a {size} Sudoku of {} cells, the model works on {} cells with {} tokens",
-        size.cells(),
-        config.seq_len,
-        config.vocab_size
-    )))
-}
-
-/// One line of JSON: boards as digits, 0 where a cell is empty.
-fn print_json(out: &mut impl Write, question: &Board, found: &Trace, with_trace: bool) -> Result<()> {
-    let digits = |tokens: &[i32]| -> String {
-        let board = trace::board(question.size(), tokens);
-        board.cells().iter().map(|digit| char::from(b'0' + digit)).collect()
-    };
-    let answer = trace::board(question.size(), found.answer());
-    let solved = trace::fault(question, &answer).is_none();
+/// One line of JSON; boards are text, as [`Puzzle::text`] gives them.
+fn print_json(out: &mut impl Write, puzzle: &Puzzle, found: &Solution, with_trace: bool) -> Result<()> {
+    let fault = puzzle.fault(found.answer());
+    let chosen = found.chosen();
     let mut line = json!({
-        "answer": digits(found.answer()),
-        "solved": solved,
-        "steps": found.steps.len(),
-        "q_halt": found.steps.last().map(|step| step.q_halt),
-        "q_continue": found.steps.last().map(|step| step.q_continue),
+        "answer": puzzle.text(found.answer()),
+        "solved": puzzle.can_be_judged().then_some(fault.is_none()),
+        "steps": found.steps(),
+        "answer_step": chosen.step,
+        "q_halt": chosen.q_halt,
+        "q_continue": chosen.q_continue,
+        "views": found.views.len(),
+        "votes": found.votes,
     });
     if with_trace {
-        line["trace"] = found
-            .steps
-            .iter()
-            .map(|step| {
-                json!({
-                    "step": step.step,
-                    "board": digits(&step.tokens),
-                    "q_halt": step.q_halt,
-                    "q_continue": step.q_continue,
-                })
+        let step = |step: &TraceStep| {
+            json!({
+                "step": step.step,
+                "board": puzzle.text(&step.tokens),
+                "q_halt": step.q_halt,
+                "q_continue": step.q_continue,
             })
-            .collect();
+        };
+        line["trace"] = found.views[0].steps.iter().map(step).collect();
     }
     writeln!(out, "{line}").map_err(Error::output)?;
-    if solved { Ok(()) } else { Err(unsolved()) }
+    if fault.is_none() { Ok(()) } else { Err(unsolved()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::testing::parse;
-    use std::num::NonZeroU32;
+    use crate::strategy::Halt;
 
     fn options(line: &[&str]) -> Result<Options, String> {
         let args: Args = parse(&[&["--model", "m"], line].concat())?;
@@ -191,13 +216,13 @@ mod tests {
     #[test]
     fn a_puzzle_is_text_or_standard_input() {
         let read = options(&["-", "--halt", "3", "--trace"]).unwrap();
-        let halt = Halt::Steps(NonZeroU32::new(3).unwrap());
         assert_eq!(
-            read,
-            Options { model: "m".into(), puzzle: Puzzle::Stdin, halt, trace: true, json: false }
+            (read.model, read.puzzle, read.trace, read.json),
+            ("m".into(), Source::Stdin, true, false)
         );
+        assert_eq!(read.strategy, Strategy { halt: Halt::Steps(3), ..Strategy::DEFAULT });
         let text = "1 . | 3 4\n3 4 | . 2";
-        assert_eq!(options(&["--json", text]).unwrap().puzzle, Puzzle::Text(text.to_owned()));
+        assert_eq!(options(&["--json", text]).unwrap().puzzle, Source::Text(text.to_owned()));
         for bad in [&[][..], &["abc"], &["--3"], &["-", "--halt", "soon"], &["1.", "2."]] {
             assert!(options(bad).is_err(), "{bad:?}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-pub use crate::backend::Backend;
+use crate::data::split;
 use crate::settings::split_assignment;
 use crate::solve;
 
@@ -62,6 +62,15 @@ impl Split {
         match self {
             Self::Train => "train",
             Self::Test => "test",
+        }
+    }
+}
+
+impl From<Split> for split::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::Test => Self::Test,
         }
     }
 }

@@ -63,10 +63,10 @@ impl Observer for Watch {
         self.progress.say(&format!(
             "step {step} of {}: {:.1}% of {} held-out puzzles solved, {:.1}% of cells right, loss {:.4}{}",
             self.total_steps,
-            100.0 * report.exact_accuracy,
-            report.puzzles,
-            100.0 * report.accuracy,
-            report.lm_loss,
+            100.0 * report.all.exact_accuracy,
+            report.all.puzzles,
+            100.0 * report.all.accuracy,
+            report.all.lm_loss,
             if best { ", the best so far" } else { "" }
         ));
     }

@@ -3,7 +3,8 @@
 //! `DIR/SPLIT` holds `dataset.json` and, for each set named in it, five arrays. An *example* is a row of
 //! `SET__inputs.npy` and of `SET__labels.npy`. Puzzle `p` owns the examples
 //! `puzzle_indices[p] .. puzzle_indices[p + 1]` and has the identifier `puzzle_identifiers[p]`; group `g` owns the
-//! puzzles `group_indices[g] .. group_indices[g + 1]`. `DIR/identifiers.json` names the identifiers.
+//! puzzles `group_indices[g] .. group_indices[g + 1]`. `DIR/identifiers.json` names the identifiers. A set may have
+//! `SET__ratings.npy`, one number for each group: how hard its puzzles are. The published program knows no such file.
 //!
 //! Shapes, indices and identifiers are checked when the dataset is opened; tokens when an example is read, or all
 //! at once by [`Dataset::verify`].
@@ -144,11 +145,14 @@ pub struct Set {
     puzzle_indices: Npy,
     group_indices: Npy,
     puzzle_identifiers: Npy,
+    ratings: Option<Npy>,
 }
 
 impl Set {
     fn open(dir: &Path, name: &str, metadata: &Metadata) -> Result<Self> {
-        let array = |field: &str| Npy::open(&dir.join(format!("{name}__{field}.npy")));
+        let path = |field: &str| dir.join(format!("{name}__{field}.npy"));
+        let array = |field: &str| Npy::open(&path(field));
+        let rated = path("ratings").exists();
         let set = Self {
             name: name.to_owned(),
             inputs: array("inputs")?,
@@ -156,6 +160,7 @@ impl Set {
             puzzle_indices: array("puzzle_indices")?,
             group_indices: array("group_indices")?,
             puzzle_identifiers: array("puzzle_identifiers")?,
+            ratings: if rated { Some(array("ratings")?) } else { None },
         };
         let examples = check_offsets(&set.puzzle_indices, "puzzle_indices")?;
         let puzzles = check_offsets(&set.group_indices, "group_indices")?;
@@ -163,6 +168,9 @@ impl Set {
         check_shape(&set.labels, &[examples, metadata.seq_len])?;
         check_shape(&set.puzzle_indices, &[puzzles + 1])?;
         check_shape(&set.puzzle_identifiers, &[puzzles])?;
+        if let Some(ratings) = &set.ratings {
+            check_shape(ratings, &[set.groups()])?;
+        }
         let identifiers = i64::from(metadata.num_puzzle_identifiers);
         for puzzle in 0..puzzles {
             let id = set.puzzle_identifiers.get(puzzle).unwrap_or(-1);
@@ -228,12 +236,19 @@ impl Set {
     /// The puzzle that owns `example`.
     #[must_use]
     pub fn puzzle_of(&self, example: usize) -> usize {
-        let (mut low, mut high) = (0, self.puzzles());
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.puzzle(middle).start <= example { low = middle } else { high = middle }
-        }
-        low
+        last_start(self.puzzles(), example, |puzzle| self.puzzle(puzzle).start)
+    }
+
+    /// The group that `puzzle` belongs to.
+    #[must_use]
+    pub fn group_of(&self, puzzle: usize) -> usize {
+        last_start(self.groups(), puzzle, |group| self.group(group).start)
+    }
+
+    /// How hard the puzzles of the group that owns `example` are, if the set says so.
+    #[must_use]
+    pub fn rating_of(&self, example: usize) -> Option<i64> {
+        self.ratings.as_ref()?.get(self.group_of(self.puzzle_of(example)))
     }
 
     fn read_tokens(
@@ -277,6 +292,16 @@ impl Set {
         }
         Ok(())
     }
+}
+
+/// The last of `count` ranges that starts at `place` or before it.
+fn last_start(count: usize, place: usize, start: impl Fn(usize) -> usize) -> usize {
+    let (mut low, mut high) = (0, count);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if start(middle) <= place { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// Entries `index` and `index + 1` of an array of offsets that [`check_offsets`] has passed.

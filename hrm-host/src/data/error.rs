@@ -55,6 +55,8 @@ pub enum Error {
     },
     /// The thread that makes batches cannot be started, or has ended.
     Thread(io::Error),
+    /// The caller asked for an end before all was done.
+    Interrupted,
 }
 
 impl Error {
@@ -96,6 +98,7 @@ impl Error {
             Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
             Self::Thread(_) => false,
+            Self::Interrupted => false,
         }
     }
 }
@@ -131,6 +134,7 @@ impl fmt::Display for Error {
                 write!(f, "{name}: found {found}, expected {expected}")
             }
             Self::Thread(source) => write!(f, "the thread that makes batches: {source}"),
+            Self::Interrupted => f.write_str("interrupted; nothing was changed"),
         }
     }
 }
@@ -139,7 +143,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Io { source, .. } | Self::Thread(source) => Some(source),
-            Self::Format { .. } | Self::Argument { .. } => None,
+            Self::Format { .. } | Self::Argument { .. } | Self::Interrupted => None,
         }
     }
 }

@@ -4,17 +4,29 @@
 //! * [`sampler`] gives batches of it: the published training order, seeded and resumable, and test order;
 //! * [`prefetch`] makes training batches ahead of time;
 //! * [`writer`] writes such a directory as a stream, whole or not at all;
-//! * [`sudoku`] reads, generates, shuffles and builds Sudoku;
-//! * [`npy`], [`mmap`] and [`error`] are what they stand on.
+//! * [`sudoku`], [`maze`] and [`arc`] read, generate, augment and build the three published tasks;
+//! * [`inspect`] counts what a dataset holds and draws its examples;
+//! * [`puzzle_csv`], [`dihedral`], [`split`] and [`progress`] are what the builders share;
+//! * [`npy`], [`identifiers`], [`new_directory`], [`mmap`] and [`error`] are what they stand on.
 
+pub mod arc;
 mod batch;
+mod choice;
 pub mod dataset;
+pub mod dihedral;
 pub mod error;
+pub mod identifiers;
+pub mod inspect;
+pub mod maze;
 mod metadata;
 pub mod mmap;
+pub mod new_directory;
 pub mod npy;
 pub mod prefetch;
+pub mod progress;
+pub mod puzzle_csv;
 pub mod sampler;
+pub mod split;
 pub mod sudoku;
 #[cfg(test)]
 mod test_support;

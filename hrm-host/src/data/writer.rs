@@ -2,10 +2,13 @@
 //!
 //! Every array grows in a temporary file beside its destination. [`DatasetWriter::finish`] puts them on the disk,
 //! removes an older `dataset.json`, renames the arrays into place and writes the new `dataset.json` last: whatever
-//! interrupts it, a directory with a `dataset.json` is one whole dataset.
+//! interrupts it, a directory with a `dataset.json` is one whole dataset. A writer that is dropped unfinished leaves
+//! nothing behind, nor the directories that were made for it.
 
 use super::error::{Error, Result};
+use super::identifiers::IdentifierWriter;
 use super::metadata::Metadata;
+use super::new_directory::NewDirectory;
 use super::npy::{Dtype, NpyWriter, commit};
 use crate::files::{self, Staged};
 use std::fs;
@@ -45,6 +48,8 @@ pub struct DatasetWriter {
     ratings: Option<NpyWriter>,
     examples: i32,
     puzzles: i32,
+    /// The last field, to be dropped when the unfinished files are gone.
+    directory: NewDirectory,
 }
 
 impl DatasetWriter {
@@ -56,7 +61,7 @@ impl DatasetWriter {
     /// [`Error::Io`] if the disk refuses.
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
-        fs::create_dir_all(&path).map_err(Error::io(&path, "make the directory"))?;
+        let directory = NewDirectory::create(&path)?;
         files::try_remove_stale(&path)
             .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
@@ -88,6 +93,7 @@ impl DatasetWriter {
             identifiers: serde_json::json!(format.identifiers).to_string(),
             examples: 0,
             puzzles: 0,
+            directory,
         })
     }
 
@@ -136,31 +142,72 @@ impl DatasetWriter {
     ///
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
-    pub fn finish(mut self) -> Result<Metadata> {
+    pub fn finish(self) -> Result<Metadata> {
+        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let split = self.stage()?;
+        let metadata = split.metadata.clone();
+        put_in_place(vec![split], identifiers)?;
+        Ok(metadata)
+    }
+
+    /// Puts the splits of one dataset in place, which share their `identifiers`, and gives the descriptions that were
+    /// written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses.
+    pub fn finish_together(splits: Vec<Self>, identifiers: IdentifierWriter) -> Result<Vec<Metadata>> {
+        let (identifiers, count) = identifiers.stage()?;
+        let stage = |mut split: Self| {
+            split.metadata.num_puzzle_identifiers = count;
+            split.stage()
+        };
+        let splits = splits.into_iter().map(stage).collect::<Result<Vec<StagedSplit>>>()?;
+        let metadata = splits.iter().map(|split| split.metadata.clone()).collect();
+        put_in_place(splits, identifiers)?;
+        Ok(metadata)
+    }
+
+    /// Puts the files on the disk, not yet under their names.
+    fn stage(mut self) -> Result<StagedSplit> {
         self.metadata.mean_puzzle_examples = f64::from(self.examples) / f64::from(self.puzzles.max(1));
+        let has_ratings = self.ratings.is_some();
         let arrays =
             [self.inputs, self.labels, self.puzzle_indices, self.group_indices, self.puzzle_identifiers];
-        let has_ratings = self.ratings.is_some();
-        let staged =
-            arrays.into_iter().chain(self.ratings).map(NpyWriter::stage).collect::<Result<Vec<Staged>>>()?;
-        let identifiers = stage(&self.dir.join("identifiers.json"), self.identifiers.as_bytes())?;
+        let arrays = arrays.into_iter().chain(self.ratings).map(NpyWriter::stage);
+        let arrays = arrays.collect::<Result<Vec<Staged>>>()?;
         let json = self.split.join("dataset.json");
         let text = serde_json::to_string(&self.metadata)
             .map_err(|e| Error::io(&json, "write the dataset's description")(e.into()))?;
-        let metadata = stage(&json, text.as_bytes())?;
-
-        // From here to the last line there is no dataset, so that no mixture of two can be opened.
-        remove(&json)?;
-        if !has_ratings {
-            remove(&array_path(&self.split, "ratings"))?;
-        }
-        for array in staged {
-            commit(array)?;
-        }
-        commit(identifiers)?;
-        commit(metadata)?;
-        Ok(self.metadata)
+        let description = stage(&json, text.as_bytes())?;
+        let old_ratings = (!has_ratings).then(|| array_path(&self.split, "ratings"));
+        let (metadata, directory) = (self.metadata, self.directory);
+        Ok(StagedSplit { json, description, arrays, old_ratings, metadata, _directory: directory })
     }
+}
+
+/// A split that is on the disk and has no names yet.
+struct StagedSplit {
+    /// The path of `dataset.json`.
+    json: PathBuf,
+    description: Staged,
+    arrays: Vec<Staged>,
+    /// An array that the split no longer has.
+    old_ratings: Option<PathBuf>,
+    metadata: Metadata,
+    _directory: NewDirectory,
+}
+
+fn put_in_place(mut splits: Vec<StagedSplit>, identifiers: Staged) -> Result<()> {
+    // From here to the last line there is no dataset, so that no mixture of two can be opened.
+    for split in &splits {
+        remove(&split.json)?;
+        split.old_ratings.as_deref().map_or(Ok(()), remove)?;
+    }
+    for split in &mut splits {
+        split.arrays.drain(..).try_for_each(commit)?;
+    }
+    commit(identifiers)?;
+    splits.into_iter().try_for_each(|split| commit(split.description))
 }
 
 fn array_path(split: &Path, field: &str) -> PathBuf {

@@ -43,6 +43,12 @@ impl Staged {
         &self.target
     }
 
+    /// Where it is until then, for a writer that wants a path.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     /// Puts what was written on the disk.
     ///
     /// # Errors

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use half::bf16;
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::{CHECKSUM_KEY, Kind, TensorFileError, VERSION, VERSION_KEY, finish};
 use crate::files;
+use crate::numbers::Precision;
 
 /// What to write: a name, a type, a shape, and a function that fills in the elements.
 pub struct Source<'a, E> {
@@ -31,8 +31,30 @@ pub enum Elements<'a, E> {
     F32(Fetch<'a, f32, E>),
     /// bf16: fetched as f32 and rounded to nearest even.
     Bf16(Fetch<'a, f32, E>),
+    /// Half precision: fetched as f32 and rounded to nearest even.
+    F16(Fetch<'a, f32, E>),
     /// Integers.
     I32(Fetch<'a, i32, E>),
+}
+
+impl<'a, E> Elements<'a, E> {
+    /// Fetched as f32 and written in `precision`.
+    pub fn float(precision: Precision, fetch: impl FnMut(&mut [f32]) -> Result<(), E> + 'a) -> Self {
+        match precision {
+            Precision::F32 => Self::F32(Box::new(fetch)),
+            Precision::Bf16 => Self::Bf16(Box::new(fetch)),
+            Precision::F16 => Self::F16(Box::new(fetch)),
+        }
+    }
+}
+
+/// Fetches `len` numbers and rounds them.
+fn narrowed<E>(precision: Precision, len: usize, fetch: &mut Fetch<'_, f32, E>) -> Result<Vec<u8>, E> {
+    let mut values = vec![0.0f32; len];
+    fetch(&mut values)?;
+    let mut bytes = Vec::with_capacity(len * precision.size());
+    precision.narrow(&values, &mut bytes);
+    Ok(bytes)
 }
 
 impl<E> Source<'_, E> {
@@ -40,6 +62,7 @@ impl<E> Source<'_, E> {
         match self.elements {
             Elements::F32(_) => Dtype::F32,
             Elements::Bf16(_) => Dtype::BF16,
+            Elements::F16(_) => Dtype::F16,
             Elements::I32(_) => Dtype::I32,
         }
     }
@@ -62,12 +85,8 @@ impl<E> Source<'_, E> {
                 values.iter_mut().for_each(|x| *x = f32::from_bits(x.to_bits().to_le()));
                 take(bytemuck::cast_slice(&values))
             }
-            Elements::Bf16(fetch) => {
-                let mut values = vec![0.0f32; len];
-                fetch(&mut values)?;
-                let bytes: Vec<u8> = values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect();
-                take(&bytes)
-            }
+            Elements::Bf16(fetch) => take(&narrowed(Precision::Bf16, len, fetch)?),
+            Elements::F16(fetch) => take(&narrowed(Precision::F16, len, fetch)?),
             Elements::I32(fetch) => {
                 let mut values = vec![0i32; len];
                 fetch(&mut values)?;

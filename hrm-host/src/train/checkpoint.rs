@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use hrm_core::kernels::{Memory, Region};
+use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,7 @@ where
 {
     let target = run.join(format!("step-{:08}", state.step));
     files::write_dir(&target, Existing::Replace, |staging| {
-        save_model(backend, plan, staging.path())?;
+        save_model(backend, plan, state.settings.arch.loss, staging.path())?;
         save_trainer(backend, plan, &staging.path().join(TRAINER), state)
     })?;
     let found = checkpoints(run);
@@ -97,15 +98,15 @@ where
     Ok(target)
 }
 
-/// Writes configuration and weights of `backend` into `dir`.
+/// Writes configuration, loss and weights of `backend` into `dir`.
 ///
 /// # Errors
 /// The backend fails, or the disk does.
-pub fn save_model<K>(backend: &mut K, plan: &Plan, dir: &Path) -> Result<()>
+pub fn save_model<K>(backend: &mut K, plan: &Plan, loss: LossKind, dir: &Path) -> Result<()>
 where
     K: Memory<Error: Send + Sync + 'static>,
 {
-    model_dir::save_config::<K::Error>(&plan.config, &dir.join(CONFIG))?;
+    model_dir::save_trained_config::<K::Error>(&plan.config, loss, &dir.join(CONFIG))?;
     model_dir::save_weights(backend, plan, &dir.join(WEIGHTS))?;
     Ok(())
 }

@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hrm_core::act::AlwaysMax;
 use hrm_core::init;
 use hrm_core::kernels::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
@@ -27,9 +26,10 @@ use crate::data::prefetch::{Prefetch, Prefetched};
 use crate::data::sudoku::{ShuffleExamples, Size};
 use crate::data::{Cursor, Dataset, Sampler, SamplerOptions};
 use crate::error::{Error, Result};
-use crate::evaluate::{EvalOptions, EvalReport, evaluate};
+use crate::evaluate::{EvalOptions, EvalReport, Sample, evaluate};
 use crate::files::{self, Existing};
 use crate::row_metrics::MetricSums;
+use crate::strategy::Strategy;
 
 /// Epochs that the sampler joins end to end.
 const EPOCHS_PER_ITERATION: u64 = 1000;
@@ -266,10 +266,18 @@ impl<K: HostBackend> Trainer<K> {
         let plan = carry::evaluation_plan(&self.plan, &self.backward);
         let rows = RowSnapshot::take(&mut self.backend, &plan).map_err(Error::backend)?;
         let settings = &self.state.settings;
-        let options =
-            EvalOptions { limit: settings.eval_limit, seed: settings.seed, loss: settings.arch.loss };
-        let policy = AlwaysMax { max_steps: self.plan.config.halt_max_steps };
-        let report = evaluate(&mut self.backend, &plan, dataset, &policy, &options, progress);
+        let sample = match settings.eval_limit {
+            0 => Sample::All,
+            count => Sample::Random { count, seed: settings.seed },
+        };
+        let options = EvalOptions {
+            sample,
+            strategy: Strategy::PUBLISHED,
+            seed: 0,
+            loss: settings.arch.loss,
+            near_ties: None,
+        };
+        let report = evaluate(&mut self.backend, &plan, dataset, &options, progress);
         rows.restore(&mut self.backend, &plan).map_err(Error::backend)?;
         report
     }
@@ -314,7 +322,8 @@ impl<K: HostBackend> Trainer<K> {
     pub fn save_model(&mut self, dir: &Path) -> Result<()> {
         self.refuse_bad_parameters()?;
         files::write_dir(dir, Existing::Replace, |staging| {
-            checkpoint::save_model(&mut self.backend, &self.plan, staging.path())
+            let loss = self.state.settings.arch.loss;
+            checkpoint::save_model(&mut self.backend, &self.plan, loss, staging.path())
         })
     }
 

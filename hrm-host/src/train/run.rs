@@ -259,7 +259,7 @@ impl<K: HostBackend> Session<'_, K> {
         let Some(report) = report else { return Ok(false) };
         let (step, total_steps) = (self.trainer.state().step, self.trainer.state().total_steps);
         self.logs.write(step, &eval_values(&report))?;
-        let best = self.trainer.note(report.exact_accuracy, report.accuracy);
+        let best = self.trainer.note(report.all.exact_accuracy, report.all.accuracy);
         if best {
             let saved = self.trainer.save_model(&self.dir.join(BEST));
             saved.map_err(|e| with_last_checkpoint(e, self.dir))?;
@@ -309,13 +309,13 @@ fn log_timing(logs: &mut Logs, step: u64, batch: usize, started: Instant, busy: 
 /// Metrics of an evaluation under their published names.
 fn eval_values(report: &EvalReport) -> Vec<(String, f64)> {
     [
-        ("accuracy", report.accuracy),
-        ("count", report.puzzles as f64),
-        ("exact_accuracy", report.exact_accuracy),
-        ("lm_loss", report.lm_loss),
-        ("q_halt_accuracy", report.q_halt_accuracy),
-        ("q_halt_loss", report.q_halt_loss),
-        ("steps", report.steps),
+        ("accuracy", report.all.accuracy),
+        ("count", report.all.puzzles as f64),
+        ("exact_accuracy", report.all.exact_accuracy),
+        ("lm_loss", report.all.lm_loss),
+        ("q_halt_accuracy", report.all.q_halt_accuracy),
+        ("q_halt_loss", report.all.q_halt_loss),
+        ("steps", report.all.steps),
     ]
     .map(|(name, value)| (format!("all/{name}"), value))
     .into()

@@ -86,8 +86,7 @@ fn a_dataset_is_written_whole_or_not_at_all() {
     let line = "data sudoku --generate 500 --size 4 --clues 6 --out disk/data --split train";
     place.hrm(line).expect(1, &["error:", "No space left on device", "disk/data"]);
     assert_eq!(place.hrm("info disk/data").status.code(), Some(2));
-    let left = |name: &str| name.contains("partial") || name.contains("tmp");
-    assert!(!place.files("disk").keys().any(|name| left(name)), "{:?}", place.files("disk").keys());
+    assert!(place.is_free("disk/data"), "{:?}", place.files("disk").keys());
     disk.resize(4096);
     place.hrm(line).expect(0, &[]);
     place.hrm("info disk/data").expect(0, &[]);

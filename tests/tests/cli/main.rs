@@ -7,10 +7,13 @@
 
 mod commands;
 mod damage;
+mod datasets;
+mod evaluate;
 mod full_disk;
 mod input;
 mod interrupt;
 mod kill;
 mod memory;
+mod model_files;
 mod not_finite;
 mod support;

@@ -37,6 +37,18 @@ impl Shuffle {
         Self { size, from, digits }
     }
 
+    /// The cell of the original that `cell` takes its digit from; `cell` itself beyond the board.
+    #[must_use]
+    pub fn source(&self, cell: usize) -> usize {
+        self.from[..self.size.cells()].get(cell).map_or(cell, |&from| usize::from(from))
+    }
+
+    /// What the digit `digit` becomes; a value that is no digit stays.
+    #[must_use]
+    pub fn digit(&self, digit: u8) -> u8 {
+        self.digits.get(usize::from(digit)).copied().unwrap_or(digit)
+    }
+
     /// The shuffled `board`; a board of another size comes back as it is.
     #[must_use]
     pub fn apply(&self, board: &Board) -> Board {

@@ -9,10 +9,14 @@ use super::csv::{self, PuzzleReader, Row};
 use super::generate::{self, Puzzle};
 use super::grid::{Board, MAX_CELLS, Size};
 pub use super::partition::Split;
+use crate::data::choice::Choice;
 use crate::data::error::{Error, Place, Result};
+pub use crate::data::progress::Progress;
+use crate::data::progress::tell;
 use crate::data::writer::{DatasetWriter, Format};
 use hrm_core::rng::{Rng, Stream};
 use rayon::prelude::*;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +62,7 @@ pub struct GenerateOptions {
 }
 
 /// What was built.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The directory of the split.
     pub path: PathBuf,
@@ -76,9 +80,6 @@ pub struct Summary {
     /// Mean rating, if the CSV file has ratings.
     pub mean_rating: Option<f64>,
 }
-
-/// Told after each chunk how many original puzzles are done, and of how many.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// Builds a split from a CSV file.
 ///
@@ -100,8 +101,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
 
     let mut reader = PuzzleReader::open(path)?;
     let mut output = Output::create(&options.out, options.split, size, reader.has_ratings())?;
-    let mut choice =
-        Choice { rng: Rng::new(options.seed, Stream::Subsample, 0), left: rows.eligible, wanted };
+    let mut choice = Choice::new(options.seed, rows.eligible, wanted);
     let mut chunk = Vec::with_capacity(CHUNK);
     loop {
         let row = reader.next_row()?;
@@ -119,9 +119,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
                 output.group(&puzzle?, row.rating, options.augment, options.seed)?;
             }
             chunk.clear();
-            if let Some(progress) = &mut progress {
-                progress(output.summary.puzzles, wanted);
-            }
+            tell(&mut progress, output.summary.puzzles, wanted)?;
         }
         if ended {
             break;
@@ -169,9 +167,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
             return Err(Error::argument("puzzles to generate", count, expected));
         }
         index = end;
-        if let Some(progress) = &mut progress {
-            progress(output.summary.puzzles, u64::from(count));
-        }
+        tell(&mut progress, output.summary.puzzles, u64::from(count))?;
     }
     output.finish()
 }
@@ -219,22 +215,6 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
             let expected = format!("at most the highest rating in {}", path.display());
             Err(Error::argument("min-rating", min_rating.unwrap_or(0), expected))
         }
-    }
-}
-
-/// Selection sampling: takes each of the rows left with probability wanted / left, so exactly `wanted` of them.
-struct Choice {
-    rng: Rng,
-    left: u64,
-    wanted: u64,
-}
-
-impl Choice {
-    fn takes(&mut self) -> bool {
-        let takes = u64::from(self.rng.below(u32::try_from(self.left).unwrap_or(u32::MAX))) < self.wanted;
-        self.left = self.left.saturating_sub(1);
-        self.wanted -= u64::from(takes);
-        takes
     }
 }
 

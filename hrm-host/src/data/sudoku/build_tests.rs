@@ -6,6 +6,7 @@ use crate::data::dataset::Dataset;
 use crate::data::npy::Npy;
 use std::fmt::Write;
 use std::fs;
+use std::ops::ControlFlow;
 
 /// A CSV file of `n` generated puzzles, rated 0, 1, 2, ...
 fn csv_file(dir: &Path, n: u32) -> PathBuf {
@@ -53,7 +54,11 @@ fn groups_are_originals_followed_by_their_shuffles() {
     let csv = csv_file(dir.path(), 5);
     let options = CsvOptions { augment: 3, ..csv_options(dir.path(), &csv) };
     let mut told = Vec::new();
-    let summary = from_csv(&options, Some(&mut |done, all| told.push((done, all)))).unwrap();
+    let mut tell = |done, all| {
+        told.push((done, all));
+        ControlFlow::Continue(())
+    };
+    let summary = from_csv(&options, Some(&mut tell)).unwrap();
     assert_eq!((summary.puzzles, summary.examples, summary.mean_rating), (5, 20, Some(2.0)));
     assert_eq!(told, [(5, 5)]);
 
@@ -141,6 +146,17 @@ fn options_that_cannot_be_met_are_errors() {
     ] {
         assert!(matches!(generate(&options, None), Err(Error::Argument { .. })), "{options:?}");
     }
+}
+
+#[test]
+fn an_interrupted_build_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = csv_options(dir.path(), &csv_file(dir.path(), 3));
+    let mut stop = |_, _| ControlFlow::Break(());
+    assert!(matches!(from_csv(&options, Some(&mut stop)), Err(Error::Interrupted)));
+    let generated = generate_options(&options.out, Size::Four, 5, Split::Test);
+    assert!(matches!(generate(&generated, Some(&mut stop)), Err(Error::Interrupted)));
+    assert!(!options.out.exists());
 }
 
 #[test]

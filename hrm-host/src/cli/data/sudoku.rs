@@ -1,30 +1,13 @@
-//! `hrm data`: datasets in the published on-disk format.
+//! `hrm data sudoku`.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use super::values::{GridSize, Split, count};
+use super::{narrow, report, watched};
+use crate::cli::values::{GridSize, Split, count};
 use crate::data::sudoku::build::{self, Summary};
-use crate::data::sudoku::partition;
 use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};
 use crate::error::{Error, Result};
-use crate::progress::{Mode, Progress, Snapshot};
-use crate::style;
-
-/// Build a dataset
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Which puzzle
-    #[command(subcommand)]
-    pub puzzle: Puzzle,
-}
-
-/// The puzzles that a dataset can be made of.
-#[derive(Debug, clap::Subcommand)]
-pub enum Puzzle {
-    /// Sudoku, from a CSV file or generated
-    Sudoku(SudokuArgs),
-}
 
 /// Build a Sudoku dataset from a CSV file or from generated puzzles
 ///
@@ -34,7 +17,7 @@ pub enum Puzzle {
   hrm data sudoku --csv train.csv --out data/sudoku --split train --subsample 1000 --augment 1000
   hrm data sudoku --generate 5000 --size 4 --out data/sudoku-4x4 --split train --seed 1")]
 #[command(group(clap::ArgGroup::new("source").required(true)))]
-pub struct SudokuArgs {
+pub struct Args {
     /// Read puzzles from this CSV file: source,question,answer,rating
     #[arg(long, group = "source", value_name = "FILE")]
     pub csv: Option<PathBuf>,
@@ -65,11 +48,14 @@ pub struct SudokuArgs {
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
+    /// Print what was built as JSON, for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A Sudoku dataset to build.
 #[derive(Debug, PartialEq)]
-pub struct SudokuOptions {
+pub struct Options {
     /// Where the puzzles come from.
     pub source: Source,
     /// Directory of the dataset.
@@ -105,9 +91,9 @@ pub enum Source {
     },
 }
 
-impl SudokuArgs {
+impl Args {
     /// Checks what the parser cannot: the number of clues against the size.
-    pub fn validate(self) -> Result<SudokuOptions> {
+    pub fn validate(self) -> Result<Options> {
         let source = match (self.csv, self.generate, self.size) {
             (Some(path), None, _) => {
                 let (subsample, augment) = (self.subsample, self.augment);
@@ -127,7 +113,7 @@ impl SudokuArgs {
             }
             _ => return Err(Error::usage("expected either --csv FILE, or --generate N with --size 4|9")),
         };
-        Ok(SudokuOptions { source, out: self.out, split: self.split, seed: self.seed })
+        Ok(Options { source, out: self.out, split: self.split, seed: self.seed })
     }
 }
 
@@ -136,61 +122,44 @@ impl SudokuArgs {
 /// # Errors
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
-    let Puzzle::Sudoku(args) = args.puzzle;
+    let json = args.json;
     let options = args.validate()?;
-    let mut bar: Option<Progress> = None;
-    let mut progress = |done: u64, of: u64| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(false), of, "puzzle"));
-        bar.update(done, &Snapshot::default());
-    };
-    let split = match options.split {
-        Split::Train => partition::Split::Train,
-        Split::Test => partition::Split::Test,
-    };
-    let narrow = |n: NonZeroU64, flag: &str| {
-        u32::try_from(n.get())
-            .map_err(|_| Error::usage(format!("given {flag} {n}, expected at most {}", u32::MAX)))
-    };
+    let (out, split, seed) = (options.out, options.split.into(), options.seed);
     let summary = match options.source {
-        Source::Csv { path, subsample, augment, min_rating } => build::from_csv(
-            &CsvOptions {
+        Source::Csv { path, subsample, augment, min_rating } => {
+            let options = CsvOptions {
                 csv: path,
-                out: options.out,
+                out,
                 split,
                 subsample: subsample.map(|n| narrow(n, "--subsample")).transpose()?,
                 augment,
                 min_rating: min_rating.map(|rating| i32::try_from(rating).unwrap_or(i32::MAX)),
-                seed: options.seed,
-            },
-            Some(&mut progress),
-        )?,
-        Source::Generate { count, size, clues } => build::generate(
-            &GenerateOptions {
+                seed,
+            };
+            watched(json, "puzzle", |progress| build::from_csv(&options, Some(progress)))?
+        }
+        Source::Generate { count, size, clues } => {
+            let options = GenerateOptions {
                 count: narrow(count, "--generate")?,
                 size: match size {
                     GridSize::Four => Size::Four,
                     GridSize::Nine => Size::Nine,
                 },
                 clues: clues.map(usize::from),
-                out: options.out,
+                out,
                 split,
                 augment: 0,
-                seed: options.seed,
-            },
-            Some(&mut progress),
-        )?,
+                seed,
+            };
+            watched(json, "puzzle", |progress| build::generate(&options, Some(progress)))?
+        }
     };
-    if let Some(bar) = bar {
-        bar.finish();
-    }
-    report(&summary)
+    report(json, &summary, &text(&summary))
 }
 
-fn report(summary: &Summary) -> Result<()> {
-    use std::io::Write;
+fn text(summary: &Summary) -> String {
     let rating = summary.mean_rating.map_or(String::new(), |rating| format!(", mean rating {rating:.1}"));
-    writeln!(
-        style::stdout(),
+    format!(
         "{}: {} puzzles of {}, {} examples, {:.1} clues on average{rating}",
         summary.path.display(),
         summary.puzzles,
@@ -198,7 +167,6 @@ fn report(summary: &Summary) -> Result<()> {
         summary.examples,
         summary.mean_clues,
     )
-    .map_err(Error::output)
 }
 
 #[cfg(test)]
@@ -208,8 +176,8 @@ mod tests {
 
     const OUT: [&str; 3] = ["--out", "d", "--split=train"];
 
-    fn options(line: &[&str]) -> Result<SudokuOptions, String> {
-        let args: SudokuArgs = parse(&[line, &OUT].concat())?;
+    fn options(line: &[&str]) -> Result<Options, String> {
+        let args: Args = parse(&[line, &OUT].concat())?;
         args.validate().map_err(|error| error.to_string())
     }
 
@@ -223,10 +191,7 @@ mod tests {
             augment: 9,
             min_rating: Some(3),
         };
-        assert_eq!(
-            options(&csv),
-            Ok(SudokuOptions { source, out: "d".into(), split: Split::Train, seed: 7 })
-        );
+        assert_eq!(options(&csv), Ok(Options { source, out: "d".into(), split: Split::Train, seed: 7 }));
         let made = options(&["--generate", "10", "--size", "9", "--clues", "30"]).unwrap();
         let count = NonZeroU64::new(10).unwrap();
         assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30) });

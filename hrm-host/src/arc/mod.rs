@@ -1,0 +1,13 @@
+//! ARC from a model's answers to a score: votes over augmentations, the submission, and how many tasks it solves.
+//!
+//! * [`predict`] asks a model for every augmentation of every task and counts the votes;
+//! * [`submission`] is the file of the ARC Prize, written and read;
+//! * [`score`] holds one against the tasks.
+
+pub mod predict;
+pub mod score;
+pub mod submission;
+
+pub use predict::{PredictOptions, Prediction, predict};
+pub use score::{Score, score};
+pub use submission::Submission;

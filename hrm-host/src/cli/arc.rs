@@ -1,0 +1,223 @@
+//! `hrm arc`: answers to ARC, and what they score.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::ask::AskArgs;
+use super::eval::{describe, fits, interrupted, size};
+use super::values::{Split, count};
+use crate::arc::predict::{PredictOptions, Prediction, predict};
+use crate::arc::score::{Score, read_answers, score};
+use crate::arc::submission::{MOST_ATTEMPTS, Submission};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::{Mode, Progress, Snapshot};
+use crate::solve::Model;
+use crate::strategy::Strategy;
+use crate::style::{self, FAINT, STRONG};
+
+/// Answer the tests of ARC, and score answers
+#[derive(Debug, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json
+  hrm arc score submission.json --tasks ARC-AGI/data/evaluation")]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to do with ARC.
+#[derive(Debug, PartialEq, clap::Subcommand)]
+#[expect(missing_docs, reason = "each command is documented by its arguments")]
+pub enum What {
+    Predict(PredictArgs),
+    Score(ScoreArgs),
+}
+
+/// Answer every test by the votes of a task's augmentations, and write a submission
+#[derive(Debug, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json
+  hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json --votes 100 --halt q")]
+pub struct PredictArgs {
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+    /// The dataset, as hrm data arc writes it
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Which split of the dataset
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: Split,
+    /// Where the submission goes
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Augmentations of each task that vote, the first of the dataset [default: all]
+    #[arg(long, value_name = "K", value_parser = count)]
+    pub votes: Option<NonZeroU64>,
+    /// Attempts at each test in the submission; the ARC Prize takes two
+    #[arg(long, value_name = "N", value_parser = count, default_value = "2")]
+    pub attempts: NonZeroU64,
+    /// How each augmentation is answered.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Rows that are worked on together
+    #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
+    pub batch: NonZeroU64,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Score a submission against the tasks' own answers
+#[derive(Debug, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  hrm arc score submission.json --tasks ARC-AGI/data/evaluation
+  hrm arc score submission.json --tasks ConceptARC/corpus --json")]
+pub struct ScoreArgs {
+    /// The submission, in the format of the ARC Prize
+    #[arg(value_name = "SUBMISSION")]
+    pub submission: PathBuf,
+    /// The tasks it is for: a directory of JSON files, or of directories of them
+    #[arg(long, value_name = "DIR")]
+    pub tasks: PathBuf,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Answers or scores.
+///
+/// # Errors
+/// Wrong input, or the backend or the disk fails.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Predict(args) => args.backend.dispatch(Predict(args)),
+        What::Score(args) => run_score(args),
+    }
+}
+
+struct Predict<'a>(&'a PredictArgs);
+
+impl WithBackend for Predict<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_predict::<K>(self.0)
+    }
+}
+
+fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
+    let strategy = args.ask.strategy(Strategy::PUBLISHED)?;
+    if args.ask.vote.is_some() {
+        return Err(Error::usage(
+            "given --vote, expected --votes: what votes here are a task's augmentations",
+        ));
+    }
+    if size(args.attempts) > MOST_ATTEMPTS {
+        return Err(Error::usage(format!(
+            "given --attempts {}, expected 1 to {MOST_ATTEMPTS}",
+            args.attempts
+        )));
+    }
+    let dataset = Dataset::open(&args.data, args.split.name())?;
+    let mut model = Model::<K>::load_in(
+        &args.model,
+        size(args.batch).min(dataset.examples().max(1)),
+        args.backend.dtype,
+    )?;
+    fits(&dataset, model.config())?;
+    if !args.json {
+        writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
+    }
+    let interrupt =
+        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let mut bar: Option<Progress> = None;
+    let (backend, plan) = model.parts();
+    let options = PredictOptions { votes: args.votes.map(size), strategy };
+    let found = predict(backend, plan, &dataset, &options, |done, of| {
+        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "example"));
+        bar.update(done as u64, &Snapshot::default());
+        !interrupt.requested()
+    })?;
+    bar.iter().for_each(Progress::finish);
+    let Prediction { submission, score, votes, without_grid, steps } = found.ok_or_else(interrupted)?;
+    submission.with_attempts(size(args.attempts)).write(&args.out)?;
+    let mut out = style::stdout();
+    if args.json {
+        let line = json!({ "score": score, "votes": votes, "without_grid": without_grid, "steps": steps });
+        return writeln!(out, "{line}").map_err(Error::output);
+    }
+    let mut print = || -> std::io::Result<()> {
+        writeln!(
+            out,
+            "{}: {votes} answers in {steps:.2} ACT steps on average, {without_grid} of them without a grid",
+            args.out.display()
+        )?;
+        score.as_ref().map_or(Ok(()), |score| table(&mut out, score))
+    };
+    print().map_err(Error::output)
+}
+
+fn run_score(args: &ScoreArgs) -> Result<()> {
+    let found = score(&Submission::read(&args.submission)?, &read_answers(&args.tasks)?)?;
+    let mut out = style::stdout();
+    if args.json {
+        let line = serde_json::to_string(&found).map_err(|e| Error::failed(e.to_string()))?;
+        return writeln!(out, "{line}").map_err(Error::output);
+    }
+    table(&mut out, &found).map_err(Error::output)
+}
+
+/// Numbers of attempts that have a line of their own.
+const SHOWN: [usize; 7] = [1, 2, 5, 10, 50, 100, MOST_ATTEMPTS];
+
+fn table(out: &mut impl Write, score: &Score) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{STRONG}{} tasks{STRONG:#} of {} tests; attempts at {} of them",
+        score.tasks, score.tests, score.attempted
+    )?;
+    let last = score.pass_at.len();
+    let ks = SHOWN.into_iter().take_while(|&k| k < last).chain([last]);
+    for k in ks {
+        writeln!(
+            out,
+            "  {:<12}{:>7.2}%  {FAINT}{} of {} tests{FAINT:#}",
+            format!("pass@{k}"),
+            100.0 * score.pass_at[k - 1],
+            score.tests_solved_at[k - 1],
+            score.tests
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+
+    #[test]
+    fn predict_and_score_parse() {
+        let args: Args = parse(&["score", "s.json", "--tasks", "t", "--json"]).unwrap();
+        let expected = ScoreArgs { submission: "s.json".into(), tasks: "t".into(), json: true };
+        assert_eq!(args.what, What::Score(expected));
+        let args: Args =
+            parse(&["predict", "--model", "m", "--data", "d", "--out", "o", "--votes", "9"]).unwrap();
+        let What::Predict(args) = args.what else { panic!("{args:?}") };
+        assert_eq!((args.votes, args.attempts.get(), args.split), (NonZeroU64::new(9), 2, Split::Test));
+        for bad in [&["score", "s.json"][..], &["predict", "--model", "m"], &["vote"], &[]] {
+            assert!(parse::<Args>(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How a model is asked, on the command line: the flags that `eval` and `solve` share.
+
+use std::num::NonZeroU64;
+
+use super::values::{Halt, count};
+use crate::error::{Error, Result};
+use crate::strategy::{Answer, Strategy};
+
+/// When to halt, which board is the answer, and how many views vote.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+pub struct AskArgs {
+    /// When to halt: after the maximum, when Q says so, or after a number of ACT steps
+    #[arg(long, value_name = "max|q|STEPS")]
+    pub halt: Option<Halt>,
+    /// Which board is the answer: the last, or that of the step whose Q-halt was highest
+    #[arg(long, value_enum)]
+    pub answer: Option<Answer>,
+    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt)
+    #[arg(long, value_name = "K", value_parser = count)]
+    pub vote: Option<NonZeroU64>,
+    /// ACT steps after which a puzzle halts at the latest [default: what the model was trained with]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub max_steps: Option<NonZeroU64>,
+}
+
+impl AskArgs {
+    /// `default`, but for what was given.
+    ///
+    /// # Errors
+    /// `--max-steps` beside a number of steps.
+    pub fn strategy(&self, default: Strategy) -> Result<Strategy> {
+        if let (Some(Halt::Steps(steps)), Some(most)) = (self.halt, self.max_steps) {
+            return Err(Error::usage(format!(
+                "given --halt {steps} and --max-steps {most}, expected only one of them"
+            ))
+            .hint("--halt STEPS halts after just so many steps, whatever the maximum"));
+        }
+        let size = |n: NonZeroU64| usize::try_from(n.get()).unwrap_or(usize::MAX);
+        Ok(Strategy {
+            halt: self.halt.map_or(default.halt, Into::into),
+            answer: self.answer.unwrap_or(default.answer),
+            views: self.vote.map_or(default.views, size),
+            max_steps: self.max_steps.map(size).or(default.max_steps),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+    use crate::strategy;
+
+    #[test]
+    fn what_is_given_replaces_the_default() {
+        let strategy = |line: &[&str]| parse::<AskArgs>(line).unwrap().strategy(Strategy::DEFAULT);
+        assert_eq!(strategy(&[]).unwrap(), Strategy::DEFAULT);
+        let line = ["--halt", "max", "--answer", "last", "--vote", "8", "--max-steps", "32"];
+        let expected =
+            Strategy { halt: strategy::Halt::Max, answer: Answer::Last, views: 8, max_steps: Some(32) };
+        assert_eq!(strategy(&line).unwrap(), expected);
+        let error = strategy(&["--halt", "3", "--max-steps", "32"]).unwrap_err();
+        assert_eq!(error.to_string(), "given --halt 3 and --max-steps 32, expected only one of them");
+        for bad in [&["--vote", "0"][..], &["--answer", "first"], &["--max-steps", "0"]] {
+            assert!(parse::<AskArgs>(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `hrm eval`: how good a model is.
+
+mod report;
+mod sweep;
+
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+
+use hrm_core::plan::Plan;
+use serde::Serialize;
+
+use super::ask::AskArgs;
+use super::values::{Split, count};
+use crate::backend::{BackendArgs, HostBackend, WithBackend};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::evaluate::sweep::SweepOptions;
+use crate::evaluate::{self, EvalOptions, NearTie, Sample};
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::memory;
+use crate::metrics::plot::Chart;
+use crate::progress::{Mode, Progress, Snapshot};
+use crate::solve::Model;
+use crate::strategy::Strategy;
+use crate::style;
+
+/// Evaluate a model on a dataset
+#[derive(Debug, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  hrm eval --model runs/a/best --data data/sudoku
+  hrm eval --model runs/a/best --data data/sudoku --limit 1000 --halt q --answer best-q --vote 8
+  hrm eval --model runs/a/best --data data/sudoku --sweep --vote 8 --svg sweep.svg")]
+pub struct Args {
+    /// The model: a directory with config.json and model.safetensors, a run, or a bundle
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+    /// The dataset
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Which split of the dataset
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: Split,
+    /// Evaluate on N puzzles, a seeded choice with its share of each bucket of ratings [default: all]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub limit: Option<NonZeroU64>,
+    /// Evaluate on the first N puzzles
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "limit")]
+    pub first: Option<NonZeroU64>,
+    /// Seed of the choice of puzzles and of the views
+    #[arg(long, value_name = "S", default_value_t)]
+    pub seed: u64,
+    /// How each puzzle is answered.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Compare halts, answers and votes of 1, 2, 4, ... up to --vote K views, all from one pass
+    #[arg(long, conflicts_with_all = ["halt", "answer", "near_ties"])]
+    pub sweep: bool,
+    /// Rows that are worked on together
+    #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
+    pub batch: NonZeroU64,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "its fields are documented")]
+    pub backend: BackendArgs,
+    /// Draw solved puzzles by ACT step, or by steps spent with --sweep
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// List as JSON lines the rows that a difference of 0.001 in a logit would count differently
+    #[arg(long, value_name = "FILE")]
+    pub near_ties: Option<PathBuf>,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Margin below which a row is listed: well above what f32 arithmetic in another order changes.
+const NEAR: f32 = 1e-3;
+
+/// Evaluates.
+///
+/// # Errors
+/// Wrong input, or the backend fails.
+pub fn run(args: &Args) -> Result<()> {
+    args.backend.dispatch(Evaluate(args))
+}
+
+struct Evaluate<'a>(&'a Args);
+
+impl WithBackend for Evaluate<'_> {
+    type Output = ();
+
+    fn call<K: HostBackend>(self) -> Result<()> {
+        run_on::<K>(self.0)
+    }
+}
+
+fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
+    let strategy = args.ask.strategy(Strategy::PUBLISHED)?;
+    let dataset = Dataset::open(&args.data, args.split.name())?;
+    let sample = args.sample();
+    let rows = sample.size(dataset.examples()).saturating_mul(strategy.views).max(1);
+    let mut model = Model::<K>::load_in(&args.model, size(args.batch).min(rows), args.backend.dtype)?;
+    fits(&dataset, model.config())?;
+    if !args.json {
+        writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
+    }
+    let interrupt =
+        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let mut bar: Option<Progress> = None;
+    let progress = |done: usize, of: usize| {
+        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "puzzle"));
+        bar.update(done as u64, &Snapshot::default());
+        !interrupt.requested()
+    };
+    let loss = model.loss();
+    let (backend, plan) = model.parts();
+    let mut out = style::stdout();
+    if args.sweep {
+        let Strategy { views, max_steps, .. } = strategy;
+        let options = SweepOptions { sample, views, seed: args.seed, max_steps };
+        let found = evaluate::sweep::sweep(backend, plan, &dataset, &options, progress)?;
+        bar.iter().for_each(Progress::finish);
+        let found = found.ok_or_else(interrupted)?;
+        draw(args.svg.as_deref(), || found.chart())?;
+        return if args.json {
+            json(&mut out, &found)
+        } else {
+            sweep::print(&mut out, &found).map_err(Error::output)
+        };
+    }
+    let near_ties = args.near_ties.as_ref().map(|_| NEAR);
+    let options = EvalOptions { sample, strategy, seed: args.seed, loss, near_ties };
+    let found = evaluate::evaluate(backend, plan, &dataset, &options, progress)?;
+    bar.iter().for_each(Progress::finish);
+    let found = found.ok_or_else(interrupted)?;
+    draw(args.svg.as_deref(), || report::chart(&found))?;
+    if let Some(path) = &args.near_ties {
+        write_near_ties(path, &found.near_ties)?;
+    }
+    if args.json {
+        json(&mut out, &found)
+    } else {
+        report::print(&mut out, &dataset, &found).map_err(Error::output)
+    }
+}
+
+impl Args {
+    fn sample(&self) -> Sample {
+        match (self.limit, self.first) {
+            (Some(count), _) => Sample::Random { count: size(count), seed: self.seed },
+            (None, Some(count)) => Sample::First(size(count)),
+            (None, None) => Sample::All,
+        }
+    }
+}
+
+/// A count as a size.
+pub(super) fn size(n: NonZeroU64) -> usize {
+    usize::try_from(n.get()).unwrap_or(usize::MAX)
+}
+
+/// Ctrl-C.
+pub(super) fn interrupted() -> Error {
+    Error::interrupted("interrupted")
+}
+
+fn json(out: &mut impl Write, value: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(value).map_err(|e| Error::failed(e.to_string()))?;
+    writeln!(out, "{line}").map_err(Error::output)
+}
+
+fn draw(path: Option<&Path>, chart: impl FnOnce() -> Chart) -> Result<()> {
+    path.map_or(Ok(()), |path| chart().write_svg(path).map(drop))
+}
+
+fn write_near_ties(path: &Path, near_ties: &[NearTie]) -> Result<()> {
+    let mut text = String::new();
+    for near_tie in near_ties {
+        text += &serde_json::to_string(near_tie).map_err(|e| Error::failed(e.to_string()))?;
+        text.push('\n');
+    }
+    files::write_bytes(path, text.as_bytes()).map(drop)
+}
+
+/// What will compute, and what memory it takes.
+pub fn describe<K: HostBackend>(plan: &Plan) -> String {
+    let rows = if plan.batch == 1 { "one row".into() } else { format!("{} rows", plan.batch) };
+    format!(
+        "{} parameters on {}, {rows} at a time, memory {}",
+        plan.trained_parameters(),
+        K::NAME,
+        memory::human(K::planned_bytes(plan) as u64)
+    )
+}
+
+/// Whether a model works on puzzles like those of a dataset.
+///
+/// # Errors
+/// It does not: the field, and both values.
+pub fn fits(dataset: &Dataset, config: &hrm_core::config::Config) -> Result<()> {
+    let metadata = dataset.metadata();
+    let fields = [
+        ("seq_len", metadata.seq_len, config.seq_len),
+        ("vocab_size", metadata.vocab_size as usize, config.vocab_size),
+    ];
+    for (field, data, model) in fields {
+        if data != model {
+            return Err(Error::input(format!(
+                "{}: {field} is {data}, the model's is {model}",
+                dataset.path().display()
+            )));
+        }
+    }
+    let (data, model) = (metadata.num_puzzle_identifiers as usize, config.num_puzzle_identifiers);
+    if data > model {
+        return Err(Error::input(format!(
+            "{}: num_puzzle_identifiers is {data}, the model's table has {model} rows",
+            dataset.path().display()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::cli::testing::parse;
+
+    #[test]
+    fn defaults_and_flags() {
+        let args: Args = parse(&["--model", "m", "--data", "d"]).unwrap();
+        assert_eq!((args.split, args.sample(), args.seed, args.json), (Split::Test, Sample::All, 0, false));
+        assert_eq!(args.ask.strategy(Strategy::PUBLISHED).unwrap(), Strategy::PUBLISHED);
+        let line = "--model m --data d --split train --limit 5 --seed 3 --batch 8 --backend reference --json";
+        let args: Args = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        assert_eq!((args.split, args.sample()), (Split::Train, Sample::Random { count: 5, seed: 3 }));
+        assert_eq!((args.batch.get(), args.backend.backend, args.json), (8, Backend::Reference, true));
+        let args: Args = parse(&["--model", "m", "--data", "d", "--first", "7"]).unwrap();
+        assert_eq!(args.sample(), Sample::First(7));
+        assert!(parse::<Args>(&["--model", "m"]).is_err());
+        for bad in
+            ["--halt 0", "--first 2 --limit 3", "--sweep --halt q", "--sweep --near-ties f", "--batch 0"]
+        {
+            let line = format!("--model m --data d {bad}");
+            assert!(parse::<Args>(&line.split(' ').collect::<Vec<_>>()).is_err(), "{bad}");
+        }
+    }
+}

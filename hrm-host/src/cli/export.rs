@@ -1,0 +1,89 @@
+//! `hrm export`: a model as other programs read it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::model_io::export::{self, Target};
+use crate::numbers::Precision;
+use crate::style::{self, STRONG};
+
+/// Write a model as Python or a microcontroller reads it
+#[derive(Debug, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  hrm export runs/a --to safetensors --out models/a
+  hrm export runs/a --to postcard --dtype bf16 --out a.hrm
+  hrm export runs/a --to pytorch-names --out a.safetensors")]
+pub struct Args {
+    /// The model: a directory, a run, or a bundle
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub to: Target,
+    /// Where; it must not exist yet
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// The precision of the weights, rounded to nearest even
+    #[arg(long, value_enum, value_name = "DTYPE", default_value = "f32")]
+    pub dtype: Precision,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Exports.
+///
+/// # Errors
+/// Wrong input, or the disk refuses.
+pub fn run(args: &Args) -> Result<()> {
+    let exported = export::export(&args.model, &args.out, args.to, args.dtype)?;
+    let mut out = style::stdout();
+    let (dtype, bytes) = (args.dtype.name(), exported.bytes);
+    if args.json {
+        let line =
+            json!({ "file": exported.file, "tensors": exported.tensors, "dtype": dtype, "bytes": bytes });
+        return writeln!(out, "{line}").map_err(Error::output);
+    }
+    let file = exported.file.display();
+    let write = |out: &mut dyn Write| {
+        writeln!(
+            out,
+            "{STRONG}exported{STRONG:#}  {file}  {} tensors, {dtype}, {}",
+            exported.tensors,
+            memory::human(bytes)
+        )?;
+        match args.to {
+            Target::PytorchNames => writeln!(
+                out,
+                "  in Python, with the published program's model:\n  \
+                 model.load_state_dict(safetensors.torch.load_file({:?}))",
+                file.to_string()
+            ),
+            _ => Ok(()),
+        }
+    };
+    write(&mut out).map_err(Error::output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::parse;
+
+    #[test]
+    fn formats_and_precisions_are_named() {
+        let args: Args =
+            parse(&["m", "--to", "pytorch-names", "--out", "p", "--dtype", "bf16", "--json"]).unwrap();
+        assert_eq!((args.to, args.dtype, args.json), (Target::PytorchNames, Precision::Bf16, true));
+        assert_eq!(parse::<Args>(&["m", "--to", "postcard", "--out", "p"]).unwrap().dtype, Precision::F32);
+        for bad in
+            [&["m", "--out", "p"][..], &["m", "--to", "onnx", "--out", "p"], &["m", "--to", "postcard"]]
+        {
+            assert!(parse::<Args>(bad).is_err(), "{bad:?}");
+        }
+    }
+}

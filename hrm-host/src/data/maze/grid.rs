@@ -1,0 +1,225 @@
+//! Mazes: a square of walls and free cells, a start, a goal, and a path between them.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// The characters of a maze: wall, free, start, goal, path. The token of each is its place here plus 1.
+pub const CHARACTERS: &[u8; 5] = b"# SGo";
+/// Distinct tokens: padding and the characters.
+pub const VOCAB_SIZE: u32 = CHARACTERS.len() as u32 + 1;
+/// The most rows and columns.
+pub const MAX_SIDE: usize = 255;
+
+const WALL: u8 = b'#';
+const FREE: u8 = b' ';
+const START: u8 = b'S';
+const GOAL: u8 = b'G';
+const PATH: u8 = b'o';
+
+/// A maze to be solved: it has one start, one goal and no path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Maze {
+    side: usize,
+    cells: Vec<u8>,
+    start: usize,
+    goal: usize,
+}
+
+/// What is wrong with a line of characters that should be a maze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// This many cells are no square, or one that is too small or too large.
+    Length(usize),
+    /// A character that has no place in a maze, and where it is, from 0.
+    Character {
+        /// The character.
+        character: char,
+        /// Where.
+        position: usize,
+    },
+    /// So many cells hold the start or the goal, which should be one.
+    Ends {
+        /// `S` or `G`.
+        character: char,
+        /// How many.
+        count: usize,
+    },
+}
+
+impl Maze {
+    /// The maze of a line of `#`, space, `S` and `G`, row by row.
+    ///
+    /// # Errors
+    /// [`ParseError`] if it is none.
+    pub fn from_line(line: &str) -> Result<Self, ParseError> {
+        let strange = |&(_, c): &(usize, char)| !matches!(c, '#' | ' ' | 'S' | 'G');
+        if let Some((position, character)) = line.chars().enumerate().find(strange) {
+            return Err(ParseError::Character { character, position });
+        }
+        Self::new(line.as_bytes().to_vec())
+    }
+
+    /// The maze of an example's input tokens; `None` if they are none.
+    #[must_use]
+    pub fn from_tokens(tokens: &[i32]) -> Option<Self> {
+        let cells: Option<Vec<u8>> = tokens.iter().map(|&token| character(token)).collect();
+        Self::new(cells.filter(|cells| !cells.contains(&PATH))?).ok()
+    }
+
+    /// The maze of these characters, of which none is strange.
+    pub(super) fn new(cells: Vec<u8>) -> Result<Self, ParseError> {
+        let side = cells.len().isqrt();
+        if side * side != cells.len() || !(2..=MAX_SIDE).contains(&side) {
+            return Err(ParseError::Length(cells.len()));
+        }
+        let only = |wanted: u8| {
+            let mut places = (0..cells.len()).filter(|&cell| cells[cell] == wanted);
+            match (places.next(), places.count()) {
+                (Some(place), 0) => Ok(place),
+                (first, more) => Err(ParseError::Ends {
+                    character: char::from(wanted),
+                    count: more + usize::from(first.is_some()),
+                }),
+            }
+        };
+        let (start, goal) = (only(START)?, only(GOAL)?);
+        Ok(Self { side, cells, start, goal })
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub const fn side(&self) -> usize {
+        self.side
+    }
+
+    /// The characters, row by row.
+    #[must_use]
+    pub fn cells(&self) -> &[u8] {
+        &self.cells
+    }
+
+    /// The cells beside `cell`: below, to the left, to the right, above. That order decides between shortest paths.
+    fn neighbours(&self, cell: usize) -> impl Iterator<Item = usize> + use<> {
+        let (side, row, column) = (self.side, cell / self.side, cell % self.side);
+        let below = (row + 1 < side).then(|| cell + side);
+        let left = (column > 0).then(|| cell.wrapping_sub(1));
+        let right = (column + 1 < side).then(|| cell + 1);
+        let above = (row > 0).then(|| cell.wrapping_sub(side));
+        [below, left, right, above].into_iter().flatten()
+    }
+
+    /// The moves from each cell to the goal, through cells that `passes` lets through; `UNREACHED` where there is no
+    /// way. The search ends when the start is reached, so cells further than it are unreached too.
+    fn distances(&self, passes: impl Fn(usize) -> bool) -> Vec<u32> {
+        let mut distances = vec![UNREACHED; self.cells.len()];
+        let mut queue = VecDeque::from([self.goal]);
+        distances[self.goal] = 0;
+        while let Some(cell) = queue.pop_front() {
+            if cell == self.start {
+                break;
+            }
+            for next in self.neighbours(cell) {
+                if distances[next] == UNREACHED && passes(next) {
+                    distances[next] = distances[cell] + 1;
+                    queue.push_back(next);
+                }
+            }
+        }
+        distances
+    }
+
+    /// The moves of a shortest path; `None` if the goal cannot be reached.
+    #[must_use]
+    pub fn distance(&self) -> Option<u32> {
+        let distance = self.distances(|cell| self.cells[cell] != WALL)[self.start];
+        (distance != UNREACHED).then_some(distance)
+    }
+
+    /// The answer by the published set's rule: of all shortest paths from the start, the one that is smallest under
+    /// Down < Left < Right < Up. Its cells become `o`; start and goal stay. `None` if the goal cannot be reached.
+    #[must_use]
+    pub fn solve(&self) -> Option<Vec<u8>> {
+        let distances = self.distances(|cell| self.cells[cell] != WALL);
+        if distances[self.start] == UNREACHED {
+            return None;
+        }
+        let mut answer = self.cells.clone();
+        let mut cell = self.start;
+        while distances[cell] > 1 {
+            let nearer = distances[cell] - 1;
+            cell = self.neighbours(cell).find(|&next| distances[next] == nearer)?;
+            answer[cell] = PATH;
+        }
+        Some(answer)
+    }
+
+    /// Whether `answer` is this maze with the cells of one shortest path marked, whichever that is, and nothing else
+    /// changed.
+    #[must_use]
+    pub fn is_solved_by(&self, answer: &[u8]) -> bool {
+        let marked = |cell: usize| answer[cell] == PATH && self.cells[cell] == FREE;
+        if answer.len() != self.cells.len()
+            || (0..answer.len()).any(|cell| answer[cell] != self.cells[cell] && !marked(cell))
+        {
+            return false;
+        }
+        // Through the marked cells alone the way is as short as any, and it takes them all.
+        let marks = answer.iter().filter(|&&character| character == PATH).count();
+        let distance = self.distances(|cell| marked(cell) || cell == self.start)[self.start];
+        Some(distance) == self.distance() && distance as usize == marks + 1
+    }
+}
+
+/// The distance of a cell from which there is no way.
+const UNREACHED: u32 = u32::MAX;
+
+/// The character of a token.
+fn character(token: i32) -> Option<u8> {
+    usize::try_from(token).ok()?.checked_sub(1).and_then(|place| CHARACTERS.get(place).copied())
+}
+
+/// The token of a character of a maze; 0, which is padding, of any other.
+#[must_use]
+pub fn token(character: u8) -> u8 {
+    CHARACTERS.iter().position(|&known| known == character).map_or(0, |place| place as u8 + 1)
+}
+
+/// Whether the tokens `answer` mark a shortest path, whichever that is, through the maze of the tokens `question`,
+/// and change nothing else of it. False where `question` is no maze.
+#[must_use]
+pub fn is_shortest_path(question: &[i32], answer: &[i32]) -> bool {
+    let answer: Option<Vec<u8>> = answer.iter().map(|&token| character(token)).collect();
+    match (Maze::from_tokens(question), answer) {
+        (Some(maze), Some(answer)) => maze.is_solved_by(&answer),
+        _ => false,
+    }
+}
+
+impl ParseError {
+    /// What is there, and what should be.
+    #[must_use]
+    pub fn found_and_expected(self) -> (String, String) {
+        match self {
+            Self::Length(cells) => {
+                (format!("{cells} cells"), format!("a square of 2 x 2 to {MAX_SIDE} x {MAX_SIDE} cells"))
+            }
+            Self::Character { character, position } => {
+                (format!("{character:?} at character {}", position + 1), "#, space, S or G".to_owned())
+            }
+            Self::Ends { character, count } => (format!("{count} of {character}"), "exactly one".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (found, expected) = self.found_and_expected();
+        write!(f, "maze: found {found}, expected {expected}")
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+#[cfg(test)]
+#[path = "grid_tests.rs"]
+mod tests;

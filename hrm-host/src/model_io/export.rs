@@ -1,0 +1,106 @@
+//! A model becomes what other programs read.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+
+use hrm_core::config::Config;
+use hrm_core::plan::{Mode, Plan};
+use hrm_core::tensors::Tensor;
+
+use super::bundle;
+use super::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::files::{self, Existing, write_error};
+use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::numbers::Precision;
+use crate::tensor_match::{compare, shape};
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// A model directory, as Hugging Face lays one out: config.json and model.safetensors
+    Safetensors,
+    /// A bundle: one file that a microcontroller reads in place
+    Postcard,
+    /// A state dict under the published program's tensor names: one safetensors file
+    PytorchNames,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// The configuration of the model.
+    pub config: Config,
+    /// How many tensors.
+    pub tensors: usize,
+    /// The file with the weights.
+    pub file: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Writes the model in `model` (a model directory, a run, or a bundle) to `out`, which must not exist yet.
+///
+/// # Errors
+/// There is no model, it is damaged, a weight does not fit `precision`, or writing fails.
+pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) -> Result<Exported> {
+    let (mut checkpoint, config) = open(model)?;
+    let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
+    let places = compare(checkpoint.tensors(), &plan.params, shape)
+        .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
+    let fetch = |tensor: &Tensor, out: &mut [f32]| -> Result<()> {
+        let values = checkpoint.read_tensor(&places, tensor)?;
+        if let Some(element) = precision.overflow(&values) {
+            return Err(Error::input(format!(
+                "tensor {}, element {element}: {:e} is too large for {}",
+                tensor.name,
+                values[element],
+                precision.name()
+            ))
+            .hint("--dtype f32 keeps every value, bf16 its range"));
+        }
+        out.copy_from_slice(&values);
+        Ok(())
+    };
+    if target != Target::Safetensors && out.symlink_metadata().is_ok() {
+        return Err(Error::input(format!("{} exists", out.display()))
+            .hint("name another file, or remove this one first"));
+    }
+    let file = match target {
+        Target::Safetensors => {
+            files::write_dir(out, Existing::Refuse, |staging| {
+                model_dir::save_config::<Infallible>(&config, &staging.path().join(CONFIG))?;
+                model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), precision, fetch)?
+            })?;
+            out.join(WEIGHTS)
+        }
+        Target::Postcard => {
+            bundle::write(&plan, out, precision, fetch)?;
+            out.to_owned()
+        }
+        Target::PytorchNames => {
+            let staged = files::Staged::create(out).map_err(|error| write_error(out, error))?;
+            model_dir::write_weights(&plan, staged.temporary(), precision, fetch)??;
+            staged.commit().map_err(|error| write_error(out, error))?;
+            out.to_owned()
+        }
+    };
+    let bytes = file.metadata().map_err(|error| files::read_error(&file, error))?.len();
+    Ok(Exported { config, tensors: plan.params.tensors().count(), file, bytes })
+}
+
+/// Opens a model and says what it is.
+fn open(model: &Path) -> Result<(Checkpoint, Config)> {
+    if model.is_file() {
+        let checkpoint = Checkpoint::open(model)?;
+        let Some(config) = checkpoint.config else {
+            return Err(Error::input(format!("{}: expected a bundle or a model directory", model.display()))
+                .hint("hrm import makes a model directory of a checkpoint"));
+        };
+        return Ok((checkpoint, config));
+    }
+    let dir = model_dir::resolve::<Infallible>(model)?;
+    let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
+    model_dir::expect_config::<Infallible>(&dir.join(WEIGHTS), &config)?;
+    Ok((Checkpoint::open(&dir.join(WEIGHTS))?, config))
+}

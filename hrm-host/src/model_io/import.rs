@@ -1,0 +1,198 @@
+//! A checkpoint of another program becomes a model directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hrm_core::config::Config;
+use hrm_core::plan::{Mode, Plan};
+use hrm_core::tensors::{Tensor, TensorName};
+use serde_json::Value;
+
+use super::architecture::{self, Sources};
+use super::checkpoint::Checkpoint;
+use super::identifiers::{self, Rows};
+use crate::data::Metadata;
+use crate::error::{Error, Result};
+use crate::files::{self, Existing};
+use crate::memory;
+use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::numbers::Precision;
+use crate::tensor_match;
+
+/// The name of the stored puzzle embedding.
+const PUZZLE_EMB: &str = "puzzle_emb.weights";
+
+/// What to import a checkpoint with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A configuration file.
+    pub config: Option<PathBuf>,
+    /// A dataset that the model shall work on: its sizes, and its identifiers.
+    pub data: Option<PathBuf>,
+    /// Single fields of the configuration.
+    pub set: Vec<String>,
+    /// The names of the identifiers that the checkpoint was trained with.
+    pub identifiers: Option<PathBuf>,
+    /// The names of those that the model shall have; those of `data` if there are none.
+    pub new_identifiers: Option<PathBuf>,
+    /// Gives every identifier the blank one's row.
+    pub reset_puzzle_embeddings: bool,
+}
+
+/// What was imported.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The configuration.
+    pub config: Config,
+    /// Field, value and origin.
+    pub fields: Vec<(String, Value, String)>,
+    /// How many tensors there are of each type, by PyTorch's name of it.
+    pub types: BTreeMap<&'static str, usize>,
+    /// Tensors of an optimizer that were passed over.
+    pub skipped: usize,
+    /// Rows of the puzzle embedding in the checkpoint and in the model, and how many of these became blank.
+    pub rows: (usize, usize, usize),
+}
+
+/// Imports `checkpoint` as the model directory `out`, which must not hold anything yet.
+///
+/// # Errors
+/// The checkpoint is damaged or hostile, its tensors do not fit its configuration (all that do not are listed), or
+/// writing fails. Nothing is left in `out` then.
+pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Imported> {
+    let mut checkpoint = Checkpoint::open(checkpoint)?;
+    let data = options.data.as_deref().map(read_metadata).transpose()?;
+    let sources = Sources { config: options.config.as_deref(), data: data.as_ref(), set: &options.set };
+    let mut found = architecture::find(&checkpoint, &sources)?;
+    let stored = checkpoint.shape(PUZZLE_EMB).map_or(0, |shape| shape.first().copied().unwrap_or(0));
+    let rows = rows(options, stored, &mut found.config)?;
+    if let Some(field) = found.fields.iter_mut().find(|(key, ..)| key == "num_puzzle_identifiers")
+        && field.1 != found.config.num_puzzle_identifiers
+    {
+        *field = (field.0.clone(), found.config.num_puzzle_identifiers.into(), "the identifiers".into());
+    }
+    let config = found.config;
+    config.validate().map_err(|e| Error::input(e.to_string()))?;
+    let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
+    let in_file = |tensor: &Tensor| {
+        let mut shape = tensor_match::shape(tensor);
+        if tensor.name == TensorName::PuzzleEmb {
+            // Without any row there is no blank one either.
+            shape[0] = stored.max(1);
+        }
+        shape
+    };
+    let places = tensor_match::compare(checkpoint.tensors(), &plan.params, in_file)
+        .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
+    let types = count_types(&checkpoint, &places)?;
+    refuse_beyond_memory(&checkpoint, &places, stored)?;
+
+    files::write_dir(out, Existing::Refuse, |staging| {
+        model_dir::save_config::<std::convert::Infallible>(&config, &staging.path().join(CONFIG))?;
+        model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), Precision::F32, |tensor, out| {
+            let values = checkpoint.read_tensor(&places, tensor)?;
+            if tensor.name == TensorName::PuzzleEmb {
+                rows.apply(&values, tensor.span.cols, out);
+            } else {
+                out.copy_from_slice(&values);
+            }
+            Ok(())
+        })?
+    })?;
+    Ok(Imported {
+        config,
+        fields: found.fields,
+        types,
+        skipped: checkpoint.skipped,
+        rows: (stored, config.num_puzzle_identifiers, rows.blank()),
+    })
+}
+
+/// The description of a dataset: that of its training split, else of its test split.
+fn read_metadata(dir: &Path) -> Result<Metadata> {
+    let train = dir.join("train").join("dataset.json");
+    let path = if train.is_file() { train } else { dir.join("test").join("dataset.json") };
+    Ok(Metadata::read(&path)?)
+}
+
+/// Where the rows of the puzzle embedding come from; sets how many there are.
+fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
+    let new = match (&options.new_identifiers, &options.data) {
+        (Some(path), _) => Some(identifiers::read(path)?),
+        (None, Some(data)) if data.join("identifiers.json").is_file() => {
+            Some(identifiers::read(&data.join("identifiers.json"))?)
+        }
+        _ => None,
+    };
+    let rows = match (&options.identifiers, new) {
+        _ if config.puzzle_emb_ndim == 0 => Rows::Same,
+        (_, new) if options.reset_puzzle_embeddings => {
+            Rows::Blank(new.map_or(config.num_puzzle_identifiers, |names| names.len()))
+        }
+        (Some(old), Some(new)) => {
+            let names = identifiers::read(old)?;
+            if names.len() != stored {
+                return Err(Error::input(format!(
+                    "{}: {} names, expected {stored}, the rows of {PUZZLE_EMB}",
+                    old.display(),
+                    names.len()
+                )));
+            }
+            Rows::by_name(&names, &new)
+        }
+        (Some(_), None) => {
+            return Err(Error::usage("given the checkpoint's identifiers, expected the new ones as well")
+                .hint("add --new-identifiers FILE, or --data DIR"));
+        }
+        (None, _) if config.num_puzzle_identifiers != stored => {
+            return Err(Error::usage(format!(
+                "{PUZZLE_EMB} has {stored} rows, the model shall have {}",
+                config.num_puzzle_identifiers
+            ))
+            .hint(
+                "tell the names of both with --identifiers OLD.json --new-identifiers NEW.json, or start \
+                 afresh with --reset-puzzle-embeddings",
+            ));
+        }
+        (None, _) => Rows::Same,
+    };
+    if config.puzzle_emb_ndim > 0 {
+        config.num_puzzle_identifiers = rows.count(stored);
+    }
+    Ok(rows)
+}
+
+/// How many tensors there are of each type.
+fn count_types(checkpoint: &Checkpoint, places: &[(Tensor, usize)]) -> Result<BTreeMap<&'static str, usize>> {
+    let mut types = BTreeMap::new();
+    for (tensor, place) in places {
+        let Some(number) = checkpoint.number(*place) else {
+            return Err(Error::input(format!(
+                "{}: tensor {} does not hold numbers",
+                checkpoint.path().display(),
+                tensor.name
+            )));
+        };
+        *types.entry(number.name()).or_insert(0) += 1;
+    }
+    Ok(types)
+}
+
+/// A tensor is in memory as it is in the file, as f32, and as it is written.
+fn refuse_beyond_memory(checkpoint: &Checkpoint, places: &[(Tensor, usize)], stored: usize) -> Result<()> {
+    let elements = |tensor: &Tensor| {
+        let rows = if tensor.name == TensorName::PuzzleEmb { stored } else { 0 };
+        tensor.span.len().max(rows.saturating_mul(tensor.span.cols)) as u64
+    };
+    let largest = places.iter().map(|(tensor, _)| elements(tensor)).max().unwrap_or(0);
+    let needed = largest.saturating_mul(3 * size_of::<f64>() as u64);
+    match memory::available().filter(|available| needed > *available) {
+        None => Ok(()),
+        Some(available) => Err(Error::input(format!(
+            "{}: importing it takes {}, this machine has {} free",
+            checkpoint.path().display(),
+            memory::human(needed),
+            memory::human(available)
+        ))),
+    }
+}

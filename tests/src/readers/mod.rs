@@ -1,0 +1,198 @@
+//! Every reader of foreign bytes, as a function of bytes: none may panic, whatever they are.
+//!
+//! `fuzz/` feeds them by coverage; `tests/readers.rs` feeds them damaged [`seeds`] on stable Rust, for seconds. A reader
+//! joins by a line in [`READERS`], seeds of its own, and a target in `fuzz/`.
+
+pub mod seeds;
+
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use hrm_core::bundle::{Bundle, PREAMBLE, Preamble};
+use hrm_core::plan::{Mode, Plan};
+use hrm_host::data::Metadata;
+use hrm_host::data::npy::Npy;
+use hrm_host::data::sudoku::Board;
+use hrm_host::data::sudoku::csv::{PuzzleReader, check};
+use hrm_host::model_dir;
+use hrm_host::model_io::architecture::{self, Sources};
+use hrm_host::model_io::checkpoint::Checkpoint;
+use hrm_host::model_io::identifiers;
+use hrm_host::settings::Settings;
+use hrm_host::tensor_match::{compare, shape};
+use hrm_host::train;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// A reader by its name.
+pub type Reader = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const READERS: [Reader; 12] = [
+    ("npy", npy),
+    ("dataset_json", dataset_json),
+    ("identifiers_json", identifiers_json),
+    ("sudoku_csv", sudoku_csv),
+    ("puzzle_text", puzzle_text),
+    ("settings_toml", settings_toml),
+    ("config_json", config_json),
+    ("all_config_yaml", all_config_yaml),
+    ("safetensors", safetensors),
+    ("pytorch", pytorch),
+    ("pickle", pickle),
+    ("bundle", bundle),
+];
+
+/// Calls `read` with a file of these bytes; there is one file in each thread.
+fn with_file(bytes: &[u8], read: impl FnOnce(&Path)) {
+    thread_local! {
+        static DIR: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
+    }
+    DIR.with(|dir| {
+        let dir = dir.get_or_init(|| tempfile::tempdir().expect("a directory for temporary files"));
+        let path = dir.path().join("bytes");
+        std::fs::write(&path, bytes).expect("room for a temporary file");
+        read(&path);
+    });
+}
+
+/// NumPy arrays.
+pub fn npy(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        let Ok(array) = Npy::open(path) else { return };
+        let elements: usize = array.shape().iter().product();
+        for index in [0, 1, elements.wrapping_sub(1), elements] {
+            let value = array.get(index);
+            assert_eq!(value.is_some(), index < elements);
+        }
+    });
+}
+
+/// Descriptions of datasets.
+pub fn dataset_json(bytes: &[u8]) {
+    with_file(bytes, |path| drop(Metadata::read(path)));
+}
+
+/// Names of puzzle identifiers.
+pub fn identifiers_json(bytes: &[u8]) {
+    with_file(bytes, |path| drop(identifiers::read(path)));
+}
+
+/// Files of Sudoku puzzles; each is solved.
+pub fn sudoku_csv(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        let Ok(mut reader) = PuzzleReader::open(path) else { return };
+        let mut size = None;
+        // A few are enough: rows do not know of each other but for their size.
+        for _ in 0..4 {
+            let Ok(Some(row)) = reader.next_row() else { return };
+            if let Ok(puzzle) = check(path, &row, size) {
+                size = Some(puzzle.question.size());
+            }
+        }
+    });
+}
+
+/// Puzzles as people write them.
+pub fn puzzle_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(board) = Board::parse(text) {
+        let line: String = board.cells().iter().map(|digit| char::from(b'0' + digit)).collect();
+        assert_eq!(Board::parse(&line).ok(), Some(board));
+    }
+}
+
+/// Settings of a training run, and single assignments.
+pub fn settings_toml(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut settings = Settings::default();
+    let _ = settings.set(text);
+    if settings.text("bytes", text).is_ok() {
+        let _ = settings.build::<train::Settings>();
+    }
+}
+
+/// Configurations of models.
+pub fn config_json(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        if let Ok(config) = model_dir::read_config::<Infallible>(path) {
+            let _ = Plan::new(&config, 3, Mode::Training);
+        }
+    });
+}
+
+/// The published program's configurations.
+pub fn all_config_yaml(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = architecture::parse(text);
+    }
+}
+
+/// Tensor files.
+pub fn safetensors(bytes: &[u8]) {
+    with_file(bytes, checkpoint);
+}
+
+/// Checkpoints of PyTorch, as they are.
+pub fn pytorch(bytes: &[u8]) {
+    with_file(bytes, checkpoint);
+}
+
+/// Checkpoints of PyTorch with this pickle: their checksums would else stop nearly all that is not one.
+pub fn pickle(bytes: &[u8]) {
+    let archive = || -> zip::result::ZipResult<Vec<u8>> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (name, content) in
+            [("data.pkl", bytes), ("byteorder", b"little"), ("data/0", &[1; 64]), ("data/1", &[2; 64])]
+        {
+            archive.start_file(format!("archive/{name}"), stored)?;
+            archive.write_all(content)?;
+        }
+        Ok(archive.finish()?.into_inner())
+    };
+    with_file(&archive().expect("an archive in memory"), checkpoint);
+}
+
+/// Opens a checkpoint, finds out what it is, compares its tensors and reads them.
+fn checkpoint(path: &Path) {
+    let Ok(mut checkpoint) = Checkpoint::open(path) else { return };
+    let set = ["num_heads=1", "H_cycles=2", "L_cycles=2", "halt_max_steps=4", "seq_len=4"].map(str::to_owned);
+    let sources = Sources { set: &set, ..Sources::default() };
+    if let Ok(found) = architecture::find(&checkpoint, &sources)
+        && let Ok(plan) = Plan::new(&found.config, 1, Mode::Inference)
+    {
+        let _ = compare(checkpoint.tensors(), &plan.params, shape);
+    }
+    for place in 0..checkpoint.tensors().len() {
+        let elements: usize = checkpoint.tensors()[place].shape.iter().product();
+        if let Ok(values) = checkpoint.read(place) {
+            assert_eq!(values.len(), elements);
+        }
+    }
+}
+
+/// Bundles: as they are, and with length and checksum put right.
+pub fn bundle(bytes: &[u8]) {
+    let read = |bytes: &[u8]| {
+        let Ok(bundle) = Bundle::parse(bytes) else { return };
+        let tensors = bundle.tensors().inspect(|(tensor, weights)| {
+            assert_eq!((weights.len(), weights.values().count()), (tensor.span.len(), tensor.span.len()));
+        });
+        let plan =
+            Plan::new(bundle.config(), 1, Mode::Inference).expect("a plan for a checked configuration");
+        assert_eq!(tensors.count(), plan.params.tensors().count());
+        let words = bundle.vocabulary().count();
+        assert!(words == 0 || words == bundle.config().vocab_size);
+    };
+    read(bytes);
+    let Some((fixed, rest)) = bytes.split_first_chunk::<PREAMBLE>() else { return };
+    let header_len = u32::from_le_bytes([fixed[16], fixed[17], fixed[18], fixed[19]]);
+    let preamble = Preamble { header_len, len: bytes.len() as u64 };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&preamble.checked_bytes());
+    crc.update(rest);
+    read(&[&preamble.to_bytes(crc.finalize())[..], rest].concat());
+}

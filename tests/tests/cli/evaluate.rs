@@ -1,0 +1,205 @@
+//! `eval`, `solve` and `arc` with their flags.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const PUZZLE: &str = "1.34341221434321";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn an_evaluation_says_all_it_knows() {
+    let place = Place::with_run();
+    let line = "eval --model run --data data --limit 12 --seed 3 --max-steps 7 --batch 5 --json \
+                --near-ties near.jsonl --svg steps.svg";
+    let report = json(&place.hrm(line).expect(0, &[]).out);
+    assert_eq!((&report["puzzles"], report["by_step"].as_array().unwrap().len()), (&Value::from(12), 7));
+    for key in ["accuracy", "exact_accuracy", "lawful", "q_halt_accuracy", "steps", "lm_loss", "q_halt_loss"]
+    {
+        let bounds = report["interval95"][key].as_array().unwrap();
+        let [low, value, high] = [&bounds[0], &report[key], &bounds[1]].map(|it| it.as_f64().unwrap());
+        assert!(low <= value && value <= high, "{key}: {low} {value} {high}");
+    }
+    assert_eq!(report["strategy"]["max_steps"], 7);
+    assert!(String::from_utf8(place.read("steps.svg")).unwrap().starts_with("<svg"));
+    for line in String::from_utf8(place.read("near.jsonl")).unwrap().lines() {
+        let tie = json(line);
+        let margin = |key: &str| tie[key].as_f64().unwrap();
+        assert!(margin("logit_margin") < 1e-3 || margin("q_margin") < 1e-3, "{line}");
+    }
+
+    let told =
+        place.hrm("eval --model run --data data --first 3").expect(0, &["on cpu, 3 rows at a time, memory "]);
+    for words in ["% solved", "valid Sudokus", "cells right", "ACT steps, mean", "puzzles per second", "step"]
+    {
+        assert!(told.out.contains(words), "{words:?} in:\n{}", told.out);
+    }
+    let reference =
+        place.hrm("eval --model run --data data --first 3 --backend reference --json").expect(0, &[]);
+    assert_eq!(json(&reference.out)["puzzles"], 3);
+}
+
+#[test]
+fn a_sweep_agrees_with_what_it_recommends() {
+    let place = Place::with_run();
+    let line = "eval --model run --data data --sweep --vote 4 --svg sweep.svg";
+    let found = json(&place.hrm(&format!("{line} --json")).expect(0, &[]).out);
+    let settings = found["settings"].as_array().unwrap();
+    assert_eq!(settings.len(), 3 * 2 * 2 * 4);
+    let of = |halt: &Value, answer: &str, views: u64| {
+        let is = |it: &&Value| it["halt"] == *halt && it["answer"] == answer && it["views"] == views;
+        settings.iter().filter(is).next_back().unwrap()
+    };
+    for (flags, setting) in [
+        ("", of(&serde_json::json!({"steps": 4}), "last", 1)),
+        ("--halt q --answer best-q --vote 4", of(&Value::from("q"), "best-q", 4)),
+        ("--halt 2 --vote 2", of(&serde_json::json!({"steps": 2}), "last", 2)),
+    ] {
+        let direct =
+            json(&place.hrm(&format!("eval --model run --data data --json {flags}")).expect(0, &[]).out);
+        assert_eq!((&direct["solved"], &direct["steps"]), (&setting["solved"], &setting["steps"]), "{flags}");
+    }
+    let table = place.hrm(line).expect(0, &[]).out;
+    assert!(table.contains("| halt | answer | 1 view | 2 views | 4 views |"), "{table}");
+    assert!(table.contains("| published | halt 4, answer last, 1 view | 4.00 |"), "{table}");
+    assert!(String::from_utf8(place.read("sweep.svg")).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let place = Place::with_run();
+    for (flags, words) in [
+        ("--limit 3", "--first"),
+        ("--halt 3 --max-steps 8", "given --halt 3 and --max-steps 8, expected only one of them"),
+        ("--sweep --halt q", "--sweep"),
+        ("--vote 0", "--vote"),
+        ("--answer best", "--answer"),
+        ("--svg none/a.svg", "none/a.svg"),
+    ] {
+        place.hrm(&format!("eval --model run --data data --first 2 {flags}")).expect(2, &[words]);
+    }
+}
+
+#[test]
+fn a_puzzle_is_asked_as_told() {
+    let place = Place::with_run();
+    let solve = |flags: &str| {
+        let ended = place.hrm(&format!("solve --model run --json {flags} {PUZZLE}"));
+        (json(&ended.out), ended.err)
+    };
+    let (found, err) = solve("--halt 3 --vote 4 --verbose");
+    assert_eq!((&found["steps"], &found["views"]), (&Value::from(12), &Value::from(4)));
+    assert!(found["votes"].as_u64().is_some_and(|votes| (1..=4).contains(&votes)));
+    assert!(err.contains("on cpu, 4 rows at a time, memory "), "{err}");
+    let (found, _) = solve("--halt max --max-steps 9 --answer last --backend reference");
+    assert_eq!((&found["steps"], &found["answer_step"]), (&Value::from(9), &Value::from(9)));
+    let (found, _) = solve("--halt max --answer best-q --trace");
+    let qs: Vec<f64> =
+        found["trace"].as_array().unwrap().iter().map(|it| it["q_halt"].as_f64().unwrap()).collect();
+    assert_eq!(found["q_halt"].as_f64(), qs.iter().copied().reduce(f64::max));
+}
+
+#[test]
+fn submissions_are_scored_and_bad_ones_named() {
+    let place = Place::empty();
+    std::fs::create_dir(place.path("tasks")).unwrap();
+    place.write(
+        "tasks/one.json",
+        r#"{"train": [{"input": [[0]], "output": [[0]]}], "test": [{"input": [[0]], "output": [[1, 2]]}]}"#,
+    );
+    place.write(
+        "tasks/two.json",
+        r#"{"train": [{"input": [[0]], "output": [[0]]}], "test": [{"input": [[0]], "output": [[3]]}]}"#,
+    );
+    place.write("good.json", r#"{"one": [{"attempt_1": [[0]], "attempt_2": [[1, 2]]}]}"#);
+    let score = json(&place.hrm("arc score good.json --tasks tasks --json").expect(0, &[]).out);
+    assert_eq!(score["pass_at"], serde_json::json!([0.0, 0.5]));
+    let table = place.hrm("arc score good.json --tasks tasks").expect(0, &[]).out;
+    assert!(table.contains("2 tasks of 2 tests; attempts at 1 of them"), "{table}");
+    assert!(table.contains("pass@2        50.00%  1 of 2 tests"), "{table}");
+
+    for (text, words) in [
+        (&b"\xff"[..], "expected UTF-8"),
+        (b"", "not JSON"),
+        (&[b'['; 1 << 20], "recursion limit"),
+        (br#"{"one": [{"attempt_1": [[1, 2], [3]]}]}"#, "task \"one\", test 1, attempt_1, row 2"),
+        (br#"{"one": [{"attempt_1": [[1e400]]}]}"#, "not JSON"),
+        (br#"{"three": []}"#, "task \"three\" of the submission is not among the 2 tasks"),
+        (br#"{"one": [{}, {}]}"#, "found attempts at 2 tests, expected 1"),
+    ] {
+        place.write("bad.json", text);
+        place.hrm("arc score bad.json --tasks tasks").expect(2, &[words]);
+    }
+    place.hrm("arc score none.json --tasks tasks").expect(2, &["none.json"]);
+    place.hrm("arc score good.json --tasks none").expect(2, &["none"]);
+    place.write("tasks/two.json", "{}");
+    place.hrm("arc score good.json --tasks tasks").expect(2, &["two.json", "train"]);
+}
+
+/// The smallest model there can be, after two steps.
+const TWO_STEPS: &str = "--set arch.hidden_size=16 --set arch.num_heads=1 --set arch.H_layers=1 --set arch.L_layers=1 \
+                         --set arch.puzzle_emb_ndim=16 --set arch.halt_max_steps=2 --set arch.expansion=1.0 \
+                         --set global_batch_size=2 --set eval_interval=0 --set eval_limit=2 --steps 2";
+
+#[test]
+fn arc_is_answered_by_votes_and_scored() {
+    let place = Place::empty();
+    let pair = |colour: u8| format!(r#"{{"input": [[0, {colour}]], "output": [[{colour}], [0]]}}"#);
+    for (name, colours) in
+        [("training/one", [1, 2]), ("evaluation/two", [3, 4]), ("evaluation/three", [5, 6])]
+    {
+        std::fs::create_dir_all(place.path("tasks").join(name).parent().unwrap()).unwrap();
+        let [train, test] = colours.map(pair);
+        place.write(
+            &format!("tasks/{name}.json"),
+            format!(r#"{{"train": [{train}], "test": [{test}, {train}]}}"#),
+        );
+    }
+    place.hrm("data arc --tasks tasks --out data --augment 2").expect(0, &[]);
+    place
+        .hrm(&format!("train --preset arc-1 {TWO_STEPS} --data data --out run"))
+        .expect(0, &["done after 2 steps"]);
+    let predict = "arc predict --model run --data data --out submission.json";
+    let told = json(&place.hrm(&format!("{predict} --json --halt q --answer best-q")).expect(0, &[]).out);
+    assert_eq!((&told["votes"], &told["score"]["tests"]), (&Value::from(12), &Value::from(4)));
+    let written = json(&String::from_utf8(place.read("submission.json")).unwrap());
+    for task in ["two", "three"] {
+        let tests = written[task].as_array().unwrap();
+        assert!(tests.len() == 2 && tests.iter().all(|test| test["attempt_2"].is_array()), "{written}");
+    }
+    let score =
+        json(&place.hrm("arc score submission.json --tasks tasks/evaluation --json").expect(0, &[]).out);
+    assert_eq!(score["pass_at"][1], told["score"]["pass_at"][1]);
+    let fewer = place.hrm(&format!("{predict} --votes 1 --attempts 3")).expect(0, &["on cpu"]);
+    assert!(fewer.out.contains("submission.json: 4 answers in 2.00 ACT steps"), "{}", fewer.out);
+    place.hrm(&format!("{predict} --vote 3")).expect(2, &["--votes"]);
+    place.hrm("eval --model run --data data --vote 2").expect(2, &["an ARC puzzle has no more symmetries"]);
+    place.hrm("solve --model run 01").expect(0, &[]);
+    let solved = json(&place.hrm("solve --model run --json --puzzle-id 2 01").expect(0, &[]).out);
+    assert_eq!((&solved["solved"], &solved["steps"]), (&Value::Null, &Value::from(2)));
+    place.hrm("solve --model run --puzzle-id 99 01").expect(2, &["error:"]);
+}
+
+#[test]
+fn mazes_are_solved_and_judged_by_any_shortest_path() {
+    let place = Place::empty();
+    for split in ["train", "test"] {
+        place
+            .hrm(&format!("data maze --generate 4 --size 5 --min-path 4 --out data --split {split}"))
+            .expect(0, &[]);
+    }
+    place.hrm(&format!("train --preset maze-hard {TWO_STEPS} --data data --out run")).expect(0, &[]);
+    let told = place.hrm("eval --model run --data data --vote 8").expect(0, &[]).out;
+    assert!(told.contains("any shortest path"), "{told}");
+    place.hrm("eval --model run --data data --vote 9").expect(2, &["expected at most 8"]);
+    let maze = "S---#-----##---------#--G".replace('-', " ");
+    let mut command = place.command("solve --model run --json");
+    let ended = crate::support::run(command.arg(&maze));
+    let found = json(&ended.out);
+    assert_eq!(found["answer"].as_str().unwrap().chars().count(), 25);
+    ended.expect(if found["solved"] == true { 0 } else { 1 }, &[]);
+    place.hrm("solve --model run S#G").expect(2, &["maze: found 3 cells"]);
+}

@@ -1,0 +1,7 @@
+//! Models in and out: PyTorch's files, hostile ones, round trips, and the published program's models.
+
+mod hostile;
+mod published;
+mod pytorch;
+mod round_trip;
+mod support;
