@@ -1,7 +1,9 @@
 //! One transformer block, post-norm: `y1 = rms(x + attention(x))`, `y = rms(y1 + swiglu(y1))`.
 
-use crate::kernels::{AddRmsNorm, Attention, AttentionVjp, Kernels, Linear, SwiGlu, TrainKernels};
-use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Plan};
+use crate::kernels::{
+    Attention, AttentionVjp, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, SwiGlu, TrainKernels,
+};
+use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Keep, Plan};
 
 fn attention(plan: &Plan, slot: &BlockSlot) -> Attention {
     Attention {
@@ -13,7 +15,7 @@ fn attention(plan: &Plan, slot: &BlockSlot) -> Attention {
     }
 }
 
-/// Applies a block to `slot.x` and leaves the result in `slot.y`.
+/// Applies a block to `slot.x` and leaves the result in `slot.y`. `slot` is the one that the plan has for `keep`.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -22,17 +24,18 @@ pub fn forward<K: Kernels>(
     plan: &Plan,
     w: &BlockParams,
     slot: &BlockSlot,
+    keep: Keep,
 ) -> Result<(), K::Error> {
     // The activation is scratch in every slot: the vjp recomputes it.
     let (t, a, eps) = (plan.t, plan.a, plan.config.rms_norm_eps);
     k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
     k.rope_attention(&attention(plan, slot))?;
-    k.linear(&Linear { y: t, x: slot.o, w: w.o })?;
-    k.add_rms_norm(&AddRmsNorm { y: slot.y1, rstd: slot.rstd1, x: slot.x, t, eps })?;
-    k.linear(&Linear { y: slot.gate_up, x: slot.y1, w: w.gate_up })?;
-    k.swiglu(&SwiGlu { a, gate_up: slot.gate_up })?;
-    k.linear(&Linear { y: t, x: a, w: w.down })?;
-    k.add_rms_norm(&AddRmsNorm { y: slot.y, rstd: slot.rstd2, x: slot.y1, t, eps })
+    let (y, rstd) = (slot.y1, slot.rstd1);
+    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd, x: slot.x, t, inner: slot.o, w: w.o, eps })?;
+    let keep = matches!(keep, Keep::All);
+    k.linear_swiglu(&LinearSwiGlu { a, gate_up: slot.gate_up, keep, x: slot.y1, w: w.gate_up })?;
+    let (y, rstd) = (slot.y, slot.rstd2);
+    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd, x: slot.y1, t, inner: a, w: w.down, eps })
 }
 
 /// Turns `b.dy`, the cotangent of the block's output, into that of its input, and writes the weights'

@@ -8,6 +8,11 @@
 //! operands. None has a default body: a backend that lacks one does not compile. The vjp of [`Kernels::add`] is
 //! the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
 //! gradient).
+//!
+//! The exception are products together with what follows them, [`Kernels::linear_swiglu`] and
+//! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
+//! backend overrides them where its machine gains by not writing the product to memory. They have no vjp of their
+//! own: those of their parts find what they need.
 
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::loss::LossKind;
@@ -150,6 +155,58 @@ pub struct AddRmsNorm {
     pub eps: f64,
 }
 
+/// Operands of [`Kernels::linear_swiglu`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSwiGlu {
+    /// Result `[N, F]`.
+    pub a: Act,
+    /// Gate, then up `[N, 2F]`: a result if it is kept, else scratch.
+    pub gate_up: Act,
+    /// Whether gate and up are kept.
+    pub keep: bool,
+    /// Input `[N, in]`.
+    pub x: Act,
+    /// Weight `[2F, in]`.
+    pub w: Param,
+}
+
+impl LinearSwiGlu {
+    /// The kernels it consists of.
+    #[must_use]
+    pub const fn parts(&self) -> (Linear, SwiGlu) {
+        let Self { a, gate_up, x, w, .. } = *self;
+        (Linear { y: gate_up, x, w }, SwiGlu { a, gate_up })
+    }
+}
+
+/// Operands of [`Kernels::linear_add_rms_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearAddRmsNorm {
+    /// Result `[N, D]`.
+    pub y: Act,
+    /// Reciprocal root mean square `[N, 1]`.
+    pub rstd: Stat,
+    /// Residual stream `[N, D]`.
+    pub x: Act,
+    /// Scratch `[N, D]`.
+    pub t: Act,
+    /// Input of the linear layer `[N, in]`.
+    pub inner: Act,
+    /// Weight `[D, in]`.
+    pub w: Param,
+    /// Added to the mean square.
+    pub eps: f64,
+}
+
+impl LinearAddRmsNorm {
+    /// The kernels it consists of.
+    #[must_use]
+    pub const fn parts(&self) -> (Linear, AddRmsNorm) {
+        let Self { y, rstd, x, t, inner, w, eps } = *self;
+        (Linear { y: t, x: inner, w }, AddRmsNorm { y, rstd, x, t, eps })
+    }
+}
+
 /// Operands of [`Kernels::q_head`].
 #[derive(Clone, Copy, Debug)]
 pub struct QHead {
@@ -215,6 +272,26 @@ pub trait Kernels: Memory {
     /// # Errors
     /// The device fails.
     fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), Self::Error>;
+
+    /// `[gate, up] = x W^T`, `a = silu(gate) * up`. Keeps `gate_up` for the vjp if asked to.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Self::Error> {
+        let (linear, swiglu) = op.parts();
+        self.linear(&linear)?;
+        self.swiglu(&swiglu)
+    }
+
+    /// `s = x + inner W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row. Keeps `rstd` for the vjp.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Self::Error> {
+        let (linear, norm) = op.parts();
+        self.linear(&linear)?;
+        self.add_rms_norm(&norm)
+    }
 
     /// `q[b] = W z[b, 0] + bias` (paper, eq. for `Q^ = sigma(theta_Q^T z_H)`, without the sigmoid).
     ///

@@ -18,7 +18,7 @@ pub fn forward<K: Kernels>(
 ) -> Result<(), K::Error> {
     for layer in 0..plan.params.layers(level) {
         let slot = plan.slot(level, layer, keep, out);
-        block::forward(k, plan, &plan.params.block(level, layer), &slot)?;
+        block::forward(k, plan, &plan.params.block(level, layer), &slot, keep)?;
     }
     Ok(())
 }

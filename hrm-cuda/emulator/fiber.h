@@ -38,6 +38,15 @@ hrm_emulator_switch:
 )");
 #endif
 
+// Memory that was a stack, or becomes one: what its frames were is forgotten.
+inline void forget_frames(void* bottom, size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(bottom, size);
+#else
+    (void)bottom, (void)size;
+#endif
+}
+
 struct Fiber {
 #if defined(__x86_64__)
     void* stack_pointer = nullptr;
@@ -53,9 +62,7 @@ struct Fiber {
         stack = bottom;
         stack_size = size;
         fake_stack = nullptr;
-#if defined(__SANITIZE_ADDRESS__)
-        __asan_unpoison_memory_region(bottom, size);
-#endif
+        forget_frames(bottom, size);
 #if defined(__x86_64__)
         void** top = reinterpret_cast<void**>(static_cast<char*>(bottom) + size);
         *--top = nullptr;

@@ -68,7 +68,10 @@ struct Guarded {
         base = static_cast<unsigned char*>(got);
     }
     Guarded(const Guarded&) = delete;
-    ~Guarded() { munmap(base, size + PAGE); }
+    ~Guarded() {
+        forget_frames(base, size);
+        munmap(base, size + PAGE);
+    }
     unsigned char* end() const { return base + size; }
 };
 

@@ -6,7 +6,7 @@
 //! cargo run -p hrm-cuda --example kernel_report -- --check docs/cuda-kernels.md   # fails if it has changed
 //! ```
 //!
-//! Fails, too, where a kernel spills registers.
+//! Fails, too, where a kernel spills more than a register or two.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,6 +25,9 @@ const ARCHS: [Arch; 5] = [
     Arch { capability: (10, 0) },
     Arch { capability: (12, 0) },
 ];
+
+/// Bytes that a kernel may spill, stores and loads together: a register or two that the compiler sets aside.
+const TOLERATED: u32 = 32;
 
 /// The kernels of each unit, each with its usage on every architecture that has it.
 type Report = Vec<(&'static str, BTreeMap<String, [Option<Usage>; ARCHS.len()]>)>;
@@ -50,8 +53,8 @@ fn table(report: &Report, (major, minor): (u32, u32)) -> Result<String, std::fmt
 # CUDA kernels: what the compiler says
 
 Registers of a thread on each architecture, by NVRTC {major}.{minor}; shared memory of a block in bytes, besides what a
-launch asks for; bytes of registers spilled to memory, the most of any architecture. CI fails if a kernel spills, and if
-this page, which `just cuda-kernels` writes, is out of date.
+launch asks for; bytes of registers spilled to memory, the most of any architecture. CI fails if a kernel spills more
+than {TOLERATED} bytes, and if this page, which `just cuda-kernels` writes, is out of date.
 
 "
     );
@@ -89,7 +92,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut failed = false;
     for (unit, kernels) in &report {
         for (arch, usage) in kernels.values().flat_map(|by_arch| ARCHS.iter().zip(by_arch)) {
-            if let Some(Usage { kernel, spilled, .. }) = usage.as_ref().filter(|usage| usage.spilled > 0) {
+            if let Some(Usage { kernel, spilled, .. }) =
+                usage.as_ref().filter(|usage| usage.spilled > TOLERATED)
+            {
                 eprintln!("kernels/{unit}.cu: {kernel} spills {spilled} bytes on {arch}");
                 failed = true;
             }

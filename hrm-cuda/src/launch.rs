@@ -70,6 +70,29 @@ pub enum Arg {
     F32(f32),
     /// `double`.
     F64(f64),
+    /// `const __grid_constant__ CUtensorMap`.
+    TensorMap(TensorMap),
+}
+
+/// A tensor of bf16 as the copy engine of compute capability 9.0 sees it, which copies boxes of it to shared memory in
+/// the swizzle of 128 bytes. What a box has outside the tensor is zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorMap {
+    /// Its first element, aligned to 16 bytes.
+    pub base: Ptr,
+    /// Its dimensions, the innermost first; the rest has a length of 0.
+    pub axes: [Axis; 5],
+}
+
+/// A dimension of a [`TensorMap`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Axis {
+    /// Elements.
+    pub len: usize,
+    /// From one to the next, in elements: 1 for the innermost.
+    pub stride: usize,
+    /// How many of them a box has.
+    pub boxed: usize,
 }
 
 /// A matrix product on row-major operands: `C = op(A) op(B)`, or `C += ..` with `accumulate`, f32 accumulation.
@@ -151,6 +174,16 @@ pub trait Launcher {
     /// # Errors
     /// The device fails.
     fn gemm(&mut self, product: &Gemm) -> Result<(), Error>;
+
+    /// How many clusters of `size` blocks of a kernel for compute capability 9.0 alone the device holds at once, each
+    /// block with the threads and the shared memory of `grid`. 0 if it does not run such kernels.
+    ///
+    /// # Errors
+    /// There is no such kernel, or the device fails.
+    fn clusters(&mut self, kernel: Kernel, grid: Grid, size: u32) -> Result<usize, Error> {
+        let _ = (kernel, grid, size);
+        Ok(0)
+    }
 }
 
 /// A launcher that need not be waited for: sequences are recorded once and replayed, and copies arrive later.

@@ -12,7 +12,7 @@
 //! | [`task`] | which task a dataset or a model is for |
 //! | [`train`] | the training run: settings, presets, steps, checkpoints |
 //! | [`runner`] | batches whose rows halt on their own |
-//! | [`data`] | datasets in the published format, samplers, Sudoku |
+//! | [`data`] | datasets in the published format, samplers; Sudoku, mazes and ARC |
 //! | [`model_dir`], [`tensor_file`], [`files`] | models and tensors on disk, written whole or not at all |
 //! | [`model_io`] | models in and out: PyTorch checkpoints, safetensors, bundles |
 //! | [`numbers`], [`tensor_match`] | element types, and the tensors of a file against a model's |

@@ -213,6 +213,13 @@ impl<K: HostBackend> Model<K> {
                 tokens.len(),
             )));
         }
+        let rows = config.num_puzzle_identifiers;
+        if !usize::try_from(puzzle_id).is_ok_and(|id| id < rows) {
+            return Err(Error::input(format!(
+                "the puzzle identifier is {puzzle_id}, expected 0 to {}: the model's table has {rows} rows",
+                rows - 1
+            )));
+        }
         let task = Task::of(seq_len, config.vocab_size);
         let views = views(task, seq_len, strategy.views.max(1), 0)?;
         let mut traces = vec![Trace::default(); views.len()];

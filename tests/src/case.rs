@@ -6,8 +6,8 @@
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LmLoss, QHead, QLoss,
-    StepScalars, SwiGlu,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd};
@@ -59,6 +59,8 @@ pub enum Kernel {
     Attention { rope: bool },
     SwiGlu,
     AddRmsNorm,
+    LinearSwiGlu { keep: bool },
+    LinearAddRmsNorm,
     QHead,
     ResetRows,
     ReplaceRows,
@@ -381,6 +383,26 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
                 magnitude = 10.0;
                 (vec![forward, op], vec![Place::Act(ds)])
             }
+        }
+        Kernel::LinearSwiGlu { keep } => {
+            let (x, w) = (draw.act(bench_, s, d), draw.param(bench_, 2 * wide, d));
+            let gate_up = bench_.act(n, 2 * wide, &[]);
+            let a = bench_.act(n, wide, &[]);
+            // A product of two sums.
+            magnitude = d as f64;
+            let mut outputs = vec![Place::Act(a)];
+            if keep { &mut outputs } else { &mut scratch }.push(Place::Act(gate_up));
+            (vec![Op::LinearSwiGlu(LinearSwiGlu { a, gate_up, keep, x, w })], outputs)
+        }
+        Kernel::LinearAddRmsNorm => {
+            let (x, inner) = (draw.act(bench_, s, d), draw.act(bench_, s, wide));
+            let w = draw.param(bench_, d, wide);
+            let (y, t, rstd) = (bench_.act(n, d, &[]), bench_.act(n, d, &[]), bench_.stat(n, 1, &[]));
+            scratch.push(Place::Act(t));
+            // Where the sums cancel, a small eps would show the rounding of the product and nothing else.
+            magnitude = root(wide);
+            let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: 0.25 };
+            (vec![Op::LinearAddRmsNorm(op)], vec![Place::Act(y), Place::Stat(rstd)])
         }
         Kernel::QHead | Kernel::QHeadVjp => {
             let z = draw.act(bench_, s, d);

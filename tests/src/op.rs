@@ -2,8 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LmLoss, QHead, QLoss,
-    StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 
@@ -17,6 +17,8 @@ pub enum Op {
     RopeAttention(Attention),
     SwiGlu(SwiGlu),
     AddRmsNorm(AddRmsNorm),
+    LinearSwiGlu(LinearSwiGlu),
+    LinearAddRmsNorm(LinearAddRmsNorm),
     QHead(QHead),
     ResetRows { z: Act, init: Param, halted: Ids },
     ReplaceRows { current: Ids, incoming: Ids, halted: Ids },
@@ -49,6 +51,8 @@ impl Op {
             Self::RopeAttention(op) => k.rope_attention(op),
             Self::SwiGlu(op) => k.swiglu(op),
             Self::AddRmsNorm(op) => k.add_rms_norm(op),
+            Self::LinearSwiGlu(op) => k.linear_swiglu(op),
+            Self::LinearAddRmsNorm(op) => k.linear_add_rms_norm(op),
             Self::QHead(op) => k.q_head(op),
             Self::ResetRows { z, init, halted } => k.reset_rows(*z, *init, *halted),
             Self::ReplaceRows { current, incoming, halted } => k.replace_rows(*current, *incoming, *halted),

@@ -234,6 +234,26 @@ pub fn long_attention<S: Subject>() {
     }
 }
 
+/// Checks products, alone and with what follows them, at the widths that tiles of matrix units like: of the hidden
+/// state 128, 256 and 512, of the other side more and less than stays in fast memory. Rows end within a tile.
+///
+/// # Panics
+/// It did something wrong.
+pub fn products_at_widths_of_tiles<S: Subject>() {
+    let kernels = [
+        Kernel::Linear,
+        Kernel::LinearSwiGlu { keep: false },
+        Kernel::LinearSwiGlu { keep: true },
+        Kernel::LinearAddRmsNorm,
+    ];
+    for (heads, wide) in [(2, 64), (2, 384), (4, 128), (4, 576), (8, 128), (8, 576)] {
+        let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
+        for kernel in kernels {
+            check::<S>(kernel, shape, 3).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        }
+    }
+}
+
 /// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them
 /// unless they are asked for.
 #[macro_export]
@@ -248,6 +268,9 @@ macro_rules! conformance {
             rope_attention: Attention { rope: true },
             swiglu: SwiGlu,
             add_rms_norm: AddRmsNorm,
+            linear_swiglu: LinearSwiGlu { keep: false },
+            linear_swiglu_kept: LinearSwiGlu { keep: true },
+            linear_add_rms_norm: LinearAddRmsNorm,
             q_head: QHead,
             reset_rows: ResetRows,
             replace_rows: ReplaceRows,

@@ -69,6 +69,12 @@ mod bf16 {
     }
 
     hrm_tests::conformance!(Bf16, cases: 16, ignore: "needs an NVIDIA GPU");
+
+    #[test]
+    #[ignore = "needs an NVIDIA GPU"]
+    fn products_at_widths_of_tiles() {
+        hrm_tests::suite::products_at_widths_of_tiles::<Bf16>();
+    }
 }
 
 #[test]

@@ -88,16 +88,18 @@ fn add() {
     same(&values(&after, Place::Act(y)), &formula);
 }
 
+/// `x W^T` of rows of `cols`.
+fn product(x: &[f64], w: &[f64], cols: usize) -> Vec<f64> {
+    let rows = x.chunks_exact(cols);
+    rows.flat_map(|x| w.chunks_exact(cols).map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum())).collect()
+}
+
 #[test]
 fn linear() {
     let (case, before, after) = run(Kernel::Linear);
     let op = op!(case, Linear);
     let (x, w) = (values(&before, Place::Act(op.x)), values(&before, Place::Param(op.w)));
-    let rows = x.chunks_exact(op.x.cols);
-    let formula: Vec<f64> = rows
-        .flat_map(|x| w.chunks_exact(op.x.cols).map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
-        .collect();
-    same(&values(&after, Place::Act(op.y)), &formula);
+    same(&values(&after, Place::Act(op.y)), &product(&x, &w, op.x.cols));
 }
 
 fn attention(rope: bool) {
@@ -148,15 +150,44 @@ fn rope_attention() {
     attention(true);
 }
 
+/// `silu(gate) * up` of rows of `[gate, up]`, each of `cols`.
+fn gated(gate_up: &[f64], cols: usize) -> Vec<f64> {
+    let rows = gate_up.chunks_exact(2 * cols).map(|row| row.split_at(cols));
+    rows.flat_map(|(g, u)| g.iter().zip(u).map(|(g, u)| g / (1.0 + (-g).exp()) * u)).collect()
+}
+
 #[test]
 fn swiglu() {
     let (case, before, after) = run(Kernel::SwiGlu);
     let op = op!(case, SwiGlu);
     let gate_up = values(&before, Place::Act(op.gate_up));
-    let rows = gate_up.chunks_exact(op.gate_up.cols).map(|row| row.split_at(op.a.cols));
-    let formula: Vec<_> =
-        rows.flat_map(|(g, u)| g.iter().zip(u).map(|(g, u)| g / (1.0 + (-g).exp()) * u)).collect();
-    same(&values(&after, Place::Act(op.a)), &formula);
+    same(&values(&after, Place::Act(op.a)), &gated(&gate_up, op.a.cols));
+}
+
+#[test]
+fn linear_swiglu() {
+    for keep in [false, true] {
+        let (case, before, after) = run(Kernel::LinearSwiGlu { keep });
+        let op = op!(case, LinearSwiGlu);
+        let (x, w) = (values(&before, Place::Act(op.x)), values(&before, Place::Param(op.w)));
+        let gate_up = product(&x, &w, op.x.cols);
+        same(&values(&after, Place::Act(op.a)), &gated(&gate_up, op.a.cols));
+        if keep {
+            same(&values(&after, Place::Act(op.gate_up)), &gate_up);
+        }
+    }
+}
+
+/// The rows of `x + t`, each of `cols`, over their root mean square; and the reciprocals of that.
+fn normed(x: &[f64], t: &[f64], cols: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
+    let sums: Vec<_> = x.iter().zip(t).map(|(x, t)| x + t).collect();
+    let (mut y, mut rstd) = (Vec::new(), Vec::new());
+    for row in sums.chunks_exact(cols) {
+        let mean = row.iter().map(|s| s * s).sum::<f64>() / row.len() as f64;
+        rstd.push(1.0 / (mean + eps).sqrt());
+        y.extend(row.iter().map(|s| s / (mean + eps).sqrt()));
+    }
+    (y, rstd)
 }
 
 #[test]
@@ -164,13 +195,18 @@ fn add_rms_norm() {
     let (case, before, after) = run(Kernel::AddRmsNorm);
     let op = op!(case, AddRmsNorm);
     let [x, t] = [op.x, op.t].map(|span| values(&before, Place::Act(span)));
-    let sums: Vec<_> = x.iter().zip(&t).map(|(x, t)| x + t).collect();
-    let (mut y, mut rstd) = (Vec::new(), Vec::new());
-    for row in sums.chunks_exact(op.y.cols) {
-        let mean = row.iter().map(|s| s * s).sum::<f64>() / row.len() as f64;
-        rstd.push(1.0 / (mean + op.eps).sqrt());
-        y.extend(row.iter().map(|s| s / (mean + op.eps).sqrt()));
-    }
+    let (y, rstd) = normed(&x, &t, op.y.cols, op.eps);
+    same(&values(&after, Place::Act(op.y)), &y);
+    same(&values(&after, Place::Stat(op.rstd)), &rstd);
+}
+
+#[test]
+fn linear_add_rms_norm() {
+    let (case, before, after) = run(Kernel::LinearAddRmsNorm);
+    let op = op!(case, LinearAddRmsNorm);
+    let [x, inner] = [op.x, op.inner].map(|span| values(&before, Place::Act(span)));
+    let t = product(&inner, &values(&before, Place::Param(op.w)), op.inner.cols);
+    let (y, rstd) = normed(&x, &t, op.y.cols, op.eps);
     same(&values(&after, Place::Act(op.y)), &y);
     same(&values(&after, Place::Stat(op.rstd)), &rstd);
 }

@@ -1,12 +1,14 @@
 //! The forward kernels: spans become pointers, and what the operands say of each other is checked.
 
 use hrm_core::arena::{Act, Ids, Param};
-use hrm_core::kernels::{AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, QHead, SwiGlu};
+use hrm_core::kernels::{
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, QHead, SwiGlu,
+};
 
 use super::{Cuda, fit};
 use crate::error::Error;
-use crate::launch::{Gemm, Launcher};
-use crate::ops::{attention, carry, elementwise, embedding, loss, norm, q_head};
+use crate::launch::{Dtype, Gemm, Launcher};
+use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, loss, norm, q_head};
 
 impl<L: Launcher> Cuda<L> {
     /// The operands of attention, resolved.
@@ -37,6 +39,15 @@ impl<L: Launcher> Cuda<L> {
             rope,
             shape: attention::Shape { batch, positions, heads, head_dim },
         })
+    }
+
+    /// A product in the form of the kernels that do it together with what follows; none unless in bf16.
+    fn product(&self, x: Act, w: Param) -> Result<Option<gemm_sm90::Product>, Error> {
+        if self.dtype != Dtype::Bf16 {
+            return Ok(None);
+        }
+        let (rows, inner, outer) = (x.rows, w.cols, w.rows);
+        Ok(Some(gemm_sm90::Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
     }
 
     /// The operands of the Q head, resolved.
@@ -106,6 +117,12 @@ impl<L: Launcher> Kernels for Cuda<L> {
         let (m, n, k) = (op.x.rows, op.w.rows, op.w.cols);
         fit("linear", &[("rows of y", op.y.rows, m), ("columns of y", op.y.cols, n)])?;
         fit("linear", &[("columns of x", op.x.cols, k)])?;
+        if let Some(product) = self.product(op.x, op.w)? {
+            let y = self.act(op.y)?;
+            if gemm_sm90::linear(&mut self.launcher, &product, y)? {
+                return Ok(());
+            }
+        }
         self.launcher.gemm(&Gemm {
             m,
             n,
@@ -152,6 +169,46 @@ impl<L: Launcher> Kernels for Cuda<L> {
             eps: op.eps,
         };
         norm::add_rms_norm(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        let sizes = [
+            ("columns of x", op.x.cols, op.w.cols),
+            ("rows of a", op.a.rows, op.x.rows),
+            ("rows of the weight", op.w.rows, 2 * op.a.cols),
+            ("length of gate_up", op.gate_up.len(), op.x.rows * op.w.rows),
+        ];
+        fit("linear_swiglu", &sizes)?;
+        if let Some(product) = self.product(op.x, op.w)? {
+            let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
+            if gemm_sm90::linear_swiglu(&mut self.launcher, &product, a, op.keep.then_some(gate_up))? {
+                return Ok(());
+            }
+        }
+        let (linear, swiglu) = op.parts();
+        self.linear(&linear)?;
+        self.swiglu(&swiglu)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        let (rows, cols) = (op.inner.rows, op.w.rows);
+        let sizes = [
+            ("columns of the input", op.inner.cols, op.w.cols),
+            ("length of y", op.y.len(), rows * cols),
+            ("length of x", op.x.len(), rows * cols),
+            ("length of rstd", op.rstd.len(), rows),
+        ];
+        fit("linear_add_rms_norm", &sizes)?;
+        if let Some(product) = self.product(op.inner, op.w)? {
+            let (y, rstd, x) = (self.act(op.y)?, self.stat(op.rstd)?, self.act(op.x)?);
+            let norm = gemm_sm90::AddRmsNorm { y, rstd, x, eps: op.eps };
+            if gemm_sm90::linear_add_rms_norm(&mut self.launcher, &product, &norm)? {
+                return Ok(());
+            }
+        }
+        let (linear, norm) = op.parts();
+        self.linear(&linear)?;
+        self.add_rms_norm(&norm)
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

@@ -16,6 +16,9 @@ use super::stream::Stream;
 use crate::error::Error;
 use crate::launch::{Arg, Fetch, Gemm, Grid, Kernel, Launcher, Ptr, Queue, Recording};
 
+/// The one compute capability that kernels named `sm90` are for.
+const CLUSTER_CAPABILITY: (u32, u32) = (9, 0);
+
 /// One device, with its compiled kernels, its products and its recorded sequences.
 pub struct Gpu {
     device: Device,
@@ -178,6 +181,15 @@ impl Launcher for Gpu {
             State::Recording if !self.products.is_ready(product) => Err(not_ready("a product")),
             State::Recording => self.products.run(product, &mut self.stream),
             State::Rehearsing => self.products.rehearse(product, &mut self.stream),
+        }
+    }
+
+    fn clusters(&mut self, kernel: Kernel, grid: Grid, size: u32) -> Result<usize, Error> {
+        if self.device.capability == CLUSTER_CAPABILITY {
+            self.stream.bind()?;
+            self.modules.clusters(kernel, grid, size)
+        } else {
+            Ok(0)
         }
     }
 }

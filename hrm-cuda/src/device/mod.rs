@@ -20,6 +20,7 @@
 pub mod blas;
 pub mod cache;
 pub mod gpu;
+mod hopper;
 pub mod info;
 pub mod library;
 mod modules;

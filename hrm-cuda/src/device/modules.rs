@@ -9,9 +9,10 @@ use cudarc::nvrtc::Ptx;
 
 use super::During;
 use super::cache::Cache;
+use super::hopper;
 use super::nvrtc::Arch;
 use crate::error::Error;
-use crate::launch::Kernel;
+use crate::launch::{Grid, Kernel};
 
 /// Dynamic shared memory that a kernel may have without asking.
 const SHARED_FOR_ALL: u32 = 48 << 10;
@@ -23,6 +24,8 @@ pub(super) struct Modules {
     arch: Arch,
     units: HashMap<&'static str, Arc<CudaModule>>,
     functions: HashMap<Kernel, Function>,
+    /// How many clusters of a kernel fit, with the shared memory of each block.
+    clusters: HashMap<(Kernel, u32), usize>,
     /// Shared memory that a block may have at most.
     shared_at_most: u32,
 }
@@ -46,6 +49,7 @@ impl Modules {
             arch,
             units: HashMap::new(),
             functions: HashMap::new(),
+            clusters: HashMap::new(),
             shared_at_most: shared.unsigned_abs(),
         })
     }
@@ -66,6 +70,16 @@ impl Modules {
             self.allow(kernel, &mut function, shared)?;
         }
         Ok(&self.functions.entry(kernel).insert_entry(function).into_mut().handle)
+    }
+
+    /// How many clusters of `size` blocks of the kernel the device holds at once. Asked for once.
+    pub fn clusters(&mut self, kernel: Kernel, grid: Grid, size: u32) -> Result<usize, Error> {
+        if let Some(count) = self.clusters.get(&(kernel, grid.shared)) {
+            return Ok(*count);
+        }
+        let count = hopper::clusters(self.function(kernel, grid.shared)?, kernel.name, grid, size)?;
+        self.clusters.insert((kernel, grid.shared), count);
+        Ok(count)
     }
 
     fn load(&mut self, kernel: Kernel) -> Result<Function, Error> {

@@ -4,10 +4,11 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUevent_flags, CUresult};
+use cudarc::driver::sys::{CUevent_flags, CUresult, CUtensorMap};
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, result};
 
 use super::During;
+use super::hopper;
 use super::pinned::{Landings, Ring};
 use crate::error::Error;
 use crate::launch::{Arg, Grid, Ptr};
@@ -22,8 +23,9 @@ pub(super) struct Stream {
     allocations: Vec<u64>,
 }
 
-/// Arguments of a kernel at most.
+/// Arguments of a kernel at most, and tensor maps among them.
 const MOST_ARGS: usize = 40;
+const MOST_MAPS: usize = 2;
 
 impl Stream {
     pub fn new(context: &Arc<CudaContext>) -> Result<Self, Error> {
@@ -143,16 +145,28 @@ impl Stream {
             return Err(Error::Operand(format!("{name} has {} arguments, {MOST_ARGS} at most", args.len())));
         }
         let mut values = [0u64; MOST_ARGS];
-        for (value, arg) in values.iter_mut().zip(args) {
+        let mut maps = [CUtensorMap { opaque: [0; 16] }; MOST_MAPS];
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_ARGS];
+        let mut free_maps = maps.iter_mut();
+        for ((value, pointer), arg) in values.iter_mut().zip(&mut pointers).zip(args) {
+            if let Arg::TensorMap(map) = arg {
+                let encoded = free_maps
+                    .next()
+                    .ok_or_else(|| Error::Operand(format!("{name} has more than {MOST_MAPS} tensor maps")))?;
+                *encoded = hopper::encode(map)?;
+                *pointer = std::ptr::from_mut(encoded).cast();
+                continue;
+            }
+            *pointer = std::ptr::from_mut(value).cast();
             *value = match *arg {
                 Arg::Ptr(ptr) => ptr.0,
                 Arg::I32(x) => u64::from(x.cast_unsigned()),
                 Arg::U64(x) => x,
                 Arg::F32(x) => u64::from(x.to_bits()),
                 Arg::F64(x) => x.to_bits(),
+                Arg::TensorMap(_) => 0,
             };
         }
-        let mut pointers = values.each_mut().map(|value| std::ptr::from_mut(value).cast::<c_void>());
         let ([x, y, z], [tx, ty, tz]) = (grid.blocks, grid.threads);
         let stream = self.stream.cu_stream();
         // SAFETY: the arguments are those of the kernel's source, which the emulator checks by their types; each

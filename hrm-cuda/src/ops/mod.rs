@@ -9,6 +9,7 @@ pub mod carry;
 pub mod elementwise;
 pub mod embedding;
 pub mod fault;
+pub mod gemm_sm90;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;

@@ -2,8 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param, Span, Stat};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LmLoss, Memory,
-    QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
+    LinearSwiGlu, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::ElementSizes;
@@ -162,6 +162,18 @@ impl<K: Kernels + Gauge> Kernels for Timed<K> {
 
     fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), K::Error> {
         self.time("add_rms_norm", acts(&[op.y, op.x, op.t]).words(op.rstd.len()), |k| k.add_rms_norm(op))
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), K::Error> {
+        let flops = Flops::linear(op.x.rows, op.x.cols, op.gate_up.cols);
+        let work = if op.keep { acts(&[op.x, op.gate_up, op.a]) } else { acts(&[op.x, op.a]) };
+        self.time("linear_swiglu", work.weights(op.w).flops(flops), |k| k.linear_swiglu(op))
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
+        let flops = Flops::linear(op.y.rows, op.inner.cols, op.y.cols);
+        let work = acts(&[op.inner, op.x, op.y]).weights(op.w).words(op.rstd.len()).flops(flops);
+        self.time("linear_add_rms_norm", work, |k| k.linear_add_rms_norm(op))
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), K::Error> {

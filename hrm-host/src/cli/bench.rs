@@ -45,9 +45,10 @@ pub struct Args {
 }
 
 /// Cells and tokens of each preset's puzzles.
-const TASKS: [(&str, usize, u32); 6] = [
+const TASKS: [(&str, usize, u32); 7] = [
     ("sudoku-4x4", 16, 6),
     ("sudoku-mini", 81, 11),
+    ("sudoku-1m", 81, 11),
     ("sudoku-extreme", 81, 11),
     ("maze-hard", 900, 6),
     ("arc-1", 900, 12),

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod check;
 pub mod completions;
 pub mod data;
+mod devices;
 pub mod eval;
 pub mod export;
 pub mod import;
@@ -168,6 +169,11 @@ mod tests {
         for name in ["quickstart", "train", "eval", "solve", "arc", "check", "info", "import", "export"] {
             let help = cli.clone().try_get_matches_from(["hrm", name, "--help"]).unwrap_err().to_string();
             assert!(help.contains(&format!("hrm {name}")) && help.contains("Examples:"), "{help}");
+        }
+        for name in ["sudoku", "maze", "arc", "inspect"] {
+            let help =
+                cli.clone().try_get_matches_from(["hrm", "data", name, "--help"]).unwrap_err().to_string();
+            assert!(help.contains(&format!("hrm data {name}")) && help.contains("Examples:"), "{help}");
         }
     }
 

@@ -77,21 +77,22 @@ impl Dihedral {
     /// For each cell of the result, in row-major order, the cell of a grid of `rows` by `columns` that it shows.
     pub fn sources(self, rows: usize, columns: usize) -> impl Iterator<Item = usize> {
         let (result_rows, result_columns) = self.shape(rows, columns);
-        let (last_row, last_column) = (rows.saturating_sub(1), columns.saturating_sub(1));
-        (0..result_rows).flat_map(move |i| {
-            (0..result_columns).map(move |j| {
-                let (row, column) = match self {
-                    Self::Identity => (i, j),
-                    Self::Turn90 => (j, last_column - i),
-                    Self::Turn180 => (last_row - i, last_column - j),
-                    Self::Turn270 => (last_row - j, i),
-                    Self::FlipColumns => (i, last_column - j),
-                    Self::FlipRows => (last_row - i, j),
-                    Self::Transpose => (j, i),
-                    Self::AntiTranspose => (last_row - j, last_column - i),
-                };
-                row * columns + column
-            })
+        let (rows, columns) = (rows as isize, columns as isize);
+        let (last_row, last_column) = ((rows - 1) * columns, columns - 1);
+        // The first source, and the way to that of the cell below and to that of the cell to the right.
+        let (first, below, right) = match self {
+            Self::Identity => (0, columns, 1),
+            Self::Turn90 => (last_column, -1, columns),
+            Self::Turn180 => (last_row + last_column, -columns, -1),
+            Self::Turn270 => (last_row, 1, -columns),
+            Self::FlipColumns => (last_column, columns, -1),
+            Self::FlipRows => (last_row, -columns, 1),
+            Self::Transpose => (0, 1, columns),
+            Self::AntiTranspose => (last_row + last_column, -1, -columns),
+        };
+        (0..result_rows as isize).flat_map(move |i| {
+            let start = first + i * below;
+            (0..result_columns as isize).map(move |j| (start + j * right) as usize)
         })
     }
 

@@ -53,10 +53,10 @@ pub enum Error {
         /// What it may be.
         expected: String,
     },
-    /// The thread that makes batches cannot be started, or has ended.
-    Thread(io::Error),
     /// The caller asked for an end before all was done.
     Interrupted,
+    /// The thread that makes batches cannot be started, or has ended.
+    Thread(io::Error),
 }
 
 impl Error {
@@ -97,8 +97,8 @@ impl Error {
         match self {
             Self::Io { source, .. } => is_bad_path(source),
             Self::Format { .. } | Self::Argument { .. } => true,
-            Self::Thread(_) => false,
             Self::Interrupted => false,
+            Self::Thread(_) => false,
         }
     }
 }
@@ -133,8 +133,8 @@ impl fmt::Display for Error {
             Self::Argument { name, found, expected } => {
                 write!(f, "{name}: found {found}, expected {expected}")
             }
-            Self::Thread(source) => write!(f, "the thread that makes batches: {source}"),
             Self::Interrupted => f.write_str("interrupted; nothing was changed"),
+            Self::Thread(source) => write!(f, "the thread that makes batches: {source}"),
         }
     }
 }

@@ -201,8 +201,8 @@ fn beside(left: Vec<String>, right: Vec<String>) -> Vec<String> {
     let line = |row: usize| {
         let (left, right) = (left.get(row), right.get(row));
         let padding = left_width - left.map_or(0, width);
-        let (left, right) = (left.map_or("", |line| line), right.map_or("", |line| line));
-        format!("{left}{:padding$}    {right}", "")
+        let left = left.map_or("", |line| line);
+        right.map_or_else(|| left.to_owned(), |right| format!("{left}{:padding$}    {right}", ""))
     };
     (0..left.len().max(right.len())).map(line).collect()
 }
@@ -236,7 +236,7 @@ mod tests {
     fn pictures_stand_side_by_side_where_there_is_room() {
         let lines = |text: &[&str]| text.iter().map(|&line| line.to_owned()).collect::<Vec<String>>();
         let drawn = beside(lines(&["\u{1b}[1mab\u{1b}[0m", "c"]), lines(&["d"]));
-        assert_eq!(drawn, ["\u{1b}[1mab\u{1b}[0m    d", "c     "]);
+        assert_eq!(drawn, ["\u{1b}[1mab\u{1b}[0m    d", "c"]);
         let long = "x".repeat(WIDTH);
         assert_eq!(beside(lines(&[&long]), lines(&["d"])), [&long, "", "d"]);
         assert_eq!(beside(Vec::new(), Vec::new()), [""; 0]);

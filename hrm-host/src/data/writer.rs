@@ -103,13 +103,24 @@ impl DatasetWriter {
     /// [`Error::Argument`] at the wrong length or beyond `i32::MAX` examples, [`Error::Io`] if the disk refuses.
     pub fn example(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
         let seq_len = self.metadata.seq_len;
-        if inputs.len() != seq_len || labels.len() != seq_len {
-            let found = format!("{} and {} tokens", inputs.len(), labels.len());
-            return Err(Error::argument("example", found, format!("{seq_len} tokens each")));
+        if inputs.len() != seq_len {
+            return Err(wrong_length(inputs, labels, format!("{seq_len} tokens each")));
         }
-        self.examples = self
-            .examples
-            .checked_add(1)
+        self.examples(inputs, labels)
+    }
+
+    /// Appends examples that lie end to end.
+    ///
+    /// # Errors
+    /// As [`Self::example`].
+    pub fn examples(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
+        let seq_len = self.metadata.seq_len;
+        if inputs.len() != labels.len() || !inputs.len().is_multiple_of(seq_len) {
+            return Err(wrong_length(inputs, labels, format!("as many, {seq_len} for each example")));
+        }
+        self.examples = i32::try_from(inputs.len() / seq_len)
+            .ok()
+            .and_then(|more| self.examples.checked_add(more))
             .ok_or_else(|| Error::argument("examples", "more", format!("at most {}", i32::MAX)))?;
         self.inputs.write_bytes(inputs)?;
         self.labels.write_bytes(labels)
@@ -208,6 +219,10 @@ fn put_in_place(mut splits: Vec<StagedSplit>, identifiers: Staged) -> Result<()>
     }
     commit(identifiers)?;
     splits.into_iter().try_for_each(|split| commit(split.description))
+}
+
+fn wrong_length(inputs: &[u8], labels: &[u8], expected: String) -> Error {
+    Error::argument("example", format!("{} and {} tokens", inputs.len(), labels.len()), expected)
 }
 
 fn array_path(split: &Path, field: &str) -> PathBuf {

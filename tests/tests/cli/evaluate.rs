@@ -51,7 +51,7 @@ fn a_sweep_agrees_with_what_it_recommends() {
     assert_eq!(settings.len(), 3 * 2 * 2 * 4);
     let of = |halt: &Value, answer: &str, views: u64| {
         let is = |it: &&Value| it["halt"] == *halt && it["answer"] == answer && it["views"] == views;
-        settings.iter().filter(is).next_back().unwrap()
+        settings.iter().rfind(is).unwrap()
     };
     for (flags, setting) in [
         ("", of(&serde_json::json!({"steps": 4}), "last", 1)),
@@ -180,7 +180,9 @@ fn arc_is_answered_by_votes_and_scored() {
     place.hrm("solve --model run 01").expect(0, &[]);
     let solved = json(&place.hrm("solve --model run --json --puzzle-id 2 01").expect(0, &[]).out);
     assert_eq!((&solved["solved"], &solved["steps"]), (&Value::Null, &Value::from(2)));
-    place.hrm("solve --model run --puzzle-id 99 01").expect(2, &["error:"]);
+    place
+        .hrm("solve --model run --puzzle-id 99 01")
+        .expect(2, &["the puzzle identifier is 99, expected 0 to "]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the library's C interface")]
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use cudarc::cublaslt::result::{self, CublasError};
@@ -186,6 +187,26 @@ impl Descriptors {
         unsafe { found.set_len(most.min(count.unsigned_abs() as usize)) };
         let usable = found.iter().filter(|result| result.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS);
         Ok(usable.map(|result| Algorithm(result.algo)).collect())
+    }
+
+    /// Whether `algorithm`, proposed for another shape, can compute the product with so many bytes of workspace.
+    pub fn allow(&self, handle: &Handle, algorithm: &Algorithm, workspace: usize) -> bool {
+        let mut result = MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit();
+        // SAFETY: all descriptions and the algorithm are alive, and there is room for the result.
+        let status = unsafe {
+            sys::cublasLtMatmulAlgoCheck(
+                handle.0,
+                self.operation.0,
+                self.b.0,
+                self.a.0,
+                self.c.0,
+                self.c.0,
+                &raw const algorithm.0,
+                result.as_mut_ptr(),
+            )
+        };
+        // SAFETY: of an algorithm that is allowed cuBLASLt has written what it needs.
+        status.result().is_ok() && unsafe { result.assume_init_ref() }.workspaceSize <= workspace
     }
 
     /// Launches the product by `algorithm`.

@@ -1,11 +1,13 @@
 //! Matrix products by cuBLASLt: how each is computed is decided once.
 //!
-//! cuBLASLt has many algorithms for a product, and names a few that may be fast for its shape. The first of them
+//! cuBLASLt has many algorithms for a product, and names a few that may be fast for its shape. One of them
 //! decides the bits: it depends on nothing but shape, device and library. When a product is rehearsed, the others
 //! are run on random operands too, and the fastest of those that give the same bits is taken. So neither load of
 //! the machine nor temperature changes a result, and a run that is resumed equals one that was not.
 //!
-//! Sums over k are not split where rows must not depend on each other: the states. The gradients of weights, which
+//! For a product on states the algorithm that decides is the first proposed for [`DECIDING_ROWS`] rows, whatever
+//! the number of rows at hand, so that a row has the same bits alone and in a batch; sums over k are not split
+//! there. The gradients of weights, which
 //! sum over all rows of a batch, may be split; cuBLASLt adds the parts in a fixed order.
 
 mod choose;
@@ -23,6 +25,10 @@ pub const WORKSPACE: usize = 32 << 20;
 
 /// Candidates that are asked for.
 const CANDIDATES: usize = 16;
+
+/// Rows of the product whose first algorithm decides the bits of all products on states that differ from it in their
+/// number of rows alone.
+const DECIDING_ROWS: usize = 4096;
 
 /// What an algorithm is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,11 +102,18 @@ impl Products {
         Ok(())
     }
 
-    /// What cuBLASLt proposes, the best first; at least one.
+    /// The algorithm that decides the bits, then what cuBLASLt proposes, the best first; at least one.
     fn candidates(&self, product: &Gemm) -> Result<(Descriptors, Vec<Algorithm>), Error> {
         let descriptors = Descriptors::new(product)?;
-        let may_split = product.transpose_a;
-        let candidates = descriptors.candidates(&self.handle, WORKSPACE, may_split, CANDIDATES)?;
+        let is_weight_gradient = product.transpose_a;
+        let mut candidates = Vec::new();
+        if !is_weight_gradient {
+            let many = Descriptors::new(&Gemm { m: DECIDING_ROWS, ..*product })?;
+            candidates = many.candidates(&self.handle, WORKSPACE, false, CANDIDATES)?;
+            candidates.retain(|algorithm| descriptors.allow(&self.handle, algorithm, WORKSPACE));
+            candidates.truncate(1);
+        }
+        candidates.extend(descriptors.candidates(&self.handle, WORKSPACE, is_weight_gradient, CANDIDATES)?);
         if candidates.is_empty() {
             return Err(Error::Device {
                 action: format!("look for an algorithm for {product:?}"),

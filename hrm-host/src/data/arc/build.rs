@@ -132,23 +132,28 @@ impl Group {
         Self { name, train, test, augmentations, rng }
     }
 
-    /// The examples of puzzle `index` of the group.
-    fn paint(&self, index: usize) -> Painted {
-        let augmentation = self.augmentations.get(index).copied().unwrap_or_default();
+    /// Paints the puzzles from `start` on, as many as there are and `block` has room for, on all threads.
+    fn paint_block(&self, start: usize, block: &mut [[Canvases; 2]]) {
+        let puzzles = self.augmentations.par_iter().enumerate().skip(start);
+        puzzles.zip(block).for_each(|((index, augmentation), canvases)| {
+            self.paint(index, augmentation, canvases);
+        });
+    }
+
+    /// Paints the examples of puzzle `index` in each of the two splits.
+    fn paint(&self, index: usize, augmentation: &Augmentation, [train, test]: &mut [Canvases; 2]) {
         // Far from the draws of the augmentations, and from those of the next puzzle.
         let mut rng = self.rng.at(1 << 63 | (index as u64) << 16);
         let stays = rng.below(self.train.len() as u32) as usize;
         let moved = |(i, pair): (usize, &Pair)| {
-            let pair = augment(pair, &augmentation);
+            let pair = augment(pair, augmentation);
             let room = |side: fn(&Grid) -> usize| (SIDE - side(&pair.input).max(side(&pair.output))) as u32;
             let mut draw = |room: u32| if i == stays { 0 } else { rng.below(room + 1) as usize };
             let (top, left) = (draw(room(Grid::rows)), draw(room(Grid::columns)));
-            Example::new(&pair, top, left)
+            (pair, top, left)
         };
-        Painted {
-            train: self.train.iter().enumerate().map(moved).collect(),
-            test: self.test.iter().map(|pair| Example::new(&augment(pair, &augmentation), 0, 0)).collect(),
-        }
+        train.paint(self.train.iter().enumerate().map(moved));
+        test.paint(self.test.iter().map(|pair| (augment(pair, augmentation), 0, 0)));
     }
 }
 
@@ -170,23 +175,23 @@ fn fingerprint(task: &Task, augmentation: &Augmentation) -> u64 {
     hash(&|hasher| hashes.hash(hasher))
 }
 
-/// The examples of one puzzle in the two splits.
-struct Painted {
-    train: Vec<Example>,
-    test: Vec<Example>,
+/// The examples of one puzzle in one split, end to end.
+#[derive(Clone, Default)]
+struct Canvases {
+    inputs: Vec<u8>,
+    labels: Vec<u8>,
 }
 
-struct Example {
-    inputs: [u8; CANVAS],
-    labels: [u8; CANVAS],
-}
-
-impl Example {
-    fn new(pair: &Pair, top: usize, left: usize) -> Self {
-        let mut example = Self { inputs: [0; CANVAS], labels: [0; CANVAS] };
-        pair.input.paint(top, left, &mut example.inputs);
-        pair.output.paint(top, left, &mut example.labels);
-        example
+impl Canvases {
+    /// Paints pairs at their places, over what was here.
+    fn paint(&mut self, pairs: impl ExactSizeIterator<Item = (Pair, usize, usize)>) {
+        self.inputs.resize(pairs.len() * CANVAS, 0);
+        self.labels.resize(pairs.len() * CANVAS, 0);
+        let (inputs, labels) = (self.inputs.as_chunks_mut().0, self.labels.as_chunks_mut().0);
+        for (((pair, top, left), input), label) in pairs.zip(inputs).zip(labels) {
+            pair.input.paint(top, left, input);
+            pair.output.paint(top, left, label);
+        }
     }
 }
 
@@ -195,6 +200,8 @@ struct Output {
     identifiers: IdentifierWriter,
     splits: Vec<DatasetWriter>,
     summary: Summary,
+    /// Room for the puzzles that are written and for those that are painted, used again and again.
+    blocks: [Vec<[Canvases; 2]>; 2],
 }
 
 impl Output {
@@ -219,28 +226,24 @@ impl Output {
                 identifiers: 1,
                 splits: splits.iter().map(summary).collect(),
             },
+            blocks: std::array::from_fn(|_| vec![Default::default(); PUZZLES]),
         })
     }
 
     fn group(&mut self, group: &Group, augment: u32) -> Result<()> {
         let puzzles = group.augmentations.len();
+        let [mut ready, mut next] = std::mem::take(&mut self.blocks);
+        group.paint_block(0, &mut ready);
         for start in (0..puzzles).step_by(PUZZLES) {
-            let indices = start..puzzles.min(start + PUZZLES);
-            let painted: Vec<Painted> =
-                indices.clone().into_par_iter().map(|index| group.paint(index)).collect();
-            for (index, puzzle) in indices.zip(painted) {
-                let identifier = self.identifiers.push(&group.augmentations[index].name(&group.name))?;
-                for (split, examples) in self.splits.iter_mut().zip([puzzle.train, puzzle.test]) {
-                    if examples.is_empty() {
-                        continue;
-                    }
-                    for example in &examples {
-                        split.example(&example.inputs, &example.labels)?;
-                    }
-                    split.end_puzzle(identifier)?;
-                }
-            }
+            // While a block is written the next one is painted.
+            let (written, ()) = rayon::join(
+                || self.block(group, start, &ready),
+                || group.paint_block(start + PUZZLES, &mut next),
+            );
+            written?;
+            std::mem::swap(&mut ready, &mut next);
         }
+        self.blocks = [ready, next];
         for ((split, summary), pairs) in
             self.splits.iter_mut().zip(&mut self.summary.splits).zip([&group.train, &group.test])
         {
@@ -256,8 +259,22 @@ impl Output {
         Ok(())
     }
 
+    /// Writes the puzzles of `group` from `start` on.
+    fn block(&mut self, group: &Group, start: usize, painted: &[[Canvases; 2]]) -> Result<()> {
+        for (augmentation, puzzle) in group.augmentations.iter().skip(start).zip(painted) {
+            let identifier = self.identifiers.push(&augmentation.name(&group.name))?;
+            for (split, canvases) in self.splits.iter_mut().zip(puzzle) {
+                if !canvases.inputs.is_empty() {
+                    split.examples(&canvases.inputs, &canvases.labels)?;
+                    split.end_puzzle(identifier)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Result<Summary> {
-        let Self { identifiers, splits, mut summary } = self;
+        let Self { identifiers, splits, mut summary, .. } = self;
         for metadata in DatasetWriter::finish_together(splits, identifiers)? {
             summary.identifiers = metadata.num_puzzle_identifiers;
         }

@@ -70,9 +70,11 @@ impl Grid {
     /// The grid with every colour replaced by `colours[colour]`, then turned or reflected. `colours` are below 10.
     pub(super) fn transform(&self, dihedral: Dihedral, colours: &[u8; COLOURS as usize]) -> Self {
         let (rows, columns) = dihedral.shape(self.rows(), self.columns());
-        let sources = dihedral.sources(self.rows(), self.columns());
-        let cells = sources.map(|source| colours[usize::from(self.cells[source])]).collect();
-        Self { rows: rows as u8, columns: columns as u8, cells }
+        let mut cells = Vec::with_capacity(self.cells.len());
+        for source in dihedral.sources(self.rows(), self.columns()) {
+            cells.push(colours[usize::from(self.cells[source])]);
+        }
+        Self { rows: rows as u8, columns: columns as u8, cells: cells.into() }
     }
 
     /// Paints the grid and its end marks on a canvas of padding, the first cell at (`top`, `left`). What would lie

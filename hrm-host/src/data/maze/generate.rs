@@ -5,9 +5,6 @@ use crate::data::error::{Error, Result};
 use crate::data::split::Split;
 use hrm_core::rng::{Rng, Stream, philox4x32};
 
-/// Lanes of the random sequence, each with this many draws for a candidate.
-const DRAWS: u64 = 1 << 20;
-
 /// Which mazes are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
@@ -40,28 +37,19 @@ impl Recipe {
     /// density that is uniform between 0.3 and 0.5; start and goal are uniform among the free cells.
     pub(super) fn candidate(&self, index: u64) -> Option<(Maze, Vec<u8>)> {
         let Self { side, min_path, split, seed } = *self;
-        // Each split has its own half of the lanes.
-        let lane = (index as u32 & 0x7fff_ffff) | u32::from(split == Split::Test) << 31;
-        let mut rng = Rng::new(seed, Stream::Puzzle, lane).at((index >> 31) * DRAWS);
+        // All draws of a candidate are made under a key of its own.
+        let key = Rng::new(seed, Stream::Puzzle, split as u32).at(index.wrapping_mul(2)).next_u64();
+        let mut rng = Rng::new(key, Stream::Puzzle, 0);
         let density = 0.3 + 0.2 * rng.uniform();
-        let walls = (density * 65536.0) as u32;
-        let mut cells: Vec<u8> = Vec::with_capacity(side * side + 1);
-        while cells.len() < side * side {
-            let draw = rng.next_u32();
-            for half in [draw & 0xffff, draw >> 16] {
-                cells.push(if half < walls { b'#' } else { b' ' });
-            }
-        }
-        cells.truncate(side * side);
-        let free: Vec<usize> = (0..cells.len()).filter(|&cell| cells[cell] == b' ').collect();
-        if free.len() < 2 {
-            return None;
-        }
+        let mut cells = layout(key, side * side, (density * 65536.0) as u16);
         let layout = hash(&cells);
+        let mut free_cell = || {
+            let mut draws = (0..ATTEMPTS).map(|_| rng.below(cells.len() as u32) as usize);
+            draws.find(|&cell| cells[cell] == b' ')
+        };
         // One pair of ends in eight is for testing: a few draws bring the maze into its split.
         let (start, goal) = (0..ATTEMPTS).find_map(|_| {
-            let mut end = || free[rng.below(free.len() as u32) as usize];
-            let (start, goal) = (end(), end());
+            let (start, goal) = (free_cell()?, free_cell()?);
             (start != goal && split_of(layout, start, goal) == split).then_some((start, goal))
         })?;
         (cells[start], cells[goal]) = (b'S', b'G');
@@ -74,7 +62,18 @@ impl Recipe {
     }
 }
 
-/// Pairs of ends that are tried for one layout.
+/// Walls and free cells: each of `cells` is a wall if its 16 random bits are below `walls`.
+fn layout(key: u64, cells: usize, walls: u16) -> Vec<u8> {
+    let key = [key as u32, (key >> 32) as u32];
+    let blocks = 0..cells.div_ceil(8) as u32;
+    let words = blocks.flat_map(|block| philox4x32([block, 0, 0, LAYOUT], key));
+    let halves = words.flat_map(|word| [word as u16, (word >> 16) as u16]);
+    halves.map(|bits| if bits < walls { b'#' } else { b' ' }).take(cells).collect()
+}
+
+/// Sets the walls' draws apart from those of the ends.
+const LAYOUT: u32 = u32::MAX;
+/// Pairs of ends that are tried for one layout, and cells for each end.
 const ATTEMPTS: usize = 64;
 
 /// 128 bits that stand for the walls.

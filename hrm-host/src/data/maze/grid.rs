@@ -1,6 +1,5 @@
 //! Mazes: a square of walls and free cells, a start, a goal, and a path between them.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 /// The characters of a maze: wall, free, start, goal, path. The token of each is its place here plus 1.
@@ -98,41 +97,17 @@ impl Maze {
         &self.cells
     }
 
-    /// The cells beside `cell`: below, to the left, to the right, above. That order decides between shortest paths.
-    fn neighbours(&self, cell: usize) -> impl Iterator<Item = usize> + use<> {
-        let (side, row, column) = (self.side, cell / self.side, cell % self.side);
-        let below = (row + 1 < side).then(|| cell + side);
-        let left = (column > 0).then(|| cell.wrapping_sub(1));
-        let right = (column + 1 < side).then(|| cell + 1);
-        let above = (row > 0).then(|| cell.wrapping_sub(side));
-        [below, left, right, above].into_iter().flatten()
-    }
-
-    /// The moves from each cell to the goal, through cells that `passes` lets through; `UNREACHED` where there is no
-    /// way. The search ends when the start is reached, so cells further than it are unreached too.
-    fn distances(&self, passes: impl Fn(usize) -> bool) -> Vec<u32> {
-        let mut distances = vec![UNREACHED; self.cells.len()];
-        let mut queue = VecDeque::from([self.goal]);
-        distances[self.goal] = 0;
-        while let Some(cell) = queue.pop_front() {
-            if cell == self.start {
-                break;
-            }
-            for next in self.neighbours(cell) {
-                if distances[next] == UNREACHED && passes(next) {
-                    distances[next] = distances[cell] + 1;
-                    queue.push_back(next);
-                }
-            }
-        }
+    /// The moves from each cell to the goal, through cells that `passes` lets through.
+    fn distances(&self, passes: impl Fn(usize) -> bool) -> Distances {
+        let mut distances = Distances::new(self.side, passes);
+        distances.spread(self.goal, self.start);
         distances
     }
 
     /// The moves of a shortest path; `None` if the goal cannot be reached.
     #[must_use]
     pub fn distance(&self) -> Option<u32> {
-        let distance = self.distances(|cell| self.cells[cell] != WALL)[self.start];
-        (distance != UNREACHED).then_some(distance)
+        self.distances(|cell| self.cells[cell] != WALL).of(self.start)
     }
 
     /// The answer by the published set's rule: of all shortest paths from the start, the one that is smallest under
@@ -140,15 +115,13 @@ impl Maze {
     #[must_use]
     pub fn solve(&self) -> Option<Vec<u8>> {
         let distances = self.distances(|cell| self.cells[cell] != WALL);
-        if distances[self.start] == UNREACHED {
-            return None;
-        }
+        let mut left = distances.of(self.start)?;
         let mut answer = self.cells.clone();
-        let mut cell = self.start;
-        while distances[cell] > 1 {
-            let nearer = distances[cell] - 1;
-            cell = self.neighbours(cell).find(|&next| distances[next] == nearer)?;
-            answer[cell] = PATH;
+        let mut place = distances.place(self.start);
+        while left > 1 {
+            left -= 1;
+            place = distances.beside(place).into_iter().find(|&next| distances.moves[next] == left)?;
+            answer[distances.cell(place)] = PATH;
         }
         Some(answer)
     }
@@ -165,13 +138,79 @@ impl Maze {
         }
         // Through the marked cells alone the way is as short as any, and it takes them all.
         let marks = answer.iter().filter(|&&character| character == PATH).count();
-        let distance = self.distances(|cell| marked(cell) || cell == self.start)[self.start];
-        Some(distance) == self.distance() && distance as usize == marks + 1
+        let ends = |cell: usize| cell == self.start || cell == self.goal;
+        let distance = self.distances(|cell| marked(cell) || ends(cell)).of(self.start);
+        distance.is_some_and(|distance| distance as usize == marks + 1) && distance == self.distance()
     }
 }
 
-/// The distance of a cell from which there is no way.
+/// The moves from each cell to one of them. The cells lie in a frame of walls, so that no step leads out of the array.
+struct Distances {
+    side: usize,
+    moves: Vec<u32>,
+}
+
+/// The distance of a cell that is not reached yet.
 const UNREACHED: u32 = u32::MAX;
+/// The distance of a wall.
+const BLOCKED: u32 = u32::MAX - 1;
+
+impl Distances {
+    /// Nothing is reached yet; a cell that `passes` does not let through never is.
+    fn new(side: usize, passes: impl Fn(usize) -> bool) -> Self {
+        let mut distances = Self { side, moves: vec![BLOCKED; (side + 2) * (side + 1) + 1] };
+        for row in 0..side {
+            let start = distances.place(row * side);
+            for (column, moves) in distances.moves[start..start + side].iter_mut().enumerate() {
+                if passes(row * side + column) {
+                    *moves = UNREACHED;
+                }
+            }
+        }
+        distances
+    }
+
+    /// Where a cell lies: a row of walls above and below, a wall between the end of a row and the start of the next.
+    const fn place(&self, cell: usize) -> usize {
+        (cell / self.side + 1) * (self.side + 1) + cell % self.side + 1
+    }
+
+    /// The cell that lies there.
+    const fn cell(&self, place: usize) -> usize {
+        (place / (self.side + 1) - 1) * self.side + place % (self.side + 1) - 1
+    }
+
+    /// The places below, to the left, to the right, above. That order decides between shortest paths.
+    const fn beside(&self, place: usize) -> [usize; 4] {
+        let width = self.side + 1;
+        [place + width, place - 1, place + 1, place - width]
+    }
+
+    /// Fills in the moves to the cell `from`, nearest first, until the cell `until` is reached; cells further away
+    /// than that stay unreached.
+    fn spread(&mut self, from: usize, until: usize) {
+        let (from, until) = (self.place(from), self.place(until));
+        let mut reached = Vec::with_capacity(self.moves.len());
+        self.moves[from] = 0;
+        reached.push(from);
+        let mut next = 0;
+        while next < reached.len() && self.moves[until] == UNREACHED {
+            let place = reached[next];
+            next += 1;
+            for beside in self.beside(place) {
+                if self.moves[beside] == UNREACHED {
+                    self.moves[beside] = self.moves[place] + 1;
+                    reached.push(beside);
+                }
+            }
+        }
+    }
+
+    /// The moves from a cell, if there is a way.
+    fn of(&self, cell: usize) -> Option<u32> {
+        Some(self.moves[self.place(cell)]).filter(|&moves| moves < BLOCKED)
+    }
+}
 
 /// The character of a token.
 fn character(token: i32) -> Option<u8> {

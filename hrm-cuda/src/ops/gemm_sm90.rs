@@ -1,0 +1,163 @@
+//! Products with what follows them, on compute capability 9.0 in bf16: see `kernels/gemm_sm90.cu`.
+//!
+//! Each function says whether it did the work. It did not if the machine has no such kernels or the widths do not
+//! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it.
+
+use super::{int, optional};
+use crate::error::Error;
+use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
+
+/// Operands of a product `x W^T`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// Input `[rows, inner]`.
+    pub x: Ptr,
+    /// Weight `[outer, inner]`.
+    pub w: Ptr,
+    /// Rows.
+    pub rows: usize,
+    /// Columns of the input.
+    pub inner: usize,
+    /// Columns of the product.
+    pub outer: usize,
+}
+
+/// What follows the product in [`linear_add_rms_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct AddRmsNorm {
+    /// Result `[rows, outer]`.
+    pub y: Ptr,
+    /// Reciprocal root mean square `[rows]`, f32.
+    pub rstd: Ptr,
+    /// Residual stream `[rows, outer]`.
+    pub x: Ptr,
+    /// Added to the mean square.
+    pub eps: f64,
+}
+
+/// Rows and columns of a tile.
+const TILE: usize = 128;
+/// Columns of the input that are multiplied at a time.
+const DEPTH: usize = 64;
+/// Bytes of as many columns of a tile's rows.
+const PANEL: usize = 2 * TILE * DEPTH;
+/// The widest input whose weights stay in shared memory.
+const RESIDENT: usize = 512;
+
+/// A kernel of the source, as far as the launch must know it.
+struct Variant {
+    name: &'static str,
+    /// Blocks of a cluster: neighbours in columns.
+    cluster: usize,
+    /// Stages of the ring of rows.
+    stages: usize,
+    /// Whether weights come with the rows.
+    streamed: bool,
+    /// Whether blocks exchange sums of squares.
+    exchanges: bool,
+}
+
+/// `y = x W^T`.
+///
+/// # Errors
+/// The device fails.
+pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool, Error> {
+    let (name, cluster) = match product.outer {
+        outer if outer.is_multiple_of(2 * TILE) => ("linear_2_sm90", 2),
+        outer if outer.is_multiple_of(TILE) => ("linear_1_sm90", 1),
+        _ => return Ok(false),
+    };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    run(l, &variant, product, &[Arg::Ptr(y)])
+}
+
+/// `[gate, up] = x W^T`, `a = silu(gate) * up`; `gate_up` is written if it is given.
+///
+/// # Errors
+/// The device fails.
+pub fn linear_swiglu<L: Launcher>(
+    l: &mut L,
+    product: &Product,
+    a: Ptr,
+    gate_up: Option<Ptr>,
+) -> Result<bool, Error> {
+    let (name, cluster) = match product.outer {
+        outer if outer.is_multiple_of(2 * TILE) => ("linear_swiglu_2_sm90", 2),
+        outer if outer.is_multiple_of(TILE) => ("linear_swiglu_1_sm90", 1),
+        _ => return Ok(false),
+    };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
+}
+
+/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row.
+///
+/// # Errors
+/// The device fails.
+pub fn linear_add_rms_norm<L: Launcher>(
+    l: &mut L,
+    product: &Product,
+    op: &AddRmsNorm,
+) -> Result<bool, Error> {
+    let streamed = product.inner > RESIDENT;
+    let (name, cluster) = match (product.outer, streamed) {
+        (128, false) => ("linear_add_rms_norm_1_sm90", 1),
+        (256, false) => ("linear_add_rms_norm_2_sm90", 2),
+        (512, false) => ("linear_add_rms_norm_4_sm90", 4),
+        (256, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
+        (512, true) => ("linear_add_rms_norm_streamed_4_sm90", 4),
+        _ => return Ok(false),
+    };
+    let stages = if streamed || cluster == 1 { 6 } else { 5 };
+    let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1 };
+    let &AddRmsNorm { y, rstd, x, eps } = op;
+    run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
+}
+
+fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg]) -> Result<bool, Error> {
+    let &Variant { name, cluster, stages, streamed, exchanges } = variant;
+    let &Product { x, w, rows, inner, outer } = product;
+    if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !streamed) {
+        return Ok(false);
+    }
+    let (steps, groups) = (inner / DEPTH, outer / TILE / cluster);
+    let weights = if streamed { stages } else { steps };
+    let sums = if exchanges { 4 * cluster * TILE * 4 } else { 0 };
+    let barriers = 8 * (2 * stages + 7);
+    let shared = (stages + weights) * PANEL + sums + barriers;
+    let kernel = Kernel { unit: "gemm_sm90", name };
+    let mut grid = Grid { blocks: [0, 1, 1], threads: [384, 1, 1], shared: shared as u32 };
+    let clusters = l.clusters(kernel, grid, cluster as u32)?;
+    if clusters == 0 {
+        return Ok(false);
+    }
+    if rows == 0 {
+        return Ok(true);
+    }
+    grid.blocks[0] = (clusters.min(rows.div_ceil(TILE) * groups) * cluster) as u32;
+    let args = [
+        Arg::TensorMap(map_of_rows(x, rows, inner, TILE / cluster)),
+        Arg::TensorMap(map_of_weights(w, outer, inner)),
+        int(rows)?,
+        int(steps)?,
+        int(groups)?,
+    ];
+    l.launch(kernel, grid, &[&args[..], more].concat())?;
+    Ok(true)
+}
+
+/// Rows `[rows, cols]`, `boxed` of them in a box.
+fn map_of_rows(base: Ptr, rows: usize, cols: usize, boxed: usize) -> TensorMap {
+    let inner = Axis { len: cols, stride: 1, boxed: DEPTH };
+    let outer = Axis { len: rows, stride: cols, boxed };
+    TensorMap { base, axes: [inner, outer, Axis::default(), Axis::default(), Axis::default()] }
+}
+
+/// Weights `[rows, cols]`, 64 rows in a box. Of each 32 rows, 8 q + 2 j + e comes to place 8 j + 2 q + e: so a lane of
+/// the tensor cores, which holds two columns in each 8, gets 8 neighbours.
+fn map_of_weights(base: Ptr, rows: usize, cols: usize) -> TensorMap {
+    let axis = |len, stride, boxed| Axis { len, stride: stride * cols, boxed };
+    let inner = Axis { len: cols, stride: 1, boxed: DEPTH };
+    let axes = [inner, axis(2, 1, 2), axis(4, 8, 4), axis(4, 2, 4), axis(rows / 32, 32, 2)];
+    TensorMap { base, axes }
+}
