@@ -10,6 +10,7 @@ pub mod cuda;
 pub mod fixture;
 pub mod op;
 pub mod readers;
+pub mod steps;
 pub mod suite;
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
 use hrm_tests::cuda;
+use hrm_tests::steps;
 use hrm_tests::suite::Subject;
 
 fn backend(plan: &Plan, precision: Precision) -> Result<Cuda<Emulator>, Error> {
@@ -88,6 +89,16 @@ fn a_resumed_run_equals_an_uninterrupted_one() -> Result<(), Error> {
 #[test]
 fn faults_are_reported_and_change_nothing() -> Result<(), Error> {
     cuda::faults_are_reported_and_change_nothing(emulator)
+}
+
+#[test]
+fn steps_under_way_equal_steps_one_by_one() -> Result<(), Error> {
+    steps::steps_under_way_equal_steps_one_by_one(emulator)
+}
+
+#[test]
+fn what_is_not_finite_changes_nothing() -> Result<(), Error> {
+    steps::what_is_not_finite_changes_nothing(emulator)
 }
 
 #[test]

@@ -14,6 +14,7 @@ use hrm_cuda::device::{Gpu, devices};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
 use hrm_tests::cuda;
+use hrm_tests::steps;
 use hrm_tests::suite::Subject;
 
 fn gpu() -> Result<Gpu, Error> {
@@ -119,6 +120,18 @@ fn a_resumed_run_equals_an_uninterrupted_one() -> Result<(), Error> {
 #[ignore = "needs an NVIDIA GPU"]
 fn faults_are_reported_and_change_nothing() -> Result<(), Error> {
     cuda::faults_are_reported_and_change_nothing(gpu)
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn steps_under_way_equal_steps_one_by_one() -> Result<(), Error> {
+    steps::steps_under_way_equal_steps_one_by_one(gpu)
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn what_is_not_finite_changes_nothing() -> Result<(), Error> {
+    steps::what_is_not_finite_changes_nothing(gpu)
 }
 
 #[test]

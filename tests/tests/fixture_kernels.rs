@@ -336,6 +336,7 @@ fn schedules_and_draws() {
     each("schedule", |case| {
         let schedule = CosineSchedule {
             warmup_steps: case.number("warmup") as u64,
+            hold_steps: 0,
             total_steps: case.number("total") as u64,
             min_ratio: case.number("min_ratio"),
         };

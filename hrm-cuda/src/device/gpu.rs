@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaContext, CudaGraph};
+use cudarc::driver::{CudaContext, CudaEvent, CudaGraph};
 
 use super::During;
 use super::blas::{Products, WORKSPACE};
@@ -29,6 +29,10 @@ pub struct Gpu {
     modules: Modules,
     stream: Stream,
 }
+
+/// A moment in the order of what was launched, see [`Gpu::mark`].
+#[derive(Debug)]
+pub struct Mark(CudaEvent);
 
 /// What is done with what is launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,33 @@ impl Gpu {
     /// The device fails.
     pub fn free_and_total(&self) -> Result<(usize, usize), Error> {
         self.stream.free_and_total()
+    }
+
+    /// Notes the moment when everything launched so far is done.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn mark(&self) -> Result<Mark, Error> {
+        self.stream.mark().map(Mark)
+    }
+
+    /// Seconds from one moment to a later one. Waits for both.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn seconds(&self, from: &Mark, to: &Mark) -> Result<f64, Error> {
+        self.stream.bind()?;
+        let milliseconds = from.0.elapsed_ms(&to.0).during(|| "time between two marks".into())?;
+        Ok(f64::from(milliseconds) / 1e3)
+    }
+
+    /// Copies `len` bytes from one place of the device to another; they do not overlap.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn copy(&mut self, to: Ptr, from: Ptr, len: usize) -> Result<(), Error> {
+        self.running("copy")?;
+        self.stream.copy(to, from, len)
     }
 
     /// Asks that what moves data or waits come at its time.

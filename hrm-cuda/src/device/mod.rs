@@ -35,7 +35,7 @@ use cudarc::driver::DriverError;
 
 use crate::error::Error;
 
-pub use gpu::Gpu;
+pub use gpu::{Gpu, Mark};
 pub use info::{Device, devices};
 
 /// Says what was being done when a call failed.

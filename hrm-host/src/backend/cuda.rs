@@ -8,14 +8,14 @@ use hrm_core::kernels::{StepScalars, TrainKernels};
 use hrm_core::plan::{BackwardPlan, ElementSizes, Plan};
 use hrm_core::train_step::{TrainConfig, gradients, update};
 use hrm_cuda::backend::{Cuda, Fetched, Precision, Values};
-use hrm_cuda::device::Gpu;
+use hrm_cuda::device::{Gpu, Mark};
 use hrm_cuda::error::Error;
-use hrm_cuda::launch::{Launcher, Queue, Recording};
+use hrm_cuda::launch::{Gemm, Launcher, Queue, Recording};
 use hrm_cuda::ops::fault::Fault;
 
-use super::steps::{StepEnd, TrainSteps, feed};
+use super::gauge::{Ceiling, Gauge};
+use super::steps::{Incoming, StepEnd, TrainSteps, feed};
 use super::{Dtype, HostBackend};
-use crate::data::Batch;
 use crate::row_metrics::RowOutcome;
 
 /// Which device: the first of those that `CUDA_VISIBLE_DEVICES` leaves.
@@ -60,6 +60,84 @@ impl HostBackend for Cuda<Gpu> {
     }
 }
 
+/// Rows, columns and depth of the product that a device is measured by.
+const GEMM: usize = 8192;
+
+/// Bytes that a device is asked to copy.
+const COPY: usize = 1 << 30;
+
+/// Products and copies that are timed, and those before.
+const REPEATS: [usize; 2] = [20, 3];
+
+impl Gauge for Cuda<Gpu> {
+    const STEPS: usize = 100;
+    const WARMUP: usize = 10;
+    const INFERS_BATCHES: bool = true;
+
+    type Mark = Mark;
+
+    fn mark(&mut self) -> Result<Mark, Error> {
+        self.launcher().mark()
+    }
+
+    fn seconds(&mut self, from: &Mark, to: &Mark) -> Result<f64, Error> {
+        self.launcher().seconds(from, to)
+    }
+
+    fn ceiling(plan: &Plan) -> Result<Ceiling, Error> {
+        let dtype = match precision(plan) {
+            Precision::F32 => hrm_cuda::launch::Dtype::F32,
+            Precision::Bf16 => hrm_cuda::launch::Dtype::Bf16,
+        };
+        let mut gpu = Gpu::new(DEVICE)?;
+        let bytes = GEMM * GEMM * dtype.bytes();
+        let [a, b, c, from, to] = [bytes, bytes, bytes, COPY, COPY].map(|bytes| gpu.alloc(bytes));
+        let (a, b, c, from, to) = (a?, b?, c?, from?, to?);
+        // Numbers that are neither zero nor alike: a device that has less to switch runs faster.
+        let noise: Vec<u32> =
+            (0..bytes as u32 / 4).map(|i| i.wrapping_mul(0x9e37_79b9) & 0x3fff_3fff).collect();
+        gpu.upload(a, bytemuck::cast_slice(&noise))?;
+        gpu.upload(b, bytemuck::cast_slice(&noise))?;
+        gpu.fill(from, 1, COPY)?;
+        let product = Gemm {
+            m: GEMM,
+            n: GEMM,
+            k: GEMM,
+            a,
+            b,
+            c,
+            transpose_a: false,
+            transpose_b: true,
+            accumulate: false,
+            input: dtype,
+            output: dtype,
+        };
+        Ok(Ceiling {
+            gemm: [GEMM; 3],
+            gemm_seconds: repeat(&mut gpu, |gpu| gpu.gemm(&product))?,
+            copied_bytes: 2 * COPY,
+            copy_seconds: repeat(&mut gpu, |gpu| gpu.copy(to, from, COPY))?,
+        })
+    }
+
+    fn bytes_in_use(&mut self) -> Result<Option<u64>, Error> {
+        let (free, total) = self.launcher().free_and_total()?;
+        Ok(Some((total - free) as u64))
+    }
+}
+
+/// Seconds of each call, without those that warm up.
+fn repeat(gpu: &mut Gpu, mut call: impl FnMut(&mut Gpu) -> Result<(), Error>) -> Result<Vec<f64>, Error> {
+    let [timed, warmup] = REPEATS;
+    (0..warmup).try_for_each(|_| call(gpu))?;
+    let mut marks = vec![gpu.mark()?];
+    for _ in 0..timed {
+        call(gpu)?;
+        marks.push(gpu.mark()?);
+    }
+    marks.windows(2).map(|pair| gpu.seconds(&pair[0], &pair[1])).collect()
+}
+
 /// Steps as one recorded sequence: forward and backward pass, the look for what is not finite, and the update, which
 /// the device leaves out if there is any. Batches and scalars go up behind the step before, metrics come down behind
 /// their own step, and the host waits for neither.
@@ -96,7 +174,12 @@ impl<L: Queue> TrainSteps<Cuda<L>> for Recorded {
         })
     }
 
-    fn start(&mut self, backend: &mut Cuda<L>, batch: &Batch, scalars: &StepScalars) -> Result<(), Error> {
+    fn start(
+        &mut self,
+        backend: &mut Cuda<L>,
+        batch: Incoming<'_>,
+        scalars: &StepScalars,
+    ) -> Result<(), Error> {
         feed(backend, &self.plan, batch)?;
         backend.begin_step(scalars)?;
         backend.replay(self.step)?;

@@ -5,10 +5,12 @@
 
 mod choice;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub mod cuda;
+pub mod gauge;
 pub mod steps;
 
 pub use choice::{Backend, BackendArgs, Dtype, WithBackend};
+use gauge::Gauge;
 pub use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
 use hrm_core::kernels::TrainKernels;
@@ -22,7 +24,7 @@ use crate::memory;
 pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
 
 /// A backend that a host can create.
-pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Sized + 'static {
+pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Gauge + Sized + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
     /// Whose memory it takes, for messages.

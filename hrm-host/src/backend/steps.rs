@@ -3,7 +3,7 @@
 //! A step is the same in either case: halted rows take their new puzzles, gradients, a look at losses and gradients, and
 //! the update, which does not happen unless all of them are finite. What differs is when the host hears of it.
 
-use hrm_core::kernels::{StepScalars, TrainKernels};
+use hrm_core::kernels::{Memory, StepScalars, TrainKernels};
 use hrm_core::plan::{BackwardPlan, Plan};
 use hrm_core::train_step::{TrainConfig, gradients, update};
 
@@ -40,7 +40,7 @@ pub trait TrainSteps<K: TrainKernels>: Sized {
     ///
     /// # Errors
     /// Those of the backend.
-    fn start(&mut self, backend: &mut K, batch: &Batch, scalars: &StepScalars) -> Result<(), K::Error>;
+    fn start(&mut self, backend: &mut K, batch: Incoming<'_>, scalars: &StepScalars) -> Result<(), K::Error>;
 
     /// What became of the oldest step that is under way. Nothing if there is none or, unless it is to `wait`, if it is
     /// not done yet.
@@ -50,14 +50,31 @@ pub trait TrainSteps<K: TrainKernels>: Sized {
     fn finish(&mut self, backend: &mut K, wait: bool) -> Result<Option<StepEnd>, K::Error>;
 }
 
+/// The puzzles that take the places of the halted.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Tokens `[batch, seq_len]`.
+    pub inputs: &'a [i32],
+    /// Labels `[batch, seq_len]`.
+    pub labels: &'a [i32],
+    /// Rows of the puzzle embedding `[batch]`.
+    pub puzzle_ids: &'a [i32],
+}
+
+impl<'a> From<&'a Batch> for Incoming<'a> {
+    fn from(batch: &'a Batch) -> Self {
+        Self { inputs: &batch.inputs, labels: &batch.labels, puzzle_ids: &batch.puzzle_identifiers }
+    }
+}
+
 /// Hands a batch to the incoming rows.
 ///
 /// # Errors
 /// Those of the backend.
-pub fn feed<K: TrainKernels>(backend: &mut K, plan: &Plan, batch: &Batch) -> Result<(), K::Error> {
-    backend.write_ids(plan.incoming.inputs.offset, &batch.inputs)?;
-    backend.write_ids(plan.incoming.labels.offset, &batch.labels)?;
-    backend.write_ids(plan.incoming.puzzle_ids.offset, &batch.puzzle_identifiers)
+pub fn feed<M: Memory>(memory: &mut M, plan: &Plan, batch: Incoming<'_>) -> Result<(), M::Error> {
+    memory.write_ids(plan.incoming.inputs.offset, batch.inputs)?;
+    memory.write_ids(plan.incoming.labels.offset, batch.labels)?;
+    memory.write_ids(plan.incoming.puzzle_ids.offset, batch.puzzle_ids)
 }
 
 /// Steps that are done when [`start`](TrainSteps::start) returns: for backends in the host's own memory.
@@ -76,7 +93,7 @@ impl<K: TrainKernels> TrainSteps<K> for Immediate {
         Ok(Self { plan: *plan, backward: *backward, train: *train, end: None })
     }
 
-    fn start(&mut self, backend: &mut K, batch: &Batch, scalars: &StepScalars) -> Result<(), K::Error> {
+    fn start(&mut self, backend: &mut K, batch: Incoming<'_>, scalars: &StepScalars) -> Result<(), K::Error> {
         let Self { plan, backward, train, end } = self;
         feed(backend, plan, batch)?;
         backend.begin_step(scalars)?;

@@ -18,7 +18,8 @@ use crate::train;
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm bench
-  hrm bench --preset sudoku-extreme --batch 8 --json")]
+  hrm bench --preset sudoku-extreme --batch 8 --json
+  hrm bench --preset sudoku-extreme --batch 768 --backend cuda --dtype bf16 --kernels")]
 pub struct Args {
     /// The model's settings by name
     #[arg(long, value_name = "NAME", default_value = "sudoku-mini")]
@@ -29,9 +30,12 @@ pub struct Args {
     /// Puzzles per training step [default: what the preset says]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<NonZeroU64>,
-    /// Steps that are timed, of training and of inference each
-    #[arg(long, value_name = "N", value_parser = count, default_value = "7")]
-    pub steps: NonZeroU64,
+    /// Puzzles per ACT step of inference [default: 1; with --backend cuda as many as in training]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub inference_batch: Option<NonZeroU64>,
+    /// Steps that are timed, of training and of inference each [default: 7; 100 with --backend cuda]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub steps: Option<NonZeroU64>,
     /// Print the time of each kernel as well
     #[arg(long)]
     pub kernels: bool,
@@ -41,17 +45,15 @@ pub struct Args {
 }
 
 /// Cells and tokens of each preset's puzzles.
-const TASKS: [(&str, usize, u32); 6] = [
+const TASKS: [(&str, usize, u32); 7] = [
     ("sudoku-4x4", 16, 6),
     ("sudoku-mini", 81, 11),
+    ("sudoku-1m", 81, 11),
     ("sudoku-extreme", 81, 11),
     ("maze-hard", 900, 6),
     ("arc-1", 900, 12),
     ("arc-2", 900, 12),
 ];
-
-/// Steps before the clock starts.
-const WARMUP: usize = 2;
 
 /// Measures.
 ///
@@ -59,7 +61,7 @@ const WARMUP: usize = 2;
 /// There is no such preset, the model does not fit the memory that is free, or the backend fails.
 pub fn run(args: &Args) -> Result<()> {
     let options = options(args)?;
-    let report = args.backend.dispatch(Measure { options: &options, args })?;
+    let report = args.backend.dispatch(Measure(&options))?;
     let mut out = style::stdout();
     if args.json {
         let mut line = serde_json::to_value(&report).map_err(|e| Error::failed(e.to_string()))?;
@@ -94,88 +96,103 @@ fn options(args: &Args) -> Result<Options> {
         sets: vec!["all".into()],
     };
     let config = args.backend.configure(settings.config(&task));
-    Ok(Options { config, train: settings.train_config(), steps: size(args.steps), warmup: WARMUP })
+    Ok(Options {
+        config,
+        train: settings.train_config(),
+        inference_batch: args.inference_batch.map(size),
+        steps: args.steps.map(size),
+        kernels: args.kernels,
+    })
 }
 
-struct Measure<'a> {
-    options: &'a Options,
-    args: &'a Args,
-}
+struct Measure<'a>(&'a Options);
 
 impl WithBackend for Measure<'_> {
     type Output = Report;
 
     fn call<K: HostBackend>(self) -> Result<Report> {
-        let mut report = bench::run::<K>(self.options)?;
-        if !self.args.kernels {
-            report.training.kernels.clear();
-            report.inference.kernels.clear();
-        }
-        Ok(report)
+        bench::run::<K>(self.0)
     }
 }
 
 fn table(out: &mut impl Write, report: &Report, args: &Args) -> std::io::Result<()> {
+    let Report { backend, dtype, threads, parameters, gemm, gemm_gflops, copy_gbytes, .. } = report;
     writeln!(
         out,
-        "{STRONG}{}{STRONG:#} on {}, {} threads: {} parameters",
-        args.preset, report.backend, report.threads, report.parameters
+        "{STRONG}{}{STRONG:#} on {backend} in {dtype}, {threads} threads: {parameters} parameters",
+        args.preset
     )?;
-    let [rows, inputs, outputs] = bench::GEMM;
-    writeln!(out, "  GEMM {rows} x {inputs} x {outputs}: {:.0} GFLOP/s", report.gemm_gflops)?;
+    let [rows, inputs, outputs] = gemm;
+    write!(out, "  GEMM {rows} x {inputs} x {outputs}: {gemm_gflops:.0} GFLOP/s")?;
+    match copy_gbytes {
+        Some(rate) => writeln!(out, ", copy: {rate:.0} GB/s")?,
+        None => writeln!(out)?,
+    }
     writeln!(
         out,
-        "{FAINT}{:<26}{:>12}{:>12}{:>12}{:>10}{:>10}{:>14}{FAINT:#}",
-        "", "median ms", "fastest", "slowest", "GFLOP/s", "of GEMM", "planned"
+        "{FAINT}{:<28}{:>11}{:>11}{:>11}{:>10}{:>9}{:>12}{:>12}{FAINT:#}",
+        "", "median ms", "fastest", "slowest", "GFLOP/s", "of GEMM", "planned", "used"
     )?;
     let named = [("training step", &report.training), ("ACT step, inference", &report.inference)];
     for (name, measured) in named {
-        let Measured { batch, seconds, fastest, slowest, gflops, gemm_share, planned_bytes, .. } = measured;
+        let Measured { batch, seconds, fastest, slowest, gflops, gemm_share, .. } = measured;
         writeln!(
             out,
-            "{:<26}{:>12.2}{:>12.2}{:>12.2}{gflops:>10.1}{:>9.0}%{:>14}",
+            "{:<28}{:>11.2}{:>11.2}{:>11.2}{gflops:>10.1}{:>8.0}%{:>12}{:>12}",
             format!("{name}, batch {batch}"),
             1e3 * seconds,
             1e3 * fastest,
             1e3 * slowest,
             100.0 * gemm_share,
-            human(*planned_bytes)
+            human(measured.planned_bytes),
+            measured.used_bytes.map_or("unknown".into(), human)
         )?;
     }
-    let peak = report.peak_rss_bytes.map_or("unknown".into(), human);
-    writeln!(out, "  peak memory of the process after training: {peak}")?;
-    if args.kernels {
-        for (name, measured) in named {
-            kernels(out, name, measured)?;
-        }
+    writeln!(out, "  used: at most by this process so far, or on the device by all")?;
+    for (name, measured) in named {
+        kernels(out, name, measured, report)?;
     }
     Ok(())
 }
 
-/// Where one kind of step spends its time.
-fn kernels(out: &mut impl Write, name: &str, measured: &Measured) -> std::io::Result<()> {
-    let steps = measured.steps as f64;
-    let all: f64 = measured.kernels.iter().map(|kernel| kernel.time.as_secs_f64()).sum();
+/// Where one kind of step spends its time, if that was asked for.
+fn kernels(out: &mut impl Write, name: &str, measured: &Measured, report: &Report) -> std::io::Result<()> {
+    if measured.kernels.is_empty() {
+        return Ok(());
+    }
+    let steps = measured.kernel_steps as f64;
+    let all: f64 = measured.kernels.iter().map(|kernel| kernel.seconds).sum();
     writeln!(
         out,
-        "{FAINT}{:<26}{:>12}{:>12}{:>12}{:>10}{FAINT:#}",
+        "{FAINT}{:<28}{:>11}{:>11}{:>9}{:>10}{:>9}{:>9}{:>9}{FAINT:#}",
         format!("{name}, kernels"),
         "calls",
         "ms",
         "share",
-        "GFLOP/s"
+        "GFLOP/s",
+        "of GEMM",
+        "GB/s",
+        "of copy"
     )?;
+    let share = |rate: f64, ceiling: Option<f64>| match ceiling {
+        Some(ceiling) if rate > 0.0 => format!("{:.0}%", 100.0 * rate / ceiling),
+        _ => String::new(),
+    };
+    let number = |rate: f64| if rate > 0.0 { format!("{rate:.1}") } else { String::new() };
     for kernel in &measured.kernels {
-        let seconds = kernel.time.as_secs_f64();
-        let flops = kernel.flops.total() as f64;
-        let rate = if flops > 0.0 { format!("{:.1}", flops / seconds / 1e9) } else { String::new() };
+        let per_second = |amount: u64| amount as f64 / kernel.seconds / 1e9;
+        let (gflops, gbytes) = (per_second(kernel.flops.total()), per_second(kernel.bytes));
         writeln!(
             out,
-            "{:<26}{:>12.0}{:>12.3}{:>11.1}%{rate:>10}",
+            "{:<28}{:>11.0}{:>11.3}{:>8.1}%{:>10}{:>9}{:>9}{:>9}",
             kernel.kernel,
             kernel.calls as f64 / steps,
-            1e3 * seconds / steps,
-            100.0 * seconds / all
+            1e3 * kernel.seconds / steps,
+            100.0 * kernel.seconds / all,
+            number(gflops),
+            share(gflops, Some(report.gemm_gflops)),
+            number(gbytes),
+            share(gbytes, report.copy_gbytes)
         )?;
     }
     Ok(())
@@ -194,7 +211,8 @@ mod tests {
             preset: "sudoku-mini".to_owned(),
             backend: BackendArgs::default(),
             batch: None,
-            steps: NonZeroU64::new(7).unwrap(),
+            inference_batch: None,
+            steps: None,
             kernels: false,
             json: false,
         };
@@ -221,8 +239,7 @@ mod tests {
     fn the_table_has_a_line_for_each_step_and_each_kernel() {
         let args: Args =
             parse(&["--preset", "sudoku-4x4", "--batch", "1", "--steps", "1", "--kernels"]).unwrap();
-        let options = Options { warmup: 0, ..options(&args).unwrap() };
-        let report = Measure { options: &options, args: &args }.call::<Cpu>().unwrap();
+        let report = Measure(&options(&args).unwrap()).call::<Cpu>().unwrap();
         let mut text = Vec::new();
         table(&mut text, &report, &args).unwrap();
         let text = String::from_utf8(text).unwrap();

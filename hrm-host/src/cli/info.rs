@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use hrm_core::config::Config;
 use hrm_core::plan::{ElementSizes, Mode, Plan};
 
+use super::devices;
 use crate::data::Dataset;
 use crate::data::sudoku::{Board, Size, Style};
 use crate::error::{Error, Result};
@@ -17,16 +18,24 @@ use crate::numbers::Precision;
 use crate::style::{self, STRONG};
 use crate::train::{TrainerState, checkpoint, curve};
 
-/// Describe a model, a bundle, a run or a dataset
+/// Describe a model, a bundle, a run or a dataset, or the GPUs that there are
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm info runs/a
   hrm info a.hrm
-  hrm info data/sudoku")]
+  hrm info data/sudoku
+  hrm info --devices")]
 pub struct Args {
     /// A model, a bundle, a run or a dataset
-    #[arg(value_name = "MODEL|BUNDLE|RUN|DIR")]
-    pub path: PathBuf,
+    #[arg(
+        value_name = "MODEL|BUNDLE|RUN|DIR",
+        required_unless_present = "devices",
+        conflicts_with = "devices"
+    )]
+    pub path: Option<PathBuf>,
+    /// List the GPUs that --backend cuda could use, or say what is missing for it
+    #[arg(long)]
+    pub devices: bool,
 }
 
 /// Describes what lies at a path.
@@ -35,7 +44,7 @@ pub struct Args {
 /// Nothing that the program knows lies there, or it is damaged.
 pub fn run(args: &Args) -> Result<()> {
     let mut out = style::stdout();
-    let path = &args.path;
+    let Some(path) = &args.path else { return devices::run(&mut out) };
     if path.is_file() {
         return bundle(&mut out, path);
     }
@@ -153,8 +162,11 @@ mod tests {
     use crate::cli::testing::parse;
 
     #[test]
-    fn takes_one_path() {
-        assert_eq!(parse(&["runs/a"]), Ok(Args { path: "runs/a".into() }));
-        assert!(parse::<Args>(&[]).is_err() && parse::<Args>(&["a", "b"]).is_err());
+    fn takes_one_path_or_lists_the_devices() {
+        assert_eq!(parse(&["runs/a"]), Ok(Args { path: Some("runs/a".into()), devices: false }));
+        assert_eq!(parse(&["--devices"]), Ok(Args { path: None, devices: true }));
+        for bad in [&[][..], &["a", "b"], &["a", "--devices"]] {
+            assert!(parse::<Args>(bad).is_err(), "{bad:?}");
+        }
     }
 }

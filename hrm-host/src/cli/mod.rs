@@ -7,6 +7,7 @@ pub mod bench;
 pub mod check;
 pub mod completions;
 pub mod data;
+mod devices;
 pub mod eval;
 pub mod export;
 pub mod import;

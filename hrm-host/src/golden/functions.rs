@@ -422,13 +422,15 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
             let integer = |key: &str| case[key].as_u64().ok_or_else(|| wrong(case));
             let schedule = CosineSchedule {
                 warmup_steps: integer("num_warmup_steps")?,
+                hold_steps: 0,
                 total_steps: integer("num_training_steps")?,
                 min_ratio: number("min_ratio")?,
             };
             ours.push(schedule.at(integer("current_step")?, number("base_lr")?));
             theirs.push(number("lr")?);
         }
-        let schedule = CosineSchedule { warmup_steps: 2000, total_steps: 1 << 40, min_ratio: 1.0 };
+        let schedule =
+            CosineSchedule { warmup_steps: 2000, hold_steps: 0, total_steps: 1 << 40, min_ratio: 1.0 };
         let first = self.numbers(&["lr_of_first_train_steps_default_cfg"])?;
         ours.extend((1..).take(first.len()).map(|step| schedule.at(step, 1e-4)));
         theirs.extend(first);

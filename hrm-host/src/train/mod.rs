@@ -203,7 +203,7 @@ impl<K: HostBackend> Trainer<K> {
             puzzle_emb_lr: schedule.at(step, settings.puzzle_emb_lr),
             seed: settings.seed,
         };
-        self.steps.start(&mut self.backend, &batch, &scalars).map_err(Error::backend)?;
+        self.steps.start(&mut self.backend, (&batch).into(), &scalars).map_err(Error::backend)?;
         self.batches.give_back(batch);
         self.under_way.push_back(cursor);
         Ok(())

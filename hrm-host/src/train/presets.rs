@@ -18,9 +18,10 @@ macro_rules! preset {
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 6] = [
+pub const PRESETS: [Preset; 7] = [
     preset!("sudoku-4x4", "4 x 4 Sudoku, minutes on two cores"),
     preset!("sudoku-mini", "9 x 9 Sudoku with a million parameters, hours on two cores"),
+    preset!("sudoku-1m", "9 x 9 Sudoku with a million parameters, minutes on a GPU"),
     preset!("sudoku-extreme", "the published 27M model and recipe for Sudoku-Extreme"),
     preset!("maze-hard", "the published model and recipe for 30 x 30 mazes"),
     preset!("arc-1", "the published model and recipe for ARC-AGI-1"),

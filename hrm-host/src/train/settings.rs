@@ -58,6 +58,11 @@ pub enum Augmentation {
     Sudoku,
 }
 
+/// What `lr_decay_share` is unless it is said: the published schedule.
+const fn all_steps() -> f64 {
+    1.0
+}
+
 /// A training run: architecture and recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +79,9 @@ pub struct Settings {
     pub lr: f64,
     /// Where the cosine ends, as a share of `lr`; 1 keeps it constant.
     pub lr_min_ratio: f64,
+    /// The share of all steps, at the end, over which the cosine comes down; 1 for all steps behind the warm-up.
+    #[serde(default = "all_steps")]
+    pub lr_decay_share: f64,
     /// Steps of linear warm-up.
     pub lr_warmup_steps: u64,
     /// Weight decay.
@@ -140,8 +148,14 @@ impl Settings {
 
     /// The schedule of both learning rates.
     #[must_use]
-    pub const fn schedule(&self, total_steps: u64) -> CosineSchedule {
-        CosineSchedule { warmup_steps: self.lr_warmup_steps, total_steps, min_ratio: self.lr_min_ratio }
+    pub fn schedule(&self, total_steps: u64) -> CosineSchedule {
+        let before = ((1.0 - self.lr_decay_share) * total_steps as f64).round() as u64;
+        CosineSchedule {
+            warmup_steps: self.lr_warmup_steps,
+            hold_steps: before.saturating_sub(self.lr_warmup_steps),
+            total_steps,
+            min_ratio: self.lr_min_ratio,
+        }
     }
 
     /// The constants of every step.
@@ -178,6 +192,12 @@ impl Settings {
                 self.lr_min_ratio.to_string(),
                 "0 to 1",
             ),
+            (
+                self.lr_decay_share > 0.0 && self.lr_decay_share <= 1.0,
+                "lr_decay_share",
+                self.lr_decay_share.to_string(),
+                "above 0, at most 1",
+            ),
             (decay(self.weight_decay), "weight_decay", self.weight_decay.to_string(), "0 to 10^6"),
             (share(self.beta1), "beta1", self.beta1.to_string(), "0 to 1, below 1"),
             (share(self.beta2), "beta2", self.beta2.to_string(), "0 to 1, below 1"),
@@ -205,5 +225,27 @@ impl Settings {
             Some((_, field, given, expected)) => Err((field, given, expected)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::presets;
+    use super::*;
+    use crate::settings;
+
+    #[test]
+    fn the_rate_comes_down_over_the_share_of_steps_that_is_said() {
+        let mut merged = settings::Settings::default();
+        merged.text("preset sudoku-1m", presets::find("sudoku-1m").unwrap().toml).unwrap();
+        let mut settings: Settings = merged.build().unwrap();
+        assert_eq!(settings.validate(), Ok(()));
+        let schedule = settings.schedule(40_000);
+        assert_eq!([2000, 31_999, 32_000].map(|step| schedule.at(step, 1.0)), [1.0; 3]);
+        assert!(schedule.at(33_000, 1.0) < 1.0 && schedule.at(40_000, 1.0) < 0.101);
+        settings.lr_decay_share = 1.0;
+        assert_eq!(settings.schedule(40_000).hold_steps, 0);
+        settings.lr_decay_share = 0.0;
+        assert_eq!(settings.validate().unwrap_err().0, "lr_decay_share");
     }
 }
