@@ -8,7 +8,7 @@
 //! | [`launch`] | the contract of a machine that runs kernels: memory, launches, matrix products, graphs |
 //! | [`ops`] | launch sites, one function for each kernel |
 //! | [`device`] | such a machine with an NVIDIA GPU |
-//! | [`emulator`] | such a machine on the CPU, for tests (feature `emulator`) |
+//! | `emulator` | such a machine on the CPU, for tests (feature `emulator`) |
 //! | [`error`] | what can go wrong |
 #![deny(unsafe_code)]
 

@@ -92,6 +92,7 @@ pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
     let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
     let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    loss_of(&value).map_err(bad)?;
     config_from(architecture(value).map_err(bad)?).map_err(bad)
 }
 
@@ -133,12 +134,14 @@ pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
     let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
     let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
-    match value.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
+    loss_of(&value).map_err(bad)
+}
+
+fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
+    match config.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
         None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
         Some(kind) => LossKind::deserialize(kind).map_err(|_| {
-            bad(format!(
-                "{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\""
-            ))
+            format!("{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\"")
         }),
     }
 }

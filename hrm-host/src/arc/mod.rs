@@ -1,8 +1,8 @@
 //! ARC from a model's answers to a score: votes over augmentations, the submission, and how many tasks it solves.
 //!
-//! * [`predict`] asks a model for every augmentation of every task and counts the votes;
+//! * [`mod@predict`] asks a model for every augmentation of every task and counts the votes;
 //! * [`submission`] is the file of the ARC Prize, written and read;
-//! * [`score`] holds one against the tasks.
+//! * [`mod@score`] holds one against the tasks.
 
 pub mod predict;
 pub mod score;

@@ -176,17 +176,18 @@ pub fn load<K>(backend: &mut K, plan: &Plan, dir: &Path) -> Result<TrainerState>
 where
     K: Memory<Error: Send + Sync + 'static>,
 {
-    let stored = model_dir::read_config::<K::Error>(&dir.join(CONFIG))?;
-    if stored != plan.config {
-        return Err(Error::input(format!(
-            "{}: not the configuration that the run was started with",
-            dir.join(CONFIG).display()
-        )));
-    }
-    model_dir::load_weights(backend, plan, &dir.join(WEIGHTS))?;
     let mut file = TensorFile::open(&dir.join(TRAINER))?;
     file.verify()?;
     let state = state_of(&file)?;
+    let path = dir.join(CONFIG);
+    let stored = model_dir::read_config::<K::Error>(&path)?;
+    if stored != plan.config || model_dir::read_loss::<K::Error>(&path)? != state.settings.arch.loss {
+        return Err(Error::input(format!(
+            "{}: not the configuration that the run was started with",
+            path.display()
+        )));
+    }
+    model_dir::load_weights(backend, plan, &dir.join(WEIGHTS))?;
     for tensor in plan.params.tensors().filter(Tensor::is_trained) {
         for (prefix, region) in MOMENTS {
             file.read_f32(&format!("{prefix}{}", tensor.name), &shape(&tensor), |at, values| {
