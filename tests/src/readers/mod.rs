@@ -12,7 +12,10 @@ use std::path::Path;
 
 use hrm_core::bundle::{Bundle, PREAMBLE, Preamble};
 use hrm_core::plan::{Mode, Plan};
+use hrm_host::arc::submission::Submission;
 use hrm_host::data::Metadata;
+use hrm_host::data::arc::{Augmentation, Task};
+use hrm_host::data::maze;
 use hrm_host::data::npy::Npy;
 use hrm_host::data::sudoku::Board;
 use hrm_host::data::sudoku::csv::{PuzzleReader, check};
@@ -30,11 +33,14 @@ use zip::write::SimpleFileOptions;
 pub type Reader = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const READERS: [Reader; 12] = [
+pub const READERS: [Reader; 15] = [
     ("npy", npy),
     ("dataset_json", dataset_json),
     ("identifiers_json", identifiers_json),
     ("sudoku_csv", sudoku_csv),
+    ("maze_csv", maze_csv),
+    ("arc_task", arc_task),
+    ("arc_submission", arc_submission),
     ("puzzle_text", puzzle_text),
     ("settings_toml", settings_toml),
     ("config_json", config_json),
@@ -93,6 +99,35 @@ pub fn sudoku_csv(bytes: &[u8]) {
             }
         }
     });
+}
+
+/// Files of mazes; each is solved.
+pub fn maze_csv(bytes: &[u8]) {
+    let path = Path::new("mazes.csv");
+    let Ok(mut reader) = PuzzleReader::new(path, bytes) else { return };
+    let mut side = None;
+    for _ in 0..4 {
+        let Ok(Some(row)) = reader.next_row() else { return };
+        if let Ok((maze, answer)) = maze::csv::check(path, &row, side) {
+            side = Some(maze.side());
+            assert!(maze.is_solved_by(&answer) && maze.solve().is_some());
+        }
+    }
+}
+
+/// Tasks of ARC; the bytes are also the name of an augmentation, which is undone on every grid.
+pub fn arc_task(bytes: &[u8]) {
+    let (_, augmentation) = Augmentation::of_name(std::str::from_utf8(bytes).unwrap_or_default());
+    let Ok(task) = Task::parse(Path::new("task.json"), "task", bytes) else { return };
+    for pair in task.train.iter().chain(&task.test) {
+        assert_eq!(augmentation.undo(&augmentation.apply(&pair.input)), pair.input);
+    }
+}
+
+/// Submissions to the ARC Prize.
+pub fn arc_submission(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = Submission::parse(text);
 }
 
 /// Puzzles as people write them.

@@ -25,6 +25,17 @@ y,53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8.
 534678912672195348198342567859761423426853791713924856961537284287419635345286179,0
 ";
 
+const MAZES: &str = "source,question,answer,rating
+a,S  #  ##G,Soo#o##oG,4
+b,S   G,S   G,1
+c,S #    G ,S #oooG ,4
+";
+
+const TASK: &str = r#"{"train": [{"input": [[0, 1, 2], [3, 4, 5]], "output": [[9]]}],
+"test": [{"input": [[7, 7], [0, 8]], "output": [[1, 2], [3, 4]]}]}"#;
+
+const SUBMISSION: &str = r#"{"007bbfb7": [{"attempt_1": [[0, 1], [2, 3]], "attempt_2": [[9]]}]}"#;
+
 const ALL_CONFIG: &str = "arch:
   H_cycles: 2
   H_layers: 4
@@ -92,6 +103,9 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "config_json" => vec![serde_json::to_vec_pretty(&CONFIG).expect("a configuration in JSON")],
         "all_config_yaml" => texts(&[ALL_CONFIG]),
         "safetensors" => vec![weights(Precision::F32), weights(Precision::F16)],
+        "maze_csv" => texts(&[MAZES]),
+        "arc_task" => texts(&[TASK, "00d62c1b_t4_0821357469"]),
+        "arc_submission" => texts(&[SUBMISSION]),
         "pytorch" => FIXTURES.iter().map(|bytes| bytes.to_vec()).collect(),
         "pickle" => FIXTURES.iter().filter_map(|bytes| data_pkl(bytes)).collect(),
         "bundle" => [Precision::F32, Precision::F16]
