@@ -137,7 +137,11 @@ pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
     loss_of(&value).map_err(bad)
 }
 
-fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
+/// The loss that a configuration names; stablemax, the published default, if it does not.
+///
+/// # Errors
+/// It names one that is not known.
+pub(crate) fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
     match config.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
         None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
         Some(kind) => LossKind::deserialize(kind).map_err(|_| {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hrm_core::config::{Config, ForwardDtype, PosEncodings};
+use hrm_core::loss::LossKind;
 use serde_json::{Value, json};
 
 use super::checkpoint::Checkpoint;
@@ -43,6 +44,8 @@ pub struct Architecture {
     pub config: Config,
     /// Field, value and origin, in the order of their names.
     pub fields: Vec<(String, Value, String)>,
+    /// The loss that the model was trained with, if the configuration file says; else the published one.
+    pub loss: LossKind,
 }
 
 /// Finds the configuration of the model in `checkpoint`.
@@ -67,6 +70,7 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         let place = |name: &&str| checkpoint.path().with_file_name(name);
         BESIDE.iter().map(place).find(|path| path.is_file())
     };
+    let mut loss = LossKind::Stablemax;
     let file = match (sources.config, checkpoint.config) {
         (Some(path), _) => Some(path.to_owned()),
         (None, Some(config)) => {
@@ -77,8 +81,9 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         (None, None) => beside(),
     };
     if let Some(path) = file {
-        let fields = read_file(&path).during(|| format!("reading {}", path.display()))?;
+        let (fields, said) = read_file(&path).during(|| format!("reading {}", path.display()))?;
         known.add(fields, &path.display().to_string());
+        loss = said;
     }
     known.add_object(Value::Object(shapes(checkpoint)), "the tensors");
     if !known.0.contains_key("seq_len")
@@ -93,7 +98,7 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         "halt_exploration_prob": published.halt_exploration_prob,
     });
     known.add_object(constants, "the published program");
-    known.finish()
+    known.finish(loss)
 }
 
 /// Fields by name, each with where it is from.
@@ -119,7 +124,7 @@ impl Known {
     }
 
     /// The whole configuration, or everything that is missing.
-    fn finish(self) -> Result<Architecture> {
+    fn finish(self, loss: LossKind) -> Result<Architecture> {
         let lacking: Vec<String> =
             model_dir::known_keys().into_iter().filter(|key| !self.0.contains_key(key)).collect();
         if !lacking.is_empty() {
@@ -135,12 +140,17 @@ impl Known {
         let fields: Fields = self.0.iter().map(|(key, (value, _))| (key.clone(), value.clone())).collect();
         let config = model_dir::config_from(fields).map_err(Error::input)?;
         let fields = self.0.into_iter().map(|(key, (value, origin))| (key, value, origin)).collect();
-        Ok(Architecture { config, fields })
+        Ok(Architecture { config, fields, loss })
     }
 }
 
-fn read_file(path: &Path) -> Result<Fields> {
-    parse(&files::read_to_string(path)?).map_err(Error::input)
+fn read_file(path: &Path) -> Result<(Fields, LossKind)> {
+    let read = |text: &str| -> Result<_, String> {
+        let value = read_value(text)?;
+        let loss = model_dir::loss_of(&value)?;
+        Ok((model_dir::architecture(value)?, loss))
+    };
+    read(&files::read_to_string(path)?).map_err(Error::input)
 }
 
 /// The architecture in the text of a configuration file: YAML, of which JSON is a part. Under the key `arch`, if there
@@ -149,16 +159,18 @@ fn read_file(path: &Path) -> Result<Fields> {
 /// # Errors
 /// It is too long, no YAML, or has an unknown key.
 pub fn parse(text: &str) -> Result<Fields, String> {
+    model_dir::architecture(read_value(text)?)
+}
+
+fn read_value(text: &str) -> Result<Value, String> {
     if text.len() > LONGEST {
         return Err(format!("it has {} bytes, expected at most {LONGEST}", text.len()));
     }
     let value: Value = serde_saphyr::from_str(text).map_err(|e| format!("not YAML: {e}"))?;
-    match value {
-        Value::Object(mut object) if object.contains_key("arch") => {
-            model_dir::architecture(object.remove("arch").unwrap_or_default())
-        }
-        other => model_dir::architecture(other),
-    }
+    Ok(match value {
+        Value::Object(mut object) if object.contains_key("arch") => object.remove("arch").unwrap_or_default(),
+        other => other,
+    })
 }
 
 /// What the shapes of the tensors tell.
@@ -251,6 +263,19 @@ run_name: null
         assert_eq!(fields.len(), 11);
         assert_eq!((&fields["num_heads"], &fields["pos_encodings"]), (&json!(8), &json!("rope")));
         assert_eq!(parse(r#"{"num_heads": 4, "batch_size": 7}"#).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_loss_is_read_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(BESIDE[0]);
+        let loss = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_file(&path).map(|(_, loss)| loss).map_err(|error| error.to_string())
+        };
+        assert_eq!(loss(ALL_CONFIG), Ok(LossKind::Stablemax));
+        assert_eq!(loss(&ALL_CONFIG.replace("stablemax_cross", "softmax_cross")), Ok(LossKind::Softmax));
+        assert!(loss(&ALL_CONFIG.replace("stablemax_cross_entropy", "hinge")).unwrap_err().contains("hinge"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use hrm_core::config::Config;
+use hrm_core::loss::LossKind;
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::tensors::Tensor;
 
@@ -44,7 +45,7 @@ pub struct Exported {
 /// # Errors
 /// There is no model, it is damaged, a weight does not fit `precision`, or writing fails.
 pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) -> Result<Exported> {
-    let (mut checkpoint, config) = open(model)?;
+    let (mut checkpoint, config, loss) = open(model)?;
     let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
     let places = compare(checkpoint.tensors(), &plan.params, shape)
         .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
@@ -69,7 +70,7 @@ pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) ->
     let file = match target {
         Target::Safetensors => {
             files::write_dir(out, Existing::Refuse, |staging| {
-                model_dir::save_config::<Infallible>(&config, &staging.path().join(CONFIG))?;
+                model_dir::save_trained_config::<Infallible>(&config, loss, &staging.path().join(CONFIG))?;
                 model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), precision, fetch)?
             })?;
             out.join(WEIGHTS)
@@ -89,18 +90,20 @@ pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) ->
     Ok(Exported { config, tensors: plan.params.tensors().count(), file, bytes })
 }
 
-/// Opens a model and says what it is.
-fn open(model: &Path) -> Result<(Checkpoint, Config)> {
+/// Opens a model and says what it is, and with which loss it was trained: a bundle does not know, and gets the published
+/// one.
+fn open(model: &Path) -> Result<(Checkpoint, Config, LossKind)> {
     if model.is_file() {
         let checkpoint = Checkpoint::open(model)?;
         let Some(config) = checkpoint.config else {
             return Err(Error::input(format!("{}: expected a bundle or a model directory", model.display()))
                 .hint("hrm import makes a model directory of a checkpoint"));
         };
-        return Ok((checkpoint, config));
+        return Ok((checkpoint, config, LossKind::Stablemax));
     }
     let dir = model_dir::resolve::<Infallible>(model)?;
     let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
     model_dir::expect_config::<Infallible>(&dir.join(WEIGHTS), &config)?;
-    Ok((Checkpoint::open(&dir.join(WEIGHTS))?, config))
+    let loss = model_dir::read_loss::<Infallible>(&dir.join(CONFIG))?;
+    Ok((Checkpoint::open(&dir.join(WEIGHTS))?, config, loss))
 }

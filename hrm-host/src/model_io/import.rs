@@ -1,6 +1,7 @@
 //! A checkpoint of another program becomes a model directory.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use hrm_core::config::Config;
@@ -88,7 +89,7 @@ pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Import
     refuse_beyond_memory(&checkpoint, &places, stored)?;
 
     files::write_dir(out, Existing::Refuse, |staging| {
-        model_dir::save_config::<std::convert::Infallible>(&config, &staging.path().join(CONFIG))?;
+        model_dir::save_trained_config::<Infallible>(&config, found.loss, &staging.path().join(CONFIG))?;
         model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), Precision::F32, |tensor, out| {
             let values = checkpoint.read_tensor(&places, tensor)?;
             if tensor.name == TensorName::PuzzleEmb {
