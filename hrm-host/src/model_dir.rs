@@ -142,7 +142,11 @@ pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
 /// # Errors
 /// It names one that is not known.
 pub(crate) fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
-    match config.get(LOSS).map(|loss| loss.get(LOSS_TYPE).unwrap_or(loss)) {
+    let kind = match config.get(LOSS) {
+        Some(serde_json::Value::Object(loss)) => loss.get(LOSS_TYPE),
+        other => other,
+    };
+    match kind {
         None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
         Some(kind) => LossKind::deserialize(kind).map_err(|_| {
             format!("{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\"")
