@@ -167,21 +167,24 @@ DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, cons
         setmaxnreg_inc<232>();
         const int warpgroup = threadIdx.x / WARPGROUP - 1, lane = threadIdx.x % 32;
         Tiles tiles(shape, CLUSTER);
-        const int first_group = tiles.group();
+        [[maybe_unused]] const int first_group = tiles.group(), last_group = tiles.last_group();
         int loaded = 0;
+        // Each warp passes through every set of weights in turn, also those of which it has no tile: the next set is
+        // fetched only when all warps are done with this one.
+        [[maybe_unused]] const auto pass_to = [&](int group) {
+            for (; loaded <= group - first_group; ++loaded) {
+                if (loaded > 0 && lane == 0) {
+                    mbarrier_arrive(p.weights_empty());
+                }
+                mbarrier_wait(p.weights_full(), loaded & 1);
+            }
+        };
         for (int t = 0; tiles.more(); tiles.advance(), t++) {
             if (t % 2 != warpgroup) continue;
-            if constexpr (P::RESIDENT) {
-                // Each warp passes through every set of weights in turn, also those of which it has no tile.
-                for (; loaded <= tiles.group() - first_group; ++loaded) {
-                    if (loaded > 0 && lane == 0) {
-                        mbarrier_arrive(p.weights_empty());
-                    }
-                    mbarrier_wait(p.weights_full(), loaded & 1);
-                }
-            }
+            if constexpr (P::RESIDENT) pass_to(tiles.group());
             tile(p, out, tiles.group(), tiles.row(), t);
         }
+        if constexpr (P::RESIDENT) pass_to(last_group);
     }
     // No block may leave while another still writes to its shared memory.
     if constexpr (CLUSTER > 1) {

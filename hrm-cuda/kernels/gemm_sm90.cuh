@@ -40,6 +40,8 @@ struct Tiles {
     __device__ bool more() const { return next < last; }
     __device__ int group() const { return next / rows; }
     __device__ int row() const { return next % rows * ROWS; }
+    // That of the last tile; of a cluster that has no tile, one before all groups.
+    __device__ int last_group() const { return more() ? (last - 1) / rows : -1; }
     __device__ void advance() { ++next; }
 };
 
@@ -180,8 +182,8 @@ struct Product {
         release((first + shape.steps - 1) % STAGES, lane);
     }
 
-    // Sums `squares` of the rows of tile t over the cluster. Four tables take turns: another block is at most three tiles
-    // ahead, for a stage is fetched into only when all blocks have read it.
+    // Sums `squares` of the rows of tile t over the cluster. Four tables take turns: a block sends its sums of tile t only
+    // when it has those of tile t - 2 from all blocks, which by then have read those of tile t - 4.
     __device__ void exchange(float (&squares)[2][2], int t, int warp, int lane) const {
         const u32 table = sums + t % 4 * TABLE_BYTES + (16 * warp + lane / 4) * 4;
         const u32 barrier = sums_full(t % 4);

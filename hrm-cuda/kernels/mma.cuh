@@ -1,5 +1,5 @@
-// Tensor cores and asynchronous copies: the instructions, one wrapper each. This file and common.cuh hold all the inline
-// assembly there is; for the CPU the emulator brings its own meaning of the same names.
+// Tensor cores and asynchronous copies: the instructions, one wrapper each. This file, common.cuh and hopper.cuh hold all
+// the inline assembly there is; for the CPU the emulator brings its own meaning of the names here.
 //
 // Fragments are those of the PTX manual for mma.m16n8k16: with g = lane / 4 and t = lane % 4, a lane of the accumulator
 // holds rows g and g + 8, columns 2t and 2t + 1, in this order: (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).

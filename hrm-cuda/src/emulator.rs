@@ -11,8 +11,9 @@
 //! * a deadlock, lanes that diverge at a collective, an access outside memory, arguments of other types than the
 //!   kernel's parameters: each ends the launch with an error that names kernel, block and thread.
 //!
-//! What it cannot show: errors in the inline assembly of `kernels/mma.cuh` (it has its own meaning for those), the
-//! rounding of tensor cores, weak memory ordering.
+//! What it cannot show: `kernels/gemm_sm90.cu`, which is for compute capability 9.0a alone and empty here; errors in the
+//! inline assembly of `kernels/mma.cuh` (it has its own meaning for those), the rounding of tensor cores, weak memory
+//! ordering.
 
 mod ffi;
 mod memory;

@@ -252,6 +252,11 @@ pub fn products_at_widths_of_tiles<S: Subject>() {
             check::<S>(kernel, shape, 3).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
         }
     }
+    // Rows enough for several tiles in each part of a GPU, and for a change from one set of weights to the next.
+    let shape = Shape { seq: 43, ndim: 0, heads: 2, head_dim: 64, wide: 512, seed: 91 };
+    for kernel in kernels {
+        check::<S>(kernel, shape, 120).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+    }
 }
 
 /// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them

@@ -29,8 +29,8 @@ impl Cache {
     /// The user's.
     #[must_use]
     pub fn of_user() -> Self {
-        let below =
-            |variable: &str, path: &str| env::var_os(variable).map(|dir| PathBuf::from(dir).join(path));
+        let set = |variable: &str| env::var_os(variable).filter(|dir| !dir.is_empty());
+        let below = |variable: &str, path: &str| set(variable).map(|dir| PathBuf::from(dir).join(path));
         let directory = below(DIRECTORY_VARIABLE, "")
             .or_else(|| below("XDG_CACHE_HOME", "hrm/kernels"))
             .or_else(|| below("LOCALAPPDATA", "hrm/kernels"))

@@ -128,6 +128,7 @@ impl Stream {
 
     /// Copies from one place of the device to another; they do not overlap.
     pub fn copy(&mut self, to: Ptr, from: Ptr, len: usize) -> Result<(), Error> {
+        self.bind()?;
         // SAFETY: both lie in an arena.
         unsafe { result::memcpy_dtod_async(to.0, from.0, len, self.stream.cu_stream()) }
             .during(|| format!("copy of {len} bytes on the device"))

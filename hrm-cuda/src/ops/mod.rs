@@ -49,7 +49,7 @@ fn int(size: usize) -> Result<Arg, Error> {
 /// Launches `threads` threads, a few more to fill the last block. None is no launch.
 fn launch<L: Launcher>(l: &mut L, kernel: Kernel, threads: usize, args: &[Arg]) -> Result<(), Error> {
     // Threads count themselves in an int.
-    int(threads)?;
+    int(threads.next_multiple_of(THREADS))?;
     blocks(l, kernel, [threads.div_ceil(THREADS), 1], args)
 }
 

@@ -30,10 +30,12 @@ pub(super) fn fastest_of_equals(
     fill_at_random(stream, product.b, k * n, input, 1)?;
     let mut expected: Option<Vec<u8>> = None;
     let mut best: Option<(f32, Algorithm)> = None;
+    let mut refused = None;
     for algorithm in candidates {
         fill_at_random(stream, product.c, m * n, output, 2)?;
         // What cuBLASLt proposes, or allows, it may still refuse to launch.
-        if run(stream, &algorithm).is_err() {
+        if let Err(error) = run(stream, &algorithm) {
+            refused = Some(error);
             continue;
         }
         let result = sample(stream, product.c, m * n * output.bytes())?;
@@ -50,9 +52,11 @@ pub(super) fn fastest_of_equals(
             best = Some((time, algorithm));
         }
     }
-    best.map(|(_, algorithm)| algorithm).ok_or_else(|| Error::Device {
-        action: format!("choice of an algorithm for {product:?}"),
-        reason: "none of cuBLASLt's candidates can be launched".into(),
+    best.map(|(_, algorithm)| algorithm).ok_or_else(|| {
+        refused.unwrap_or_else(|| Error::Device {
+            action: format!("choice of an algorithm for {product:?}"),
+            reason: "there is no candidate".into(),
+        })
     })
 }
 

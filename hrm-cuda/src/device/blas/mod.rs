@@ -6,7 +6,7 @@
 //! the machine nor temperature changes a result, and a run that is resumed equals one that was not.
 //!
 //! For a product on states the algorithm that decides is the first proposed for `DECIDING_ROWS` rows, whatever
-//! the number of rows at hand, so that a row has the same bits alone and in a batch; sums over k are not split
+//! the number of rows at hand (unless it cannot be launched for that), so that a row has the same bits alone and in a batch; sums over k are not split
 //! there. The gradients of weights, which
 //! sum over all rows of a batch, may be split; cuBLASLt adds the parts in a fixed order.
 
