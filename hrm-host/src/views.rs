@@ -69,12 +69,18 @@ fn renamed(names: &[i32], token: i32) -> i32 {
     usize::try_from(token).ok().and_then(|token| names.get(token)).copied().unwrap_or(token)
 }
 
+/// Views at most, whatever symmetries a task has.
+const MOST_VIEWS: usize = 4096;
+
 /// `count` views of the puzzles of `task` with `seq_len` cells; the first is the puzzle as it is. They depend on the
 /// seed alone, and fewer views are the first of more, so that a puzzle's answer is the same whatever comes beside it.
 ///
 /// # Errors
-/// The task has not so many symmetries.
+/// The task has not so many symmetries, or nobody needs so many views.
 pub fn views(task: Task, seq_len: usize, count: usize, seed: u64) -> Result<Vec<View>> {
+    if count > MOST_VIEWS {
+        return Err(Error::input(format!("given {count} views to vote, expected at most {MOST_VIEWS}")));
+    }
     let mut views = vec![View::identity(seq_len)];
     match task {
         _ if count <= 1 => {}

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::values::{Halt, count};
+use super::values::{Halt, act_steps, count};
 use crate::error::{Error, Result};
 use crate::strategy::{Answer, Strategy};
 
@@ -19,7 +19,7 @@ pub struct AskArgs {
     #[arg(long, value_name = "K", value_parser = count)]
     pub vote: Option<NonZeroU64>,
     /// ACT steps after which a puzzle halts at the latest [default: what the model was trained with]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = act_steps)]
     pub max_steps: Option<NonZeroU64>,
 }
 
@@ -61,7 +61,9 @@ mod tests {
         assert_eq!(strategy(&line).unwrap(), expected);
         let error = strategy(&["--halt", "3", "--max-steps", "32"]).unwrap_err();
         assert_eq!(error.to_string(), "given --halt 3 and --max-steps 32, expected only one of them");
-        for bad in [&["--vote", "0"][..], &["--answer", "first"], &["--max-steps", "0"]] {
+        for bad in
+            [&["--vote", "0"][..], &["--answer", "first"], &["--max-steps", "0"], &["--max-steps", "65537"]]
+        {
             assert!(parse::<AskArgs>(bad).is_err(), "{bad:?}");
         }
     }

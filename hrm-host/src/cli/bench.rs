@@ -4,7 +4,7 @@ use std::io::Write;
 use std::num::NonZeroU64;
 
 use super::train::preset;
-use super::values::count;
+use super::values::{count, count_to};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::bench::{self, Measured, Options, Report};
 use crate::data::Metadata;
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = count)]
     pub inference_batch: Option<NonZeroU64>,
     /// Steps that are timed, of training and of inference each [default: 7; 100 with --backend cuda]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = |text: &str| count_to(text, 1_000_000))]
     pub steps: Option<NonZeroU64>,
     /// Print the time of each kernel as well
     #[arg(long)]

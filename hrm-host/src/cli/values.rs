@@ -41,8 +41,12 @@ impl FromStr for Halt {
             "q" => Ok(Self::Q),
             steps => steps
                 .parse()
+                .ok()
+                .filter(|steps: &NonZeroU32| u64::from(steps.get()) <= MOST_STEPS)
                 .map(Self::Steps)
-                .map_err(|_| "expected `max`, `q` or a number of ACT steps from 1".to_owned()),
+                .ok_or_else(|| {
+                    format!("expected `max`, `q` or a number of ACT steps from 1 to {MOST_STEPS}")
+                }),
         }
     }
 }
@@ -132,6 +136,20 @@ impl FromStr for Assignment {
 /// A number from 1.
 pub fn count(text: &str) -> Result<NonZeroU64, String> {
     text.parse().map_err(|_| "expected a whole number from 1".to_owned())
+}
+
+/// ACT steps at most, as in a configuration: every step of a row is kept.
+const MOST_STEPS: u64 = 65_536;
+
+/// A number of ACT steps.
+pub fn act_steps(text: &str) -> Result<NonZeroU64, String> {
+    count_to(text, MOST_STEPS)
+}
+
+/// A number from 1 to `most`.
+pub fn count_to(text: &str, most: u64) -> Result<NonZeroU64, String> {
+    let number = text.parse().ok().filter(|number: &NonZeroU64| number.get() <= most);
+    number.ok_or_else(|| format!("expected a whole number from 1 to {most}"))
 }
 
 /// A time in minutes.

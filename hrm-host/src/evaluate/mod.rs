@@ -298,6 +298,7 @@ impl Count {
                 .collect(),
             by_rating: (self.buckets.iter().zip(&self.by_rating))
                 .map(|(bucket, tally)| Part { name: *bucket, means: tally.means(sampled) })
+                .filter(|part| part.means.puzzles > 0)
                 .collect(),
             by_step: (self.by_step.iter())
                 .map(|(tally, rows, halted)| StepOutcome {

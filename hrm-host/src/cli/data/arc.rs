@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Add this many different puzzles to each task: turned or reflected, colours but black permuted
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub augment: u32,
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 42)]
@@ -72,5 +72,6 @@ mod tests {
         assert!(parse::<Args>(&["--out", "d"]).is_err());
         assert!(parse::<Args>(&["--tasks", "--out", "d"]).is_err());
         assert!(parse::<Args>(&["--tasks", "a", "--out", "d", "--augment", "-1"]).is_err());
+        assert!(parse::<Args>(&["--tasks", "a", "--out", "d", "--augment", "100001"]).is_err());
     }
 }

@@ -178,7 +178,8 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
         if index - last_found > MAX_FRUITLESS {
             let found = output.summary.mazes;
             let expected = format!(
-                "about {found} at most for size {} and min-path {}: {MAX_FRUITLESS} tries gave no more",
+                "{found} or so for size {} and min-path {} (a smaller min-path or a larger size has more): \
+                 {MAX_FRUITLESS} tries gave no more",
                 recipe.side, recipe.min_path
             );
             return Err(Error::argument("mazes to generate", count, expected));
