@@ -50,7 +50,7 @@ fn run<K: TrainKernels, E: fmt::Display>(
         model::act_step(&mut session.k, &session.plan).map_err(session.failed())?;
         halt(&mut session, policy)?;
         session.compare_states(judge, &prefix)?;
-        let sums = metrics(&mut session, judge, &prefix, &labels)?;
+        let sums = metrics(&mut session, &labels)?;
         judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[sums.loss()])?;
         if golden.is_trained() {
             compare_metrics(judge, &prefix, &sums, false)?;
@@ -73,73 +73,22 @@ fn halt<K: TrainKernels>(session: &mut Session<K>, policy: AlwaysMax) -> Result<
     session.write_ids(plan.steps, &steps)
 }
 
-fn metrics<K: TrainKernels>(
-    session: &mut Session<K>,
-    judge: &Judge,
-    prefix: &str,
-    labels: &[i32],
-) -> Result<MetricSums, Error> {
+fn metrics<K: TrainKernels>(session: &mut Session<K>, labels: &[i32]) -> Result<MetricSums, Error> {
     let (plan, mut sums) = (session.plan, MetricSums::default());
     let (halted, steps) = (session.ids(plan.halted)?, session.ids(plan.steps)?);
     let logits: Vec<f32> = session.logits()?.into_iter().map(|x| x as f32).collect();
-    let deciding = decided(judge, prefix, &logits, plan.config.vocab_size)?;
     let q_halt = session.column(plan.q, 0)?;
     let seq_len = plan.config.seq_len;
-    let row_len = seq_len * plan.config.vocab_size;
-    let rows = logits.chunks_exact(row_len).zip(deciding.chunks_exact(row_len));
-    for (b, ((logits, deciding), labels)) in rows.zip(labels.chunks_exact(seq_len)).enumerate() {
-        let outcome = |logits| {
-            RowOutcome::evaluated(
-                logits,
-                labels,
-                LossKind::Stablemax,
-                q_halt[b] as f32,
-                steps[b],
-                halted[b] != 0,
-            )
-        };
-        sums.add(&RowOutcome { correct: outcome(deciding).correct, ..outcome(logits) });
+    let rows = logits.chunks_exact(seq_len * plan.config.vocab_size).zip(labels.chunks_exact(seq_len));
+    for (b, (logits, labels)) in rows.enumerate() {
+        sums.add(&RowOutcome::evaluated(
+            logits,
+            labels,
+            LossKind::Stablemax,
+            q_halt[b] as f32,
+            steps[b],
+            halted[b] != 0,
+        ));
     }
     Ok(sums)
-}
-
-/// The logits that cells are counted by. In bf16 a cell whose two largest logits are, in f32, no further apart than
-/// twice the largest error of upstream's own bf16 logits is a tie that rounding decides: each of the two may move by
-/// so much. There the count is upstream's.
-fn decided(judge: &Judge, prefix: &str, ours: &[f32], vocab: usize) -> Result<Vec<f32>, Error> {
-    let mut decided = ours.to_vec();
-    let Some(twin) = judge.twin() else { return Ok(decided) };
-    let name = format!("{prefix}out.logits");
-    let (exact, theirs) = (twin.all_floats(&name)?, judge.golden().all_floats(&name)?);
-    let error = exact.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    let cells =
-        decided.chunks_exact_mut(vocab).zip(exact.chunks_exact(vocab).zip(theirs.chunks_exact(vocab)));
-    for (ours, (exact, theirs)) in cells {
-        if margin(exact) <= 2.0 * error {
-            ours.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours = *theirs as f32);
-        }
-    }
-    Ok(decided)
-}
-
-/// How far the largest of the logits is from the next.
-fn margin(logits: &[f64]) -> f64 {
-    let (mut first, mut second) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
-    for &x in logits {
-        second = second.max(x.min(first));
-        first = first.max(x);
-    }
-    first - second
-}
-
-#[cfg(test)]
-mod tests {
-    use super::margin;
-
-    #[test]
-    fn the_margin_is_between_the_two_largest() {
-        assert_eq!(margin(&[1.0, 4.0, 2.5]), 1.5);
-        assert_eq!(margin(&[4.0, 1.0, 4.0]), 0.0);
-        assert_eq!(margin(&[-3.0, -1.0]), 2.0);
-    }
 }

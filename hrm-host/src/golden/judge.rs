@@ -58,11 +58,6 @@ impl<'a> Judge<'a> {
         self.golden
     }
 
-    /// The same tensors in f32, when the golden file is in bf16.
-    pub(super) fn twin(&self) -> Option<&'a File> {
-        self.twin
-    }
-
     /// Compares the numbers `ours` with the tensor `name` of the golden file, in f32 at `bound`, in bf16 with
     /// the twin at twice upstream's error.
     pub(super) fn floats(
