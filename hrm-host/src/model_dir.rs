@@ -35,6 +35,8 @@ const PREFIX: &str = "model.inner.";
 /// Key of a configuration that says with which loss the model was trained, and the key in it that names the loss.
 const LOSS: &str = "loss";
 const LOSS_TYPE: &str = "loss_type";
+/// Keys of a loss that is an object; the first is the class of the published program.
+const LOSS_KEYS: [&str; 2] = ["name", LOSS_TYPE];
 
 /// Key of a configuration that says in which precision the model computes.
 const PRECISION: &str = "forward_dtype";
@@ -143,7 +145,14 @@ pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
 /// It names one that is not known.
 pub(crate) fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
     let kind = match config.get(LOSS) {
-        Some(serde_json::Value::Object(loss)) => loss.get(LOSS_TYPE),
+        Some(serde_json::Value::Object(loss)) => {
+            match loss.keys().find(|key| !LOSS_KEYS.contains(&key.as_str())) {
+                None => loss.get(LOSS_TYPE),
+                Some(key) => {
+                    return Err(format!("unknown field {LOSS}.{key}; known are {}", LOSS_KEYS.join(", ")));
+                }
+            }
+        }
         other => other,
     };
     match kind {
@@ -374,5 +383,26 @@ mod tests {
         }
         fs::write(&path, r#"{"loss": {"loss_type": "hinge"}}"#).unwrap();
         assert!(read().unwrap_err().contains("loss is \"hinge\", expected \"stablemax_cross_entropy\""));
+    }
+
+    /// Numbers are compared with those in the weights; the loss stands here alone.
+    #[test]
+    fn no_flipped_bit_of_a_configuration_changes_the_loss() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        save_trained_config::<Infallible>(&Config::SUDOKU_EXTREME, LossKind::Softmax, &path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for (byte, bit) in (0..whole.len()).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << bit;
+            fs::write(&path, bytes).unwrap();
+            if read_config::<Infallible>(&path).is_ok() {
+                assert_eq!(
+                    read_loss::<Infallible>(&path).unwrap(),
+                    LossKind::Softmax,
+                    "bit {bit} of byte {byte}"
+                );
+            }
+        }
     }
 }
