@@ -13,6 +13,7 @@
 //! | [`optim`], [`train_step`] | the optimizers, and one whole training step |
 //! | [`tensors`] | the stored tensors, under the published names |
 //! | `bundle` | a model in one piece of memory, read in place (feature `bundle`) |
+//! | [`quantize`] | rows of 8-bit integers with a scale |
 //! | [`init`], [`rope`], [`rng`] | initial parameters, constants, random numbers |
 //! | [`backend`] | the reference backend, and the CPU backend (feature `std`) |
 //!
@@ -57,6 +58,7 @@ pub mod model;
 pub mod optim;
 pub mod plan;
 pub mod q_learning;
+pub mod quantize;
 pub mod rng;
 pub mod rope;
 pub mod scalar;

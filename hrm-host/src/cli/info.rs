@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use hrm_core::bundle::Precision;
 use hrm_core::config::Config;
 use hrm_core::plan::{ElementSizes, Mode, Plan};
 
@@ -14,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
 use crate::model_io::bundle::BundleFile;
-use crate::numbers::Precision;
 use crate::style::{self, STRONG};
 use crate::train::{TrainerState, checkpoint, curve};
 
@@ -98,6 +98,7 @@ fn bundle(out: &mut impl Write, path: &Path) -> Result<()> {
     let tensors = bundle.stored();
     let mut types: Vec<&str> =
         tensors.iter().filter_map(|tensor| bundle.precision(&tensor.name)).map(Precision::name).collect();
+    types.sort_unstable();
     types.dedup();
     row(out, "weights", &format!("{} tensors, {}", tensors.len(), types.join(", ")))?;
     row(out, "size", &memory::human(bundle.size() as u64))?;
