@@ -3,4 +3,7 @@
 
 #[cfg(feature = "std")]
 pub mod cpu;
+pub mod math;
+#[cfg(feature = "bundle")]
+pub mod portable;
 pub mod reference;
