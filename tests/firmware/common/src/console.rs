@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `PUZZLE` | solves it: one character for each cell, `.` or `0` where it is blank |
 //! | `PUZZLE SOLUTION` | the same, and the answer must be this |
+//! | `count` | from now on tells instructions, where the machine counts them: in QEMU with `-icount shift=0` |
 //! | `hash HEX` | the self-test's hash must be this |
 //! | `panic`, `fault` | panics, or does what the processor traps: to see that this is noticed |
 //! | `end` | ends, as the end of the input does |
@@ -31,12 +32,16 @@ const CELLS: usize = 128;
 pub struct Console<'a, M> {
     /// What it runs on.
     pub machine: &'a mut M,
+    /// How the model came here: linked or loaded.
+    pub place: &'static str,
     /// The model.
     pub bundle: Bundle<'static>,
     /// Memory for the solver.
     pub ram: &'a mut [u8],
     /// What the self-test came to.
     pub hash: Hash,
+    /// Whether to tell instructions.
+    pub counts: bool,
 }
 
 impl<M: Machine> Console<'_, M> {
@@ -48,7 +53,8 @@ impl<M: Machine> Console<'_, M> {
         let config = self.bundle.config();
         writeln!(
             self.machine,
-            "model: {} cells, hidden size {}, {} bytes in flash, {} bytes of scratch, {} multiply-accumulates per ACT step",
+            "{} model: {} cells, hidden size {}, {} bytes, {} bytes of scratch, {} multiply-accumulates per ACT step",
+            self.place,
             config.seq_len,
             config.hidden_size,
             self.bundle.size(),
@@ -60,6 +66,7 @@ impl<M: Machine> Console<'_, M> {
             match (words.next(), words.next(), words.next()) {
                 (None, ..) => {}
                 (Some("end"), None, _) => break,
+                (Some("count"), None, _) => self.counts = true,
                 (Some("panic"), None, _) => panic!("asked to"),
                 (Some("fault"), None, _) => self.machine.fault(),
                 (Some("hash"), Some(hex), None) => self_test::expect(self.machine, self.hash, Hash::parse(hex))?,
@@ -107,7 +114,7 @@ impl<M: Machine> Console<'_, M> {
             Some(solution) => Some(self.tokens("solution", solution)?),
             None => None,
         };
-        let Self { machine, bundle, ram, .. } = self;
+        let Self { machine, bundle, ram, counts, .. } = self;
         let mut solver = Solver::new(*bundle, ram).map_err(|error| refuse(*machine, error))?;
         solver.start(&puzzle, 0).map_err(|error| refuse(*machine, error))?;
         let mut policy = HaltOnQ { max_steps: bundle.config().halt_max_steps };
@@ -118,10 +125,10 @@ impl<M: Machine> Console<'_, M> {
             let instructions = before.zip(machine.instructions()).map(|(before, after)| after - before);
             let step = step.map_err(|error| refuse(*machine, error))?;
             let Trace { step: number, predictions, q_halt, q_continue } = *step.trace();
-            write!(machine, "step {number}  Q halt {q_halt:+.4}, continue {q_continue:+.4}")?;
+            write!(machine, "step {number}  Q halt {q_halt:+}, continue {q_continue:+}")?;
             match instructions {
-                Some(count) => writeln!(machine, "  {count} instructions")?,
-                None => writeln!(machine)?,
+                Some(count) if *counts => writeln!(machine, "  {count} instructions")?,
+                _ => writeln!(machine)?,
             }
             write!(machine, "{}", Board { bundle, tokens: predictions })?;
             if let Step::Halted(answer) = step {

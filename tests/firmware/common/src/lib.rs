@@ -58,8 +58,8 @@ pub fn run(machine: &mut impl Machine, loaded: Option<&'static [u8]>, ram: &mut 
     };
     let result = self_test::run(machine, ram).and_then(|hash| {
         let bundle = Bundle::parse(bytes)
-            .map_err(|error| console::refuse(machine, format_args!("the {place} bundle: {error}")))?;
-        Console { machine, bundle, ram, hash }.run()
+            .map_err(|error| console::refuse(machine, format_args!("the {place} model: {error}")))?;
+        Console { machine, place, bundle, ram, hash, counts: false }.run()
     });
     match result {
         Ok(()) => Exit::Right,

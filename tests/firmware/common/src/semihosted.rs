@@ -2,14 +2,14 @@
 
 use core::fmt;
 
-use semihosting::io::{Read, Stdin, Stdout, Write};
+use semihosting::io::{Stdout, Write};
+use semihosting::sys::arm_compat::sys_readc;
 
 use crate::machine::Exit;
 
-/// The console of the debugger. Without one nothing is written, and the input is at its end.
+/// The console of the debugger. Without one nothing is written.
 #[derive(Debug)]
 pub struct Semihosted {
-    input: Option<Stdin>,
     output: Option<Stdout>,
 }
 
@@ -17,14 +17,12 @@ impl Semihosted {
     /// Opens it.
     #[must_use]
     pub fn open() -> Self {
-        Self { input: semihosting::io::stdin().ok(), output: semihosting::io::stdout().ok() }
+        Self { output: semihosting::io::stdout().ok() }
     }
 
-    /// The next byte of input; none at its end.
-    pub fn read(&mut self) -> Option<u8> {
-        let mut byte = [0];
-        let count = self.input.as_mut()?.read(&mut byte).ok()?;
-        (count == 1).then_some(byte[0])
+    /// The next byte of input. A debugger knows no end of it, and waits.
+    pub fn read(&self) -> Option<u8> {
+        Some(sys_readc())
     }
 }
 

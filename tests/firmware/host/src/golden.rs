@@ -149,7 +149,7 @@ fn kernels() -> Vec<(String, Kernel<'static>)> {
     all.push(("add".into(), Kernel::Add { a: draw.acts(3, 7), b: draw.acts(3, 7) }));
     for precision in [Precision::F32, Precision::Bf16, Precision::F16, Precision::Int8] {
         let name = precision.name();
-        for (rows, cols, out) in [(1, 1, 1), (3, 37, 5), (11, 130, 17)] {
+        for (rows, cols, out) in [(1, 1, 1), (3, 37, 5), (9, 70, 7)] {
             let kernel = Kernel::Linear { x: draw.acts(rows, cols), w: draw.weights(precision, out, cols) };
             all.push((format!("linear.{rows}x{cols}x{out}.{name}"), kernel));
         }
