@@ -1,7 +1,7 @@
 //! A solver that solves once: shared by the program without std and by its counterpart with std, which must come to the
 //! same bits. The bundle is linked into the program.
 
-use hrm_core::act::HaltOnQ;
+use hrm_core::act::AlwaysMax;
 use hrm_core::bundle::Bundle;
 use hrm_core::solver::{Solver, SolverError, Step, scratch_bytes};
 
@@ -20,7 +20,7 @@ pub fn solve(ram: &mut [u8; RAM]) -> Result<(usize, u64), &'static str> {
     let refused = |_: SolverError| "the solver refuses";
     let mut solver = Solver::new(bundle, ram).map_err(refused)?;
     solver.start(&PUZZLE, 0).map_err(refused)?;
-    let mut policy = HaltOnQ { max_steps: CONFIG.halt_max_steps };
+    let mut policy = AlwaysMax { max_steps: CONFIG.halt_max_steps };
     let (mut sum, mut polls) = (HASH, 0);
     loop {
         let step = solver.step_polled(&mut policy, &mut || polls += 1).map_err(refused)?;
