@@ -49,18 +49,65 @@ pub type Ints<'a> = &'a [u8];
 #[serde(bound(deserialize = "'de: 'a"))]
 #[allow(missing_docs)] // The names are those of the kernels' operands.
 pub enum Kernel<'a> {
-    Embed { inputs: Ints<'a>, puzzle: Ints<'a>, tokens: Matrix<'a>, puzzles: Option<Matrix<'a>>, positions: Option<Matrix<'a>> },
-    Add { a: Matrix<'a>, b: Matrix<'a> },
-    Linear { x: Matrix<'a>, w: Matrix<'a> },
-    RopeAttention { qkv: Matrix<'a>, batch: u32, heads: u32, theta: Option<f64> },
-    SwiGlu { gate_up: Matrix<'a> },
-    AddRmsNorm { x: Matrix<'a>, t: Matrix<'a>, eps: f64 },
-    LinearSwiGlu { x: Matrix<'a>, w: Matrix<'a> },
-    LinearAddRmsNorm { x: Matrix<'a>, inner: Matrix<'a>, w: Matrix<'a>, eps: f64 },
-    QHead { z: Matrix<'a>, batch: u32, w: Matrix<'a>, bias: Matrix<'a> },
-    ResetRows { z: Matrix<'a>, init: Matrix<'a>, halted: Ints<'a> },
-    ReplaceRows { current: Ints<'a>, incoming: Ints<'a>, halted: Ints<'a> },
-    Argmax { logits: Matrix<'a>, cells: u32 },
+    Embed {
+        inputs: Ints<'a>,
+        puzzle: Ints<'a>,
+        tokens: Matrix<'a>,
+        puzzles: Option<Matrix<'a>>,
+        positions: Option<Matrix<'a>>,
+    },
+    Add {
+        a: Matrix<'a>,
+        b: Matrix<'a>,
+    },
+    Linear {
+        x: Matrix<'a>,
+        w: Matrix<'a>,
+    },
+    RopeAttention {
+        qkv: Matrix<'a>,
+        batch: u32,
+        heads: u32,
+        theta: Option<f64>,
+    },
+    SwiGlu {
+        gate_up: Matrix<'a>,
+    },
+    AddRmsNorm {
+        x: Matrix<'a>,
+        t: Matrix<'a>,
+        eps: f64,
+    },
+    LinearSwiGlu {
+        x: Matrix<'a>,
+        w: Matrix<'a>,
+    },
+    LinearAddRmsNorm {
+        x: Matrix<'a>,
+        inner: Matrix<'a>,
+        w: Matrix<'a>,
+        eps: f64,
+    },
+    QHead {
+        z: Matrix<'a>,
+        batch: u32,
+        w: Matrix<'a>,
+        bias: Matrix<'a>,
+    },
+    ResetRows {
+        z: Matrix<'a>,
+        init: Matrix<'a>,
+        halted: Ints<'a>,
+    },
+    ReplaceRows {
+        current: Ints<'a>,
+        incoming: Ints<'a>,
+        halted: Ints<'a>,
+    },
+    Argmax {
+        logits: Matrix<'a>,
+        cells: u32,
+    },
 }
 
 /// The cases in `bytes`, until something else comes.

@@ -69,7 +69,9 @@ impl<M: Machine> Console<'_, M> {
                 (Some("count"), None, _) => self.counts = true,
                 (Some("panic"), None, _) => panic!("asked to"),
                 (Some("fault"), None, _) => self.machine.fault(),
-                (Some("hash"), Some(hex), None) => self_test::expect(self.machine, self.hash, Hash::parse(hex))?,
+                (Some("hash"), Some(hex), None) => {
+                    self_test::expect(self.machine, self.hash, Hash::parse(hex))?
+                }
                 (Some(puzzle), solution, None) => self.solve(puzzle, solution)?,
                 (Some(first), ..) => {
                     let what = format_args!("a line of more than two words, the first of them {first}");
@@ -143,7 +145,10 @@ impl<M: Machine> Console<'_, M> {
         };
         let config = bundle.config();
         let (all, scratch) = (steps as u64 * operations(config), scratch_bytes(config));
-        write!(machine, "halted after {steps} steps, {all} multiply-accumulates, {scratch} bytes of scratch")?;
+        write!(
+            machine,
+            "halted after {steps} steps, {all} multiply-accumulates, {scratch} bytes of scratch"
+        )?;
         match machine.peak_stack() {
             Some(bytes) => writeln!(machine, ", {bytes} bytes of stack")?,
             None => writeln!(machine)?,

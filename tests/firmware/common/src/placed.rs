@@ -4,8 +4,8 @@ use heapless::Vec;
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::bundle::Weights;
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory, QHead, Region,
-    SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory, QHead,
+    Region, SwiGlu,
 };
 use hrm_core::plan::RopeTables;
 
@@ -144,7 +144,8 @@ impl<'a> Placed<'a> {
                 let (positions, half) = (qkv.rows / batch, hidden / heads / 2);
                 let (o, lse) = (at.result(qkv.rows, hidden), at.stat(batch * heads, positions));
                 let mut table = || Param::new(at.room(0, positions, half), positions, half);
-                rotary = theta.map(|theta| Rotary { tables: RopeTables { cos: table(), sin: table() }, theta });
+                rotary =
+                    theta.map(|theta| Rotary { tables: RopeTables { cos: table(), sin: table() }, theta });
                 let rope = rotary.map(|rotary: Rotary| rotary.tables);
                 (Op::RopeAttention(Attention { o, lse, qkv, rope, heads }), Place::Act(o))
             }
@@ -165,8 +166,7 @@ impl<'a> Placed<'a> {
             }
             Kernel::LinearAddRmsNorm { x, inner, w, eps } => {
                 let (x, inner, w) = (at.act(x)?, at.act(inner)?, at.param(w)?);
-                let (t, y, rstd) =
-                    (at.result(x.rows, x.cols), at.result(x.rows, x.cols), at.stat(x.rows, 1));
+                let (t, y, rstd) = (at.result(x.rows, x.cols), at.result(x.rows, x.cols), at.stat(x.rows, 1));
                 let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: *eps };
                 (Op::LinearAddRmsNorm(op), Place::Act(y))
             }
@@ -265,7 +265,12 @@ impl Placed<'_> {
 ///
 /// # Errors
 /// Those of the backend.
-pub fn write<K: Memory>(k: &mut K, region: Region, offset: usize, elements: Weights<'_>) -> Result<(), K::Error> {
+pub fn write<K: Memory>(
+    k: &mut K,
+    region: Region,
+    offset: usize,
+    elements: Weights<'_>,
+) -> Result<(), K::Error> {
     for (i, x) in elements.values().enumerate() {
         k.write(region, offset + i, &[x])?;
     }

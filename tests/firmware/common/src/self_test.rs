@@ -24,7 +24,14 @@ pub const EXPECTED: Hash = Hash::parse(include_str!("../../fixtures/hash"));
 
 /// A model as small as can be: backends are made for a model, and a case brings operands of its own.
 pub const LEAST: Plan = {
-    let config = Config { seq_len: 1, vocab_size: 1, hidden_size: 2, num_heads: 1, puzzle_emb_ndim: 0, ..Config::SUDOKU_EXTREME };
+    let config = Config {
+        seq_len: 1,
+        vocab_size: 1,
+        hidden_size: 2,
+        num_heads: 1,
+        puzzle_emb_ndim: 0,
+        ..Config::SUDOKU_EXTREME
+    };
     match Plan::new(&Config { h_layers: 1, l_layers: 1, ..config }, 1, Mode::Inference) {
         Ok(plan) => plan,
         Err(_) => panic!("the configuration is valid"),

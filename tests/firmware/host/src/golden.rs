@@ -140,7 +140,13 @@ fn kernels() -> Vec<(String, Kernel<'static>)> {
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let (inputs, puzzle) = (ints(&[3, 0, 6, 6, 1]), ints(&[1]));
         let tokens = draw.weights(precision, 7, 6);
-        let prefix = Kernel::Embed { inputs, puzzle, tokens, puzzles: Some(draw.weights(precision, 2, 9)), positions: None };
+        let prefix = Kernel::Embed {
+            inputs,
+            puzzle,
+            tokens,
+            puzzles: Some(draw.weights(precision, 2, 9)),
+            positions: None,
+        };
         all.push((format!("embed.prefix.{}", precision.name()), prefix));
         let positions = Some(draw.weights(precision, 5, 6));
         let learned = Kernel::Embed { inputs, puzzle: ints(&[0]), tokens, puzzles: None, positions };
@@ -172,7 +178,10 @@ fn kernels() -> Vec<(String, Kernel<'static>)> {
     }
     let gate_up: Vec<f32> = draw.numbers(3 * 38).iter().map(|x| 12.0 * x).collect();
     all.push(("swiglu".into(), Kernel::SwiGlu { gate_up: acts(3, &gate_up) }));
-    all.push(("add_rms_norm".into(), Kernel::AddRmsNorm { x: draw.acts(4, 37), t: draw.acts(4, 37), eps: EPS }));
+    all.push((
+        "add_rms_norm".into(),
+        Kernel::AddRmsNorm { x: draw.acts(4, 37), t: draw.acts(4, 37), eps: EPS },
+    ));
     let (current, incoming) = (ints(&[1, 2, 3, 4, 5, 6]), ints(&[7, 8, 9, 10, 11, 12]));
     all.push(("replace_rows".into(), Kernel::ReplaceRows { current, incoming, halted: ints(&[1, 0]) }));
     // Coarse, so that some are equal: the first of equals counts. The first row is a prefix.
