@@ -3,4 +3,6 @@
 
 #[cfg(feature = "std")]
 pub mod cpu;
+#[cfg(feature = "std")]
+pub mod int8;
 pub mod reference;
