@@ -119,6 +119,15 @@ impl BundleFile {
         Some(values)
     }
 
+    /// The integers of a tensor and the scale of each row, if it is of integers.
+    #[must_use]
+    pub fn integers(&self, name: &str) -> Option<(&[i8], Vec<f32>)> {
+        let Held { precision, cols, elements, scales, .. } = self.held(name)?;
+        let (elements, scales) = (&self.bytes[elements.clone()], &self.bytes[scales.clone()]);
+        let weights = Weights::new(*precision, *cols, elements, scales)?;
+        weights.integers().map(|integers| (integers, weights.scales().collect()))
+    }
+
     /// Writes the weights into `backend`, and the constants that no file holds. `plan` is of this bundle's
     /// configuration.
     ///

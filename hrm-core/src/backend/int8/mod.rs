@@ -2,9 +2,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod backend;
 mod plain;
 pub mod product;
 pub mod tokens;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 pub mod weights;
+
+pub use backend::Int8;

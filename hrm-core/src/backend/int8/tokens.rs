@@ -61,6 +61,12 @@ impl Tokens {
         fours.zip(rows).zip(x.par_chunks(task * inputs)).for_each(|((fours, rows), x)| part(fours, rows, x));
     }
 
+    /// Bytes that so many tokens of so many numbers take.
+    #[must_use]
+    pub const fn bytes(count: usize, inputs: usize) -> usize {
+        count * (inputs.next_multiple_of(DEPTH) + size_of::<Row>())
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn count(&self) -> usize {
