@@ -4,6 +4,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, Weights};
 use hrm_core::config::Config;
 use hrm_core::init;
@@ -164,7 +165,38 @@ impl From<Precision> for Encoding {
     }
 }
 
+impl clap::ValueEnum for Encoding {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Float(Precision::F32),
+            Self::Float(Precision::Bf16),
+            Self::Float(Precision::F16),
+            Self::Int8,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Float(precision) => precision.to_possible_value(),
+            Self::Int8 => {
+                Some(PossibleValue::new(self.name()).help(
+                    "A quarter of the size: the weights of blocks as integers with a scale for each row; bundles only",
+                ))
+            }
+        }
+    }
+}
+
 impl Encoding {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float(precision) => precision.name(),
+            Self::Int8 => bundle::Precision::Int8.name(),
+        }
+    }
+
     /// The precision of a tensor.
     #[must_use]
     pub const fn precision(self, tensor: &Tensor) -> bundle::Precision {
@@ -175,6 +207,14 @@ impl Encoding {
             (Self::Float(Precision::F32) | Self::Int8, _) => bundle::Precision::F32,
         }
     }
+}
+
+/// Bytes of a bundle of the model of `plan`.
+///
+/// # Errors
+/// It is too large for one.
+pub fn size(plan: &Plan, encoding: Encoding) -> Result<u64> {
+    Layout::new(plan, encoding).map(|layout| layout.preamble.len)
 }
 
 /// Writes the model of `plan` to `path`, whole or not at all; `fetch` gives the elements of each tensor.
