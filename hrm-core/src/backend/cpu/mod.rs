@@ -11,7 +11,6 @@ pub mod attention;
 mod backend;
 pub mod elementwise;
 pub mod gemm;
-pub mod math;
 pub mod par;
 #[cfg(target_arch = "x86_64")]
 mod tile;
