@@ -15,12 +15,7 @@ const GROUP: usize = 4;
 ///
 /// Each row has two running sums side by side, of even and odd pairs of inner indices.
 #[inline(always)]
-pub fn sums<const M: usize>(
-    simd: V3,
-    panel: &Panel<'_>,
-    tokens: &[Token<'_>; M],
-    sums: &mut [Sums; M],
-) {
+pub fn sums<const M: usize>(simd: V3, panel: &Panel<'_>, tokens: &[Token<'_>; M], sums: &mut [Sums; M]) {
     let avx2 = simd.avx2;
     for first in (0..WIDTH).step_by(ROWS * GROUP) {
         for (sums, token) in sums.iter_mut().zip(tokens) {

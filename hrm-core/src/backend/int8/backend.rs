@@ -2,7 +2,8 @@
 
 use std::vec::Vec;
 
-use super::floats::{self, Sizes};
+use super::attention::{Sizes, attention};
+use super::floats;
 use super::product::{self, Path};
 use super::tokens::Tokens;
 use super::weights::Packed;
@@ -10,9 +11,7 @@ use crate::arena::{Act, Ids, Param};
 use crate::backend::cpu::elementwise;
 use crate::backend::portable::sums;
 use crate::backend::reference::{Error, Owned, Reference, Rounding, Storage, at, at_mut, split};
-use crate::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, Memory, QHead, Region, SwiGlu,
-};
+use crate::kernels::{AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, Memory, QHead, Region, SwiGlu};
 use crate::plan::{ElementSizes, Level, Plan};
 use crate::quantize;
 
@@ -61,7 +60,8 @@ impl Int8 {
     /// # Errors
     /// None in practice: the arenas are made to measure.
     pub fn new(plan: &Plan) -> Result<Self, Error> {
-        let weight = |place: Param| Weight { place, packed: Packed::new(place.rows, place.cols), stale: true };
+        let weight =
+            |place: Param| Weight { place, packed: Packed::new(place.rows, place.cols), stale: true };
         Ok(Self {
             plain: Reference::owned(plan, Rounding::None)?,
             weights: places(plan).into_iter().map(weight).collect(),
@@ -181,7 +181,7 @@ impl Kernels for Int8 {
         };
         let (batch, positions, heads, dim) = (op.batch(), op.positions(), op.heads, op.head_dim());
         let sizes = Sizes { batch, positions, heads, dim };
-        floats::attention(o, lse, qkv, rotary, &sizes, &mut self.scratch);
+        attention(o, lse, qkv, rotary, &sizes, &mut self.scratch);
         Ok(())
     }
 

@@ -162,9 +162,7 @@ mod tests {
     fn naive(x: &[f32], w: &[f32], inputs: usize) -> Vec<f32> {
         let (x, w) = (quantised(x, inputs), quantised(w, inputs));
         let dot = |a: &[i8], b: &[i8]| a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
-        x.iter()
-            .flat_map(|(q, s)| w.iter().map(|(v, r)| quantize::product(dot(q, v), *r, *s)))
-            .collect()
+        x.iter().flat_map(|(q, s)| w.iter().map(|(v, r)| quantize::product(dot(q, v), *r, *s))).collect()
     }
 
     fn check(rows: usize, inputs: usize, outputs: usize, seed: u64) {
@@ -198,9 +196,15 @@ mod tests {
 
     #[test]
     fn sizes_around_the_edges_of_tiles_and_pieces() {
-        for (rows, inputs, outputs) in
-            [(1, 4, 64), (6, 3, 65), (7, 5, 63), (13, 64, 128), (82, 512, 192), (83, 129, 449), (500, 260, 70)]
-        {
+        for (rows, inputs, outputs) in [
+            (1, 4, 64),
+            (6, 3, 65),
+            (7, 5, 63),
+            (13, 64, 128),
+            (82, 512, 192),
+            (83, 129, 449),
+            (500, 260, 70),
+        ] {
             check(rows, inputs, outputs, 7);
         }
     }

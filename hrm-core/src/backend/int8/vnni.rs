@@ -1,5 +1,8 @@
 //! The sums of a panel by the instruction that multiplies and adds four pairs of bytes at once (AVX-512 VNNI).
-#![expect(unsafe_code, reason = "instructions that not every processor has, and unaligned loads and stores of them")]
+#![expect(
+    unsafe_code,
+    reason = "instructions that not every processor has, and unaligned loads and stores of them"
+)]
 
 use core::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_si512,
@@ -28,13 +31,11 @@ impl Vnni {
 
     /// The sums of `M` tokens with the rows of `panel`. The tokens are as long as the panel is deep, or it panics.
     #[inline]
-    pub fn sums<const M: usize>(
-        self,
-        panel: &Panel<'_>,
-        tokens: &[Token<'_>; M],
-        sums: &mut [Sums; M],
-    ) {
-        assert!(tokens.iter().all(|token| token.fours.len() == panel.steps.len()), "as long as the panel is deep");
+    pub fn sums<const M: usize>(self, panel: &Panel<'_>, tokens: &[Token<'_>; M], sums: &mut [Sums; M]) {
+        assert!(
+            tokens.iter().all(|token| token.fours.len() == panel.steps.len()),
+            "as long as the panel is deep"
+        );
         // SAFETY: a `Vnni` is made by `detect` alone, where the processor has both features; the lengths are checked.
         unsafe { tile(panel, tokens, sums) }
     }

@@ -81,10 +81,7 @@ impl Packed {
     #[must_use]
     pub fn panel(&self, index: usize) -> Panel<'_> {
         let depth = self.inputs.div_ceil(DEPTH);
-        Panel {
-            steps: &self.steps[index * depth..(index + 1) * depth],
-            scales: &self.scales[index],
-        }
+        Panel { steps: &self.steps[index * depth..(index + 1) * depth], scales: &self.scales[index] }
     }
 
     /// Bytes that a weight of these sizes takes.
