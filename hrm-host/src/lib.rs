@@ -44,6 +44,7 @@ pub mod carry;
 pub mod cli;
 mod convert;
 pub mod data;
+pub mod embedded;
 pub mod error;
 pub mod evaluate;
 pub mod files;

@@ -1,5 +1,7 @@
 //! `hrm info`: what a directory holds.
 
+mod embedded;
+
 use std::convert::Infallible;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,18 +26,26 @@ use crate::train::{TrainerState, checkpoint, curve};
   hrm info runs/a
   hrm info a.hrm
   hrm info data/sudoku
+  hrm info --embedded runs/a
+  hrm info --embedded
   hrm info --devices")]
 pub struct Args {
     /// A model, a bundle, a run or a dataset
     #[arg(
         value_name = "MODEL|BUNDLE|RUN|DIR",
-        required_unless_present = "devices",
+        required_unless_present_any = ["devices", "embedded"],
         conflicts_with = "devices"
     )]
     pub path: Option<PathBuf>,
     /// List the GPUs that --backend cuda could use, or say what is missing for it
     #[arg(long)]
     pub devices: bool,
+    /// What a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, what typical ones do
+    #[arg(long, conflicts_with = "devices")]
+    pub embedded: bool,
+    /// Print that as one line of JSON
+    #[arg(long, requires = "embedded")]
+    pub json: bool,
 }
 
 /// Describes what lies at a path.
@@ -44,6 +54,9 @@ pub struct Args {
 /// Nothing that the program knows lies there, or it is damaged.
 pub fn run(args: &Args) -> Result<()> {
     let mut out = style::stdout();
+    if args.embedded {
+        return embedded::run(&mut out, args.path.as_deref(), args.json);
+    }
     let Some(path) = &args.path else { return devices::run(&mut out) };
     if path.is_file() {
         return bundle(&mut out, path);
@@ -164,9 +177,14 @@ mod tests {
 
     #[test]
     fn takes_one_path_or_lists_the_devices() {
-        assert_eq!(parse(&["runs/a"]), Ok(Args { path: Some("runs/a".into()), devices: false }));
-        assert_eq!(parse(&["--devices"]), Ok(Args { path: None, devices: true }));
-        for bad in [&[][..], &["a", "b"], &["a", "--devices"]] {
+        let args = |path: Option<&str>, devices, embedded, json| {
+            Ok(Args { path: path.map(PathBuf::from), devices, embedded, json })
+        };
+        assert_eq!(parse(&["runs/a"]), args(Some("runs/a"), false, false, false));
+        assert_eq!(parse(&["--devices"]), args(None, true, false, false));
+        assert_eq!(parse(&["--embedded", "--json"]), args(None, false, true, true));
+        assert_eq!(parse(&["--embedded", "runs/a"]), args(Some("runs/a"), false, true, false));
+        for bad in [&[][..], &["a", "b"], &["a", "--devices"], &["a", "--json"], &["--devices", "--embedded"]] {
             assert!(parse::<Args>(bad).is_err(), "{bad:?}");
         }
     }
