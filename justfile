@@ -65,6 +65,10 @@ cuda-verify *ARGS:
 no-std:
     tests/no_std/check
 
+# the firmware, built without alloc, booted in QEMU on every machine (Debian; installs what it needs)
+firmware:
+    tests/firmware/check
+
 # feed one reader of foreign bytes with damage, for so many seconds (needs cargo-fuzz)
 fuzz TARGET SECONDS="60": fuzz-corpus
     RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none {{TARGET}} -- -max_total_time={{SECONDS}} -rss_limit_mb=1024 -timeout=10

@@ -133,8 +133,9 @@ fn judge(case: &Case<'_>, floats: &mut [f32], ints: &mut [i32], hash: &mut Hash)
         hash.add(found.to_bits());
         if let Some(expected) = left.next() {
             let error = (found - expected).abs() / largest;
-            // What is not a number is not below the bound either.
-            if !(error <= case.bound) && miss.is_none() {
+            // What is not a number is not within the bound either.
+            let within = error <= case.bound;
+            if !within && miss.is_none() {
                 miss = Some(Miss::Value { at, found, expected, error });
             }
         }

@@ -1,4 +1,5 @@
-//! `host`: the firmware's console in this terminal. `host fixtures DIR`: writes the golden cases of the self-test to DIR.
+//! `host [BUNDLE]`: the firmware's console in this terminal. `host fixtures DIR`: writes the golden cases of the self-test
+//! to DIR.
 
 use std::error::Error;
 use std::path::Path;
@@ -24,8 +25,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             println!("{count} cases, {} bytes, hash {hash}", cases.len());
             Ok(ExitCode::SUCCESS)
         }
+        [bundle] => {
+            // For as long as the program runs.
+            let bundle = Vec::leak(fs::read(bundle).map_err(|error| format!("{bundle}: {error}"))?);
+            Ok(ExitCode::from(firmware::run(&mut Terminal, Some(bundle), &mut ram).code() as u8))
+        }
         _ => {
-            eprintln!("usage: host [fixtures DIR]");
+            eprintln!("usage: host [BUNDLE], or host fixtures DIR");
             Ok(ExitCode::from(2))
         }
     }

@@ -17,7 +17,9 @@ impl fmt::Write for Terminal {
 
 impl Machine for Terminal {
     fn read(&mut self) -> Option<u8> {
-        std::io::stdin().bytes().next()?.ok()
+        let mut byte = [0];
+        let count = std::io::stdin().read(&mut byte).ok()?;
+        (count == 1).then_some(byte[0])
     }
 
     /// The stack is the system's.
