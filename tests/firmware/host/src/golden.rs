@@ -155,11 +155,11 @@ fn kernels() -> Vec<(String, Kernel<'static>)> {
     all.push(("add".into(), Kernel::Add { a: draw.acts(3, 7), b: draw.acts(3, 7) }));
     for precision in [Precision::F32, Precision::Bf16, Precision::F16, Precision::Int8] {
         let name = precision.name();
-        for (rows, cols, out) in [(1, 1, 1), (3, 37, 5), (9, 70, 7)] {
+        for (rows, cols, out) in [(1, 1, 1), (3, 37, 5), (9, 35, 3)] {
             let kernel = Kernel::Linear { x: draw.acts(rows, cols), w: draw.weights(precision, out, cols) };
             all.push((format!("linear.{rows}x{cols}x{out}.{name}"), kernel));
         }
-        let kernel = Kernel::LinearSwiGlu { x: draw.acts(5, 33), w: draw.weights(precision, 38, 33) };
+        let kernel = Kernel::LinearSwiGlu { x: draw.acts(5, 33), w: draw.weights(precision, 22, 33) };
         all.push((format!("linear_swiglu.{name}"), kernel));
         let (x, inner, w) = (draw.acts(5, 21), draw.acts(5, 50), draw.weights(precision, 21, 50));
         all.push((format!("linear_add_rms_norm.{name}"), Kernel::LinearAddRmsNorm { x, inner, w, eps: EPS }));
