@@ -19,9 +19,9 @@ use hrm_core::rng::{Rng, Stream};
 use hrm_core::train_step::{TrainConfig, train_step};
 use serde::Serialize;
 
-use crate::backend::{HostBackend, TrainBackend};
 use crate::backend::gauge::Ceiling;
 use crate::backend::steps::{Incoming, StepEnd, TrainSteps, feed};
+use crate::backend::{HostBackend, TrainBackend};
 use crate::error::{Error, Result};
 use crate::memory;
 use flops::Flops;
@@ -402,8 +402,13 @@ mod tests {
             assert!(products.map(|kernel| kernel.bytes).sum::<u64>() > 0);
             assert!(measured.gflops > 0.0 && measured.gemm_share < 1.5, "{measured:?}");
         }
-        let steps: Vec<u64> =
-            report.training.iter().flat_map(|training| &training.kernels).filter(|k| k.kernel == "adam_atan2").map(|k| k.calls).collect();
+        let steps: Vec<u64> = report
+            .training
+            .iter()
+            .flat_map(|training| &training.kernels)
+            .filter(|k| k.kernel == "adam_atan2")
+            .map(|k| k.calls)
+            .collect();
         assert_eq!(steps, [2]);
     }
 

@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> Result<()> {
             closed = print(&mut out, check, args.json).err();
         }
     };
-    let report = args.backend.dispatch_training(WHY, GoldenCheck { dir: &args.golden, progress: &mut progress })?;
+    let report =
+        args.backend.dispatch_training(WHY, GoldenCheck { dir: &args.golden, progress: &mut progress })?;
     if let Some(error) = closed {
         return Err(Error::output(error));
     }

@@ -89,7 +89,10 @@ mod tests {
     fn formats_and_precisions_are_named() {
         let args: Args =
             parse(&["m", "--to", "pytorch-names", "--out", "p", "--dtype", "bf16", "--json"]).unwrap();
-        assert_eq!((args.to, args.dtype, args.json), (Target::PytorchNames, Encoding::Float(Precision::Bf16), true));
+        assert_eq!(
+            (args.to, args.dtype, args.json),
+            (Target::PytorchNames, Encoding::Float(Precision::Bf16), true)
+        );
         let encoding = |more: &[&str]| {
             parse::<Args>(&[&["m", "--to", "postcard", "--out", "p"], more].concat()).map(|args| args.dtype)
         };

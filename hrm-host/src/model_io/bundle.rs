@@ -167,12 +167,7 @@ impl From<Precision> for Encoding {
 
 impl clap::ValueEnum for Encoding {
     fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self::Float(Precision::F32),
-            Self::Float(Precision::Bf16),
-            Self::Float(Precision::F16),
-            Self::Int8,
-        ]
+        &[Self::Float(Precision::F32), Self::Float(Precision::Bf16), Self::Float(Precision::F16), Self::Int8]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

@@ -46,12 +46,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// There is no model, it is damaged, a weight does not fit `encoding` or the target does not take it, or writing fails.
-pub fn export(
-    model: &Path,
-    out: &Path,
-    target: Target,
-    encoding: impl Into<Encoding>,
-) -> Result<Exported> {
+pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Encoding>) -> Result<Exported> {
     let encoding = encoding.into();
     let precision = match (encoding, target) {
         (Encoding::Float(precision), _) => precision,

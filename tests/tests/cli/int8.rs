@@ -21,7 +21,8 @@ fn found(place: &Place, flags: &str) -> Value {
 #[test]
 fn a_directory_and_its_bundle_of_integers_are_the_same_model() {
     let place = Place::with_run();
-    let exported = json(&place.hrm("export run --to postcard --quantize int8 --out a.hrm --json").expect(0, &[]).out);
+    let exported =
+        json(&place.hrm("export run --to postcard --quantize int8 --out a.hrm --json").expect(0, &[]).out);
     let bytes = exported["bytes"].as_u64().unwrap();
     assert_eq!((exported["dtype"].as_str(), bytes), (Some("int8"), place.read("a.hrm").len() as u64));
     assert!(bytes < exported["f32_bytes"].as_u64().unwrap());
@@ -56,7 +57,9 @@ fn two_evaluations_are_compared_puzzle_by_puzzle() {
     let told = place.hrm("eval --model run --data data --first 9 --backend int8 --against one.jsonl");
     assert!(told.expect(0, &[]).out.contains("of 9 puzzles"));
 
-    place.hrm("eval --model run --data data --first 8 --against one.jsonl").expect(2, &["9 puzzles there, 8 here"]);
+    place
+        .hrm("eval --model run --data data --first 8 --against one.jsonl")
+        .expect(2, &["9 puzzles there, 8 here"]);
     place.write("bad.jsonl", lines.replacen("solved", "solvd", 1));
     place.hrm("eval --model run --data data --against bad.jsonl").expect(2, &["bad.jsonl, line 1", "solvd"]);
     place.hrm("eval --model run --data data --against none.jsonl").expect(2, &["none.jsonl"]);
@@ -84,7 +87,13 @@ fn inference_alone_is_measured() {
     let report = json(&place.hrm(&format!("{line} --batch 3 --kernels --json")).expect(0, &[]).out);
     assert_eq!((&report["backend"], &report["training"]), (&Value::from("int8"), &Value::Null));
     assert_eq!(report["inference"]["batch"], 3);
-    assert!(report["inference"]["kernels"].as_array().unwrap().iter().any(|kernel| kernel["kernel"] == "linear"));
+    assert!(
+        report["inference"]["kernels"].as_array().unwrap().iter().any(|kernel| kernel["kernel"] == "linear")
+    );
     let told = place.hrm(line).expect(0, &[]);
-    assert!(told.out.contains("ACT step, inference, batch 1") && !told.out.contains("training step"), "{}", told.out);
+    assert!(
+        told.out.contains("ACT step, inference, batch 1") && !told.out.contains("training step"),
+        "{}",
+        told.out
+    );
 }

@@ -71,7 +71,10 @@ mod tests {
             run(&mut out, None, json).unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(text(false).lines().filter(|line| line.contains("KiB") || line.contains("MiB")).count(), 8);
+        assert_eq!(
+            text(false).lines().filter(|line| line.contains("KiB") || line.contains("MiB")).count(),
+            8
+        );
         let line: serde_json::Value = serde_json::from_str(&text(true)).unwrap();
         assert_eq!(line.as_array().map(Vec::len), Some(8));
         assert_eq!(line[7]["flash"]["f32"].as_u64(), Some(embedded::typical().unwrap()[7].flash.f32));

@@ -184,7 +184,8 @@ mod tests {
         assert_eq!(parse(&["--devices"]), args(None, true, false, false));
         assert_eq!(parse(&["--embedded", "--json"]), args(None, false, true, true));
         assert_eq!(parse(&["--embedded", "runs/a"]), args(Some("runs/a"), false, true, false));
-        for bad in [&[][..], &["a", "b"], &["a", "--devices"], &["a", "--json"], &["--devices", "--embedded"]] {
+        for bad in [&[][..], &["a", "b"], &["a", "--devices"], &["a", "--json"], &["--devices", "--embedded"]]
+        {
             assert!(parse::<Args>(bad).is_err(), "{bad:?}");
         }
     }
