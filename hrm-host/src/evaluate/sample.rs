@@ -31,6 +31,28 @@ impl Sample {
             Self::First(count) | Self::Random { count, .. } => count.min(examples),
         }
     }
+
+    /// How what it takes of `examples` stands to them.
+    #[must_use]
+    pub fn coverage(self, examples: usize) -> Coverage {
+        match self {
+            _ if self.size(examples) == examples => Coverage::All,
+            Self::First(_) => Coverage::First,
+            Self::All | Self::Random { .. } => Coverage::Random,
+        }
+    }
+}
+
+/// How the examples that were looked at stand to all that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// They are all of them.
+    All,
+    /// They are the first ones. What they come to is true of them alone: the order of a dataset is not random.
+    First,
+    /// They are a random choice, from which an interval for all of them follows.
+    Random,
 }
 
 /// One example of a dataset.

@@ -19,6 +19,11 @@ use crate::style;
 
 /// Build a dataset, or look into one
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hrm data sudoku --csv train.csv --out data/sudoku --split train --subsample 1000 --augment 1000
+  hrm data maze --generate 1000 --out data/maze --split train --seed 1
+  hrm data arc --tasks ARC-AGI/data ConceptARC/corpus --out data/arc-1
+  hrm data inspect data/arc-1 --split test --index 4321")]
 pub struct Args {
     /// What to do
     #[command(subcommand)]
