@@ -183,8 +183,8 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
                 config.num_puzzle_identifiers
             ))
             .hint(
-                "tell the names of both with --identifiers OLD.json --new-identifiers NEW.json, or start \
-                 afresh with --reset-puzzle-embeddings",
+                "tell the checkpoint's names with --identifiers OLD.json, and the new ones with --data DIR or \
+                 --new-identifiers NEW.json; or start afresh with --reset-puzzle-embeddings",
             ));
         }
         (None, _) => Rows::Same,
