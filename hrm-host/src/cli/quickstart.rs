@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
         let options = GenerateOptions {
             count,
             size: Size::Four,
-            clues: Some(CLUES),
+            clues: Some(CLUES..=CLUES),
             out: data.clone(),
             split,
             augment: 0,

@@ -1,6 +1,7 @@
 //! Values that several commands take, parsed into types.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -116,6 +117,17 @@ impl FromStr for GridSize {
             _ => Err("expected 4 or 9".to_owned()),
         }
     }
+}
+
+/// A number of clues, or the fewest and the most: the value of `--clues`.
+pub fn clue_range(text: &str) -> Result<RangeInclusive<u8>, String> {
+    let number = |text: &str| text.parse::<u8>().map_err(|_| "expected a number, or a range such as 30-45");
+    let (fewest, most) = text.split_once('-').unwrap_or((text, text));
+    let range = number(fewest)?..=number(most)?;
+    if range.is_empty() {
+        return Err("expected the fewer clues first, as in 30-45".to_owned());
+    }
+    Ok(range)
 }
 
 /// One `--set KEY=VALUE`, checked for its shape only; [`Settings::set`](crate::settings::Settings::set) takes it.

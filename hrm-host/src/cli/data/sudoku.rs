@@ -1,10 +1,11 @@
 //! `hrm data sudoku`.
 
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::{narrow, report, watched};
-use crate::cli::values::{GridSize, Split, count};
+use crate::cli::values::{GridSize, Split, clue_range, count};
 use crate::data::sudoku::build::{self, Summary};
 use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};
 use crate::error::{Error, Result};
@@ -27,9 +28,9 @@ pub struct Args {
     /// Width of the generated grids: 4 or 9
     #[arg(long, value_name = "4|9", conflicts_with = "csv")]
     pub size: Option<GridSize>,
-    /// Clues in each generated puzzle [default: minimal, none can be taken away]
-    #[arg(long, value_name = "N", conflicts_with = "csv")]
-    pub clues: Option<u8>,
+    /// Clues in each generated puzzle, a number or a range such as 30-45 [default: minimal, none can be taken away]
+    #[arg(long, value_name = "N|MIN-MAX", conflicts_with = "csv", value_parser = clue_range)]
+    pub clues: Option<RangeInclusive<u8>>,
     /// Directory of the dataset; both splits may lie in one
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -86,8 +87,8 @@ pub enum Source {
         count: NonZeroU64,
         /// Width of the grids.
         size: GridSize,
-        /// Clues in each; minimal where `None`.
-        clues: Option<u8>,
+        /// Clues in each, at least and at most; minimal where `None`.
+        clues: Option<RangeInclusive<u8>>,
     },
 }
 
@@ -100,11 +101,13 @@ impl Args {
                 Source::Csv { path, subsample, augment, min_rating: self.min_rating }
             }
             (None, Some(count), Some(size)) => {
-                if let Some(clues) = self.clues {
+                if let Some(clues) = &self.clues {
                     let (fewest, cells) = (size.fewest_clues(), size.width().pow(2));
-                    if !(fewest..=cells).contains(&clues) {
+                    if let Some(wrong) =
+                        [clues.start(), clues.end()].into_iter().find(|n| !(fewest..=cells).contains(n))
+                    {
                         return Err(Error::usage(format!(
-                            "given --clues {clues}, expected {fewest} to {cells} for --size {}",
+                            "given --clues {wrong}, expected {fewest} to {cells} for --size {}",
                             size.width()
                         )));
                     }
@@ -145,7 +148,7 @@ pub fn run(args: Args) -> Result<()> {
                     GridSize::Four => Size::Four,
                     GridSize::Nine => Size::Nine,
                 },
-                clues: clues.map(usize::from),
+                clues: clues.map(|clues| usize::from(*clues.start())..=usize::from(*clues.end())),
                 out,
                 split,
                 augment: 0,
@@ -194,7 +197,9 @@ mod tests {
         assert_eq!(options(&csv), Ok(Options { source, out: "d".into(), split: Split::Train, seed: 7 }));
         let made = options(&["--generate", "10", "--size", "9", "--clues", "30"]).unwrap();
         let count = NonZeroU64::new(10).unwrap();
-        assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30) });
+        assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30..=30) });
+        let made = options(&["--generate", "10", "--size", "9", "--clues", "30-45"]).unwrap();
+        assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30..=45) });
     }
 
     #[test]
@@ -206,6 +211,8 @@ mod tests {
             &["--generate", "0", "--size", "4"],
             &["--generate", "3", "--size", "16"],
             &["--generate", "3", "--size", "4", "--augment", "2"],
+            &["--generate", "3", "--size", "9", "--clues", "45-30"],
+            &["--generate", "3", "--size", "9", "--clues", "30-"],
             &["--csv", "a", "--size", "4"],
             &["--csv", "a", "--subsample", "0"],
             &["--csv", "a", "--seed", "-1"],

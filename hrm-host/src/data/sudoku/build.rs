@@ -18,6 +18,7 @@ use hrm_core::rng::{Rng, Stream};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Puzzles that are made or proved at once, on all threads.
@@ -49,8 +50,8 @@ pub struct GenerateOptions {
     pub count: u32,
     /// Their size.
     pub size: Size,
-    /// Givens of each; `None` for minimal puzzles.
-    pub clues: Option<usize>,
+    /// Givens of each, at least and at most; `None` for minimal puzzles.
+    pub clues: Option<RangeInclusive<usize>>,
     /// The directory of the dataset; the arrays go into a directory in it, named after the split.
     pub out: PathBuf,
     /// The split to write. No puzzle is in both splits, whatever the seeds.
@@ -135,7 +136,8 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
 /// [`Error::Argument`] if there are no such puzzles, or not so many; [`Error::Io`] if the disk refuses. Nothing is
 /// written over unless all went well.
 pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -> Result<Summary> {
-    let &GenerateOptions { count, size, clues, split, augment, seed, .. } = options;
+    let &GenerateOptions { count, size, split, augment, seed, .. } = options;
+    let clues = options.clues.as_ref();
     check_augment(split, augment)?;
     generate::check_clues(size, clues)?;
     if count == 0 {

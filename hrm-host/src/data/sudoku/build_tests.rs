@@ -139,10 +139,11 @@ fn options_that_cannot_be_met_are_errors() {
     let good = generate_options(dir.path(), Size::Four, 1, Split::Test);
     for options in [
         GenerateOptions { count: 0, ..good.clone() },
-        GenerateOptions { clues: Some(3), ..good.clone() },
+        GenerateOptions { clues: Some(3..=3), ..good.clone() },
+        GenerateOptions { clues: Some(12..=17), ..good.clone() },
         GenerateOptions { augment: 1, ..good.clone() },
         // There are 288 complete boards, a part of them for the test split.
-        GenerateOptions { count: 289, clues: Some(16), ..good.clone() },
+        GenerateOptions { count: 289, clues: Some(16..=16), ..good.clone() },
     ] {
         assert!(matches!(generate(&options, None), Err(Error::Argument { .. })), "{options:?}");
     }

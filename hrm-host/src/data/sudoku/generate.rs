@@ -1,5 +1,7 @@
 //! Generates puzzles with one solution. Puzzle `index` of a seed is the same on every machine, whichever thread makes it.
 
+use std::ops::RangeInclusive;
+
 use super::augment::Shuffle;
 use super::grid::{Board, MAX_CELLS, Size};
 use super::partition::Split;
@@ -21,12 +23,18 @@ const ATTEMPTS: usize = 2000;
 /// Shuffles of one puzzle that are tried to bring it into the split.
 const SHUFFLES: usize = 100;
 
-/// Puzzle `index` of `seed`, for `split`: with `clues` givens, or, with `None`, minimal, which means that no given
-/// can be left out.
+/// Puzzle `index` of `seed`, for `split`: with a number of givens from `clues`, each as likely as the others, or, with
+/// `None`, minimal, which means that no given can be left out.
 ///
 /// # Errors
 /// [`Error::Argument`] if no puzzle with so few clues turned up, or there can be none with so many.
-pub fn puzzle(seed: u64, index: u32, size: Size, clues: Option<usize>, split: Split) -> Result<Puzzle> {
+pub fn puzzle(
+    seed: u64,
+    index: u32,
+    size: Size,
+    clues: Option<&RangeInclusive<usize>>,
+    split: Split,
+) -> Result<Puzzle> {
     check_clues(size, clues)?;
     // Each split has its own half of the sequence.
     let start = match split {
@@ -34,6 +42,10 @@ pub fn puzzle(seed: u64, index: u32, size: Size, clues: Option<usize>, split: Sp
         Split::Test => 1 << 63,
     };
     let mut rng = Rng::new(seed, Stream::Puzzle, index).at(start);
+    let clues = clues.map(|range| match range.end() - range.start() {
+        0 => *range.start(),
+        more => range.start() + rng.below(more as u32 + 1) as usize,
+    });
     for _ in 0..ATTEMPTS {
         let answer = complete(size, &mut rng);
         let question = dig(&answer, clues.unwrap_or(0), &mut rng);
@@ -53,14 +65,15 @@ pub fn puzzle(seed: u64, index: u32, size: Size, clues: Option<usize>, split: Sp
 }
 
 /// Fewest givens that a puzzle with one solution can have: 4, and 17 (McGuire et al., 2012).
-pub(super) fn check_clues(size: Size, clues: Option<usize>) -> Result<()> {
+pub(super) fn check_clues(size: Size, clues: Option<&RangeInclusive<usize>>) -> Result<()> {
     let least = match size {
         Size::Four => 4,
         Size::Nine => 17,
     };
     match clues {
-        Some(clues) if !(least..=size.cells()).contains(&clues) => {
-            Err(Error::argument("clues", clues, format!("{least} to {} for {size}", size.cells())))
+        Some(clues) if clues.is_empty() || *clues.start() < least || *clues.end() > size.cells() => {
+            let given = format!("{} to {}", clues.start(), clues.end());
+            Err(Error::argument("clues", given, format!("{least} to {} for {size}", size.cells())))
         }
         _ => Ok(()),
     }
@@ -121,13 +134,25 @@ mod tests {
     #[test]
     fn clues_can_be_asked_for() {
         for (size, clues) in [(Size::Four, 4), (Size::Four, 16), (Size::Nine, 24), (Size::Nine, 40)] {
-            let puzzle = puzzle(1, 0, size, Some(clues), Split::Train).unwrap();
+            let puzzle = puzzle(1, 0, size, Some(&(clues..=clues)), Split::Train).unwrap();
             assert_eq!(puzzle.question.clues(), clues);
             assert_eq!(solve(&puzzle.question), Solutions::One(puzzle.answer));
         }
         for (size, clues) in [(Size::Four, 3), (Size::Four, 17), (Size::Nine, 16), (Size::Nine, 82)] {
-            assert!(matches!(puzzle(1, 0, size, Some(clues), Split::Train), Err(Error::Argument { .. })));
+            let bad = puzzle(1, 0, size, Some(&(clues..=clues)), Split::Train);
+            assert!(matches!(bad, Err(Error::Argument { .. })));
         }
+    }
+
+    #[test]
+    fn every_number_of_a_range_comes_up() {
+        let mut counts = [0; 4];
+        for index in 0..80 {
+            let puzzle = puzzle(1, index, Size::Nine, Some(&(40..=43)), Split::Train).unwrap();
+            assert_eq!(solve(&puzzle.question), Solutions::One(puzzle.answer));
+            counts[puzzle.question.clues() - 40] += 1;
+        }
+        assert!(counts.iter().all(|&n| n >= 8), "{counts:?}");
     }
 
     /// Held to these puzzles, so that no change of the generator goes unseen.
