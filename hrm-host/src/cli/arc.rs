@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::ask::AskArgs;
+use super::counter::Counter;
 use super::eval::{describe, fits, interrupted, size};
 use super::values::{Split, count};
 use crate::arc::predict::{PredictOptions, Prediction, predict};
@@ -16,8 +17,6 @@ use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::interrupt::Interrupt;
-use crate::progress::{Mode, Progress, Snapshot};
 use crate::solve::Model;
 use crate::style::{self, FAINT, STRONG};
 
@@ -144,17 +143,12 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
     }
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
-    let mut bar: Option<Progress> = None;
+    let mut counter = Counter::start(args.json, "example")?;
     let (backend, plan) = model.parts();
     let options = PredictOptions { votes: args.votes.map(size), strategy };
-    let found = predict(backend, plan, &dataset, &options, |done, of| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "example"));
-        bar.update(done as u64, &Snapshot::default());
-        !interrupt.requested()
-    })?;
-    bar.iter().for_each(Progress::finish);
+    let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
+    let found = predict(backend, plan, &dataset, &options, progress)?;
+    counter.finish();
     let Prediction { submission, score, votes, without_grid, steps } = found.ok_or_else(interrupted)?;
     let mut out = style::stdout();
     let mut print = || -> std::io::Result<()> {

@@ -11,6 +11,7 @@ use hrm_core::plan::Plan;
 use serde::Serialize;
 
 use super::ask::AskArgs;
+use super::counter::Counter;
 use super::values::{Split, count};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
@@ -18,10 +19,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::sweep::SweepOptions;
 use crate::evaluate::{self, EvalOptions, NearTie, Sample};
 use crate::files;
-use crate::interrupt::Interrupt;
 use crate::memory;
 use crate::metrics::plot::Chart;
-use crate::progress::{Mode, Progress, Snapshot};
 use crate::solve::Model;
 use crate::strategy::Strategy;
 use crate::style;
@@ -107,14 +106,8 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
         args.note_if_fewer(dataset.examples())?;
     }
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
-    let mut bar: Option<Progress> = None;
-    let progress = |done: usize, of: usize| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "puzzle"));
-        bar.update(done as u64, &Snapshot::default());
-        !interrupt.requested()
-    };
+    let mut counter = Counter::start(args.json, "puzzle")?;
+    let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
     let loss = model.loss();
     let (backend, plan) = model.parts();
     let mut out = style::stdout();
@@ -122,7 +115,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
         let Strategy { views, max_steps, .. } = strategy;
         let options = SweepOptions { sample, views, seed: args.seed, max_steps };
         let found = evaluate::sweep::sweep(backend, plan, &dataset, &options, progress)?;
-        bar.iter().for_each(Progress::finish);
+        counter.finish();
         let found = found.ok_or_else(interrupted)?;
         let printed = if args.json {
             json(&mut out, &found)
@@ -134,7 +127,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let near_ties = args.near_ties.as_ref().map(|_| NEAR);
     let options = EvalOptions { sample, strategy, seed: args.seed, loss, near_ties };
     let found = evaluate::evaluate(backend, plan, &dataset, &options, progress)?;
-    bar.iter().for_each(Progress::finish);
+    counter.finish();
     let found = found.ok_or_else(interrupted)?;
     // Whatever a file comes to, the report is told, and whether or not anyone listens, the files are written.
     let printed = if args.json {
