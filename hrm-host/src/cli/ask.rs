@@ -17,7 +17,7 @@ pub struct AskArgs {
     /// Which board is the answer: the last, or that of the step whose Q-halt was highest
     #[arg(long, value_enum, default_value = "last")]
     pub answer: Answer,
-    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt)
+    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt) [default: 1]
     #[arg(long, value_name = "K", value_parser = count)]
     pub vote: Option<NonZeroU64>,
     /// ACT steps after which a puzzle halts at the latest [default: what the model was trained with]

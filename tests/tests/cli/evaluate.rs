@@ -110,15 +110,25 @@ fn only_a_random_sample_has_intervals() {
     for (flags, sample, told, noted) in [
         ("--limit 12", "random", "a random sample of 12 of 20 puzzles; with 95% intervals", ""),
         ("--first 12", "first", "the first 12 of 20 puzzles: no random sample, so without intervals", ""),
-        ("--first 30", "all", " of 20 puzzles in ", "given --first 30, evaluated are all 20 that there are"),
-        ("--limit 21", "all", " of 20 puzzles in ", "given --limit 21, evaluated are all 20 that there are"),
+        (
+            "--first 30",
+            "all",
+            " of 20 puzzles in ",
+            "given --first 30, there are only 20 puzzles: all are evaluated",
+        ),
+        (
+            "--limit 21",
+            "all",
+            " of 20 puzzles in ",
+            "given --limit 21, there are only 20 puzzles: all are evaluated",
+        ),
         ("--limit 20", "all", " of 20 puzzles in ", ""),
         ("", "all", " of 20 puzzles in ", ""),
     ] {
         let text = place.hrm(&format!("{eval} {flags}")).expect(0, &[noted]);
         let intervals = text.out.contains("95% interval of solved");
         assert!(text.out.contains(told) && intervals == (sample == "random"), "{flags}: {}", text.out);
-        assert!(!noted.is_empty() || !text.err.contains("evaluated are"), "{flags}: {}", text.err);
+        assert!(!noted.is_empty() || !text.err.contains("there are only"), "{flags}: {}", text.err);
         let report = json(&place.hrm(&format!("{eval} {flags} --json")).expect(0, &[]).out);
         assert_eq!((&report["sample"], &report["examples"]), (&Value::from(sample), &Value::from(20)));
         assert_eq!(report["interval95"].is_object(), sample == "random", "{flags}");
@@ -259,6 +269,8 @@ fn mazes_are_solved_and_judged_by_any_shortest_path() {
     let told = place.hrm("eval --model run --data data --vote 8").expect(0, &[]).out;
     assert!(told.contains("any shortest path"), "{told}");
     place.hrm("eval --model run --data data --vote 9").expect(2, &["expected at most 8"]);
+    let swept = place.hrm("eval --model run --data data --sweep").expect(0, &[]).out;
+    assert!(swept.contains("\n| 2 | last | ") && swept.contains("\n| q, at most 2 | last | "), "{swept}");
     let maze = "S---#-----##---------#--G".replace('-', " ");
     let mut command = place.command("solve --model run --json");
     let ended = crate::support::run(command.arg(&maze));

@@ -154,8 +154,11 @@ impl Args {
         let asked = [("--limit", self.limit), ("--first", self.first)];
         for (flag, n) in asked.into_iter().filter_map(|(flag, n)| Some((flag, n?))) {
             if size(n) > examples {
-                writeln!(style::stderr(), "given {flag} {n}, evaluated are all {examples} that there are")
-                    .map_err(Error::output)?;
+                writeln!(
+                    style::stderr(),
+                    "given {flag} {n}, there are only {examples} puzzles: all are evaluated"
+                )
+                .map_err(Error::output)?;
             }
         }
         Ok(())

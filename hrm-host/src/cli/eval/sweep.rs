@@ -57,16 +57,15 @@ fn row(out: &mut impl Write, budget: &str, setting: &Setting) -> Result<()> {
     )
 }
 
-/// Whether a setting has a row of its own: halts at powers of two and at the maxima.
+/// Whether a setting has a row of its own: halts at powers of two from 4, and at the maxima.
 fn is_shown(strategy: Strategy, sweep: &Sweep) -> bool {
     let steps = |strategy: Strategy| match strategy.halt {
         Halt::Steps(steps) => Some(steps),
         Halt::Max | Halt::Q => strategy.max_steps,
     };
     let last = sweep.settings.iter().filter_map(|setting| steps(setting.strategy)).max();
-    let shown =
-        |steps: usize| steps.is_power_of_two() || steps == sweep.halt_max_steps || Some(steps) == last;
-    steps(strategy).is_none_or(|steps| steps > 2 && shown(steps))
+    let is_maximum = |steps: usize| steps == sweep.halt_max_steps || Some(steps) == last;
+    steps(strategy).is_none_or(|steps| is_maximum(steps) || (steps > 2 && steps.is_power_of_two()))
 }
 
 fn halt(strategy: Strategy) -> String {
