@@ -178,6 +178,7 @@ impl Bundle {
         let tensors = bundle.stored();
         let precisions = tensors.iter().filter_map(|tensor| bundle.precision(&tensor.name));
         let mut types: Vec<&str> = precisions.map(Precision::name).collect();
+        types.sort_unstable();
         types.dedup();
         Ok(Self {
             path: path.to_owned(),

@@ -164,6 +164,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn what_takes_everything_is_no_sample() {
+        let random = |count| Sample::Random { count, seed: 1 };
+        for (sample, expected) in [
+            (Sample::All, Coverage::All),
+            (Sample::First(9), Coverage::First),
+            (Sample::First(10), Coverage::All),
+            (random(9), Coverage::Random),
+            (random(11), Coverage::All),
+        ] {
+            assert_eq!(sample.coverage(10), expected, "{sample:?}");
+        }
+    }
+
+    #[test]
     fn buckets_are_of_equal_size_where_ratings_differ() {
         let from_to = |ratings: Vec<i64>| {
             buckets(ratings).into_iter().map(|bucket| (bucket.from, bucket.to)).collect::<Vec<_>>()
