@@ -60,6 +60,12 @@ impl<A> Span<A> {
         self.rows == 0 || self.cols == 0
     }
 
+    /// `count` of its rows, from row `first` on.
+    #[must_use]
+    pub const fn rows_from(&self, first: usize, count: usize) -> Self {
+        Self::new(self.offset + first * self.cols, count, self.cols)
+    }
+
     /// The elements' positions in the arena.
     #[must_use]
     pub const fn range(&self) -> Range<usize> {

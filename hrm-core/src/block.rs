@@ -1,5 +1,6 @@
 //! One transformer block, post-norm: `y1 = rms(x + attention(x))`, `y = rms(y1 + swiglu(y1))`.
 
+use crate::arena::Act;
 use crate::kernels::{
     Attention, AttentionVjp, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, SwiGlu, TrainKernels,
 };
@@ -17,6 +18,8 @@ fn attention(plan: &Plan, slot: &BlockSlot) -> Attention {
 
 /// Applies a block to `slot.x` and leaves the result in `slot.y`. `slot` is the one that the plan has for `keep`.
 ///
+/// Attention sees all rows; what follows it treats each row alone, and is done in tiles of as many rows as the plan says.
+///
 /// # Errors
 /// Those of the kernels.
 pub fn forward<K: Kernels>(
@@ -26,16 +29,38 @@ pub fn forward<K: Kernels>(
     slot: &BlockSlot,
     keep: Keep,
 ) -> Result<(), K::Error> {
-    // The activation is scratch in every slot: the vjp recomputes it.
-    let (t, a, eps) = (plan.t, plan.a, plan.config.rms_norm_eps);
     k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
     k.rope_attention(&attention(plan, slot))?;
-    let (y, rstd) = (slot.y1, slot.rstd1);
-    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd, x: slot.x, t, inner: slot.o, w: w.o, eps })?;
+    let rows = plan.rows();
+    let mut first = 0;
+    while first < rows {
+        let count = plan.tile.min(rows - first);
+        after_attention(k, plan, w, slot, keep, first, count)?;
+        first += count;
+    }
+    Ok(())
+}
+
+/// The part of a block that works row by row, for `count` rows from row `first` on.
+fn after_attention<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+    keep: Keep,
+    first: usize,
+    count: usize,
+) -> Result<(), K::Error> {
+    let eps = plan.config.rms_norm_eps;
+    let tile = |span: Act| span.rows_from(first, count);
+    let (x, o, y1, y) = (tile(slot.x), tile(slot.o), tile(slot.y1), tile(slot.y));
+    let (rstd1, rstd2) = (slot.rstd1.rows_from(first, count), slot.rstd2.rows_from(first, count));
+    // The activation is scratch in every slot: the vjp recomputes it.
+    let [t, gate_up, a] = [plan.branch, slot.gate_up, plan.a].map(|scratch| scratch.rows_from(0, count));
+    k.linear_add_rms_norm(&LinearAddRmsNorm { y: y1, rstd: rstd1, x, t, inner: o, w: w.o, eps })?;
     let keep = matches!(keep, Keep::All);
-    k.linear_swiglu(&LinearSwiGlu { a, gate_up: slot.gate_up, keep, x: slot.y1, w: w.gate_up })?;
-    let (y, rstd) = (slot.y, slot.rstd2);
-    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd, x: slot.y1, t, inner: a, w: w.down, eps })
+    k.linear_swiglu(&LinearSwiGlu { a, gate_up, keep, x: y1, w: w.gate_up })?;
+    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd: rstd2, x: y1, t, inner: a, w: w.down, eps })
 }
 
 /// Turns `b.dy`, the cotangent of the block's output, into that of its input, and writes the weights'

@@ -316,6 +316,10 @@ pub trait Kernels: Memory {
     /// # Errors
     /// The device fails.
     fn argmax(&mut self, op: &Argmax) -> Result<(), Self::Error>;
+
+    /// Called after every block: a backend that shares its thread with other duties attends to them here. Does nothing
+    /// by default.
+    fn poll(&mut self) {}
 }
 
 /// Operands of [`TrainKernels::embed_vjp`].

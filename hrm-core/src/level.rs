@@ -19,6 +19,7 @@ pub fn forward<K: Kernels>(
     for layer in 0..plan.params.layers(level) {
         let slot = plan.slot(level, layer, keep, out);
         block::forward(k, plan, &plan.params.block(level, layer), &slot, keep)?;
+        k.poll();
     }
     Ok(())
 }

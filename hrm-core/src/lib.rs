@@ -13,8 +13,10 @@
 //! | [`optim`], [`train_step`] | the optimizers, and one whole training step |
 //! | [`tensors`] | the stored tensors, under the published names |
 //! | `bundle` | a model in one piece of memory, read in place (feature `bundle`) |
+//! | [`quantize`] | rows of 8-bit integers with a scale |
 //! | [`init`], [`rope`], [`rng`] | initial parameters, constants, random numbers |
-//! | [`backend`] | the reference backend, and the CPU backend (feature `std`) |
+//! | [`backend`] | the reference backend, the CPU backend (feature `std`), the portable one (feature `bundle`) |
+//! | `solver` | a model on a microcontroller: one call for each ACT step (feature `bundle`) |
 //!
 //! The model is written once, on the kernels. A backend implements kernels, never the model.
 //!
@@ -33,7 +35,7 @@
 //!
 //! None by default: no std and no alloc. `alloc` gives the reference backend arenas of its own, `std` brings the
 //! multi-threaded CPU backend, `serde` reads and writes configurations under the published keys, `bundle`
-//! reads models in place.
+//! reads models in place and solves with them.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -57,8 +59,11 @@ pub mod model;
 pub mod optim;
 pub mod plan;
 pub mod q_learning;
+pub mod quantize;
 pub mod rng;
 pub mod rope;
 pub mod scalar;
+#[cfg(feature = "bundle")]
+pub mod solver;
 pub mod tensors;
 pub mod train_step;

@@ -104,13 +104,9 @@ impl TokenLoss for LossKind {
 /// The position of the largest value, the first of equals. NaN counts as largest, so that it does not hide.
 #[must_use]
 pub fn argmax<T: Scalar>(values: &[T]) -> usize {
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        if *value > values[best] || (value.is_nan() && !values[best].is_nan()) {
-            best = i;
-        }
-    }
-    best
+    let larger = |a: T, b: T| a > b || (a.is_nan() && !b.is_nan());
+    let first = (0, values.first().copied().unwrap_or_default());
+    values.iter().enumerate().fold(first, |best, (i, &x)| if larger(x, best.1) { (i, x) } else { best }).0
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The memory plan: where every tensor of a model lies, and how large each arena must be, by arithmetic alone.
 //!
 //! What tells gradient steps from the others is the plan, not the code: a pass whose activations the backward
-//! pass needs is given slots of its own, any other pass shares one slot and overwrites it.
+//! pass needs is given slots of its own, any other pass shares one slot and overwrites it. So is how much of a block is in
+//! memory at once: its second half works row by row, and a plan may have it done in tiles of rows.
 
 use core::fmt;
 
@@ -213,11 +214,11 @@ pub struct BlockSlot {
     pub o: Act,
     /// Log-sum-exp of the attention scores `[B * heads, S]`.
     pub lse: Stat,
-    /// Output of the first norm `[N, D]`.
+    /// Output of the first norm `[N, D]`. In a tiled plan it lies over queries, keys and values: it comes after attention.
     pub y1: Act,
     /// Reciprocal root mean square of the first norm `[N, 1]`.
     pub rstd1: Stat,
-    /// Gate and up `[N, 2F]`.
+    /// Gate and up `[tile, 2F]`.
     pub gate_up: Act,
     /// Output `[N, D]`. In the shared slot it is the input's place: by then the input is spent.
     pub y: Act,
@@ -293,9 +294,13 @@ pub struct Plan {
     pub carry: Carry,
     /// Input embedding `[N, D]`.
     pub emb: Act,
-    /// Scratch: what is added to a residual stream or to a level's input `[N, D]`.
+    /// Scratch: what is added to a level's input `[N, D]`.
     pub t: Act,
-    /// Scratch: the SwiGLU activation `[N, F]`.
+    /// Rows that the second half of a block works on at once: all N, but for a tiled plan.
+    pub tile: usize,
+    /// Scratch: what a sublayer adds to its residual stream `[tile, D]`.
+    pub branch: Act,
+    /// Scratch: the SwiGLU activation `[tile, F]`.
     pub a: Act,
     shared: BlockSlot,
     /// Logits `[N, V]`, prefix positions included.
@@ -328,6 +333,27 @@ impl Plan {
     /// # Errors
     /// A field of the configuration is out of range, the batch is empty, or the sizes overflow.
     pub const fn new(config: &Config, batch: usize, mode: Mode) -> Result<Self, PlanError> {
+        Self::lay_out(config, batch, mode, None)
+    }
+
+    /// As [`new`](Self::new) for inference in little memory: the second half of a block is done in tiles of `tile` rows
+    /// (at most), and all that is not alive together shares a place. A result has the same bits whatever the tile.
+    ///
+    /// # Errors
+    /// As there, or the tile is empty.
+    pub const fn tiled(config: &Config, batch: usize, tile: usize) -> Result<Self, PlanError> {
+        if tile == 0 {
+            return Err(PlanError::EmptyTile);
+        }
+        Self::lay_out(config, batch, Mode::Inference, Some(tile))
+    }
+
+    const fn lay_out(
+        config: &Config,
+        batch: usize,
+        mode: Mode,
+        tile: Option<usize>,
+    ) -> Result<Self, PlanError> {
         if let Err(error) = config.validate() {
             return Err(PlanError::Config(error));
         }
@@ -345,18 +371,11 @@ impl Plan {
         let mut stats = Layout::new();
         let carry = Carry { z_h: acts.span(n, d), z_l: acts.span(n, d) };
         let emb = acts.span(n, d);
-        let t = acts.span(n, d);
-        let logits = acts.span(n, v);
-        let (x, y1) = (acts.span(n, d), acts.span(n, d));
-        // Queries, keys, values and attention output are spent when gate and up are computed: they share a
-        // place, and so does what the backward pass needs of the like.
-        let work = acts.position();
-        let (qkv, o) = (acts.span(n, 3 * d), acts.span(n, d));
-        let mut end = acts.position();
-        acts.rewind(work);
-        let (gate_up, a) = (acts.span(n, 2 * f), acts.span(n, f));
-        acts.reach(end);
-        end = acts.position();
+        let places = match tile {
+            None => Places::whole(&mut acts, config, n),
+            Some(tile) => Places::tiled(&mut acts, config, n, if tile < n { tile } else { n }),
+        };
+        let Places { x, t, logits, y1, qkv, o, gate_up, branch, a, work, end } = places;
         let shared = BlockSlot {
             x,
             qkv,
@@ -442,6 +461,8 @@ impl Plan {
             carry,
             emb,
             t,
+            tile: branch.rows,
+            branch,
             a,
             shared,
             logits,
@@ -527,6 +548,64 @@ impl Plan {
     }
 }
 
+/// Where the activations of a pass that keeps nothing lie.
+struct Places {
+    x: Act,
+    t: Act,
+    logits: Act,
+    y1: Act,
+    qkv: Act,
+    o: Act,
+    gate_up: Act,
+    branch: Act,
+    a: Act,
+    /// Where what is shared begins and ends.
+    work: usize,
+    end: usize,
+}
+
+impl Places {
+    /// All rows at once. Queries, keys, values and attention output are spent when gate and up are computed: they share
+    /// a place, and so does what the backward pass needs of the like.
+    const fn whole(acts: &mut Layout, config: &Config, n: usize) -> Self {
+        let (d, f) = (config.hidden_size, config.inter_size());
+        let t = acts.span(n, d);
+        let logits = acts.span(n, config.vocab_size);
+        let (x, y1) = (acts.span(n, d), acts.span(n, d));
+        let work = acts.position();
+        let (qkv, o) = (acts.span(n, 3 * d), acts.span(n, d));
+        let end = acts.position();
+        acts.rewind(work);
+        let (gate_up, a) = (acts.span(n, 2 * f), acts.span(n, f));
+        acts.reach(end);
+        Self { x, t, logits, y1, qkv, o, gate_up, branch: t, a, work, end: acts.position() }
+    }
+
+    /// In tiles. Every tile reads its rows of the attention output, which so keeps its place to the end; the first norm
+    /// and the tile's scratch lie over queries, keys and values. What a level's input is made of and the logits are
+    /// needed outside of blocks only.
+    const fn tiled(acts: &mut Layout, config: &Config, n: usize, tile: usize) -> Self {
+        let (d, f) = (config.hidden_size, config.inter_size());
+        let (x, o) = (acts.span(n, d), acts.span(n, d));
+        let work = acts.position();
+        let qkv = acts.span(n, 3 * d);
+        let mut end = acts.position();
+        acts.rewind(work);
+        let t = acts.span(n, d);
+        acts.reach(end);
+        end = acts.position();
+        acts.rewind(work);
+        let logits = acts.span(n, config.vocab_size);
+        acts.reach(end);
+        end = acts.position();
+        acts.rewind(work);
+        let y1 = acts.span(n, d);
+        let (branch, gate_up, a) = (acts.span(tile, d), acts.span(tile, 2 * f), acts.span(tile, f));
+        acts.reach(end);
+        Self { x, t, logits, y1, qkv, o, gate_up, branch, a, work, end: acts.position() }
+    }
+}
+
 const fn rows(ids: &mut Layout, batch: usize, seq_len: usize, labels: usize) -> RowPlan {
     RowPlan {
         inputs: ids.span(batch, seq_len),
@@ -607,6 +686,8 @@ pub enum PlanError {
     Config(ConfigError),
     /// A batch needs at least one row.
     EmptyBatch,
+    /// A tile needs at least one row.
+    EmptyTile,
     /// The sizes overflow this machine's address space.
     TooLarge,
 }
@@ -616,6 +697,7 @@ impl fmt::Display for PlanError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::EmptyBatch => f.write_str("the batch is 0 rows, expected at least 1"),
+            Self::EmptyTile => f.write_str("the tile is 0 rows, expected at least 1"),
             Self::TooLarge => {
                 f.write_str("the model and batch are too large for this machine's address space")
             }
@@ -672,6 +754,40 @@ mod tests {
         assert_eq!(bytes.gradients + bytes.moments, 0);
         assert!(bytes.acts < 82 * 4 * (6 * 512 + 11 + 3 * 1536 + 64));
         assert_eq!(bytes.total(), bytes.params + bytes.acts + bytes.stats + bytes.ids);
+    }
+
+    #[test]
+    fn without_tiles_all_rows_are_one_tile() {
+        let plan = Plan::new(&Config::SUDOKU_EXTREME, 3, Mode::Inference).unwrap();
+        assert_eq!((plan.tile, plan.branch), (3 * 82, plan.t));
+    }
+
+    /// What is alive together does not overlap: between blocks, in attention, and in the second half of a block.
+    #[test]
+    fn tiles_share_memory_by_turns() {
+        let config =
+            Config { hidden_size: 128, num_heads: 4, puzzle_emb_ndim: 128, ..Config::SUDOKU_EXTREME };
+        for tile in [1, 7, 16, 82, 1000] {
+            let plan = Plan::tiled(&config, 1, tile).unwrap();
+            assert_eq!(plan.tile, tile.min(82));
+            let slot = plan.slot(Level::L, 0, Keep::Nothing, plan.carry.z_l);
+            let always = [plan.carry.z_h, plan.carry.z_l, plan.emb, slot.x];
+            for turn in [
+                &[plan.t][..],
+                &[plan.logits],
+                &[slot.qkv, slot.o],
+                &[slot.o, slot.y1, plan.branch, slot.gate_up, plan.a],
+            ] {
+                let mut spans = [&always, turn].concat();
+                spans.sort_by_key(|span| span.offset);
+                assert!(spans.windows(2).all(|pair| pair[0].range().end <= pair[1].offset), "{spans:?}");
+                assert!(spans.last().unwrap().range().end <= plan.acts_len);
+            }
+        }
+        // Four states, attention output, queries, keys and values: 16 rows of the rest fit over them.
+        let small = Plan::tiled(&config, 1, 8).unwrap();
+        assert_eq!(small.acts_len, 82 * 128 * 8);
+        assert_eq!(Plan::tiled(&config, 1, 0), Err(PlanError::EmptyTile));
     }
 
     #[test]

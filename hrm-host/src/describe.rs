@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
+use hrm_core::bundle::Precision;
 use hrm_core::config::Config;
 use hrm_core::plan::{ElementSizes, Mode, Plan};
 use serde::Serialize;
@@ -13,7 +14,6 @@ use crate::data::sudoku::{Board, Size};
 use crate::error::{Error, Result};
 use crate::model_dir::{self, CONFIG, WEIGHTS};
 use crate::model_io::bundle::BundleFile;
-use crate::numbers::Precision;
 use crate::train::checkpoint::{self, Best};
 
 /// What lies at a path.

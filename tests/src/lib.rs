@@ -9,6 +9,7 @@ pub mod counting;
 pub mod cuda;
 pub mod fixture;
 pub mod op;
+pub mod portable;
 pub mod readers;
 pub mod steps;
 pub mod suite;

@@ -223,15 +223,13 @@ pub fn sweep<S: Subject>(kernel: Kernel, cases: u32) {
     }
 }
 
-/// Checks attention at 901 positions, the longest that HRM was published with.
+/// Checks attention, or its vjp, at 901 positions, the longest that HRM was published with.
 ///
 /// # Panics
 /// It did something wrong.
-pub fn long_attention<S: Subject>() {
-    for kernel in [Kernel::Attention { rope: true }, Kernel::AttentionVjp { rope: true }] {
-        let shape = Shape { seq: 901, ndim: 0, heads: 2, head_dim: 6, wide: 1, seed: 901 };
-        check::<S>(kernel, shape, 1).unwrap_or_else(|error| panic!("{kernel:?}: {error}"));
-    }
+pub fn long<S: Subject>(kernel: Kernel) {
+    let shape = Shape { seq: 901, ndim: 0, heads: 2, head_dim: 6, wide: 1, seed: 901 };
+    check::<S>(kernel, shape, 1).unwrap_or_else(|error| panic!("{kernel:?}: {error}"));
 }
 
 /// Checks products, alone and with what follows them, at the widths that tiles of matrix units like: of the hidden
@@ -260,10 +258,10 @@ pub fn products_at_widths_of_tiles<S: Subject>() {
 }
 
 /// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them
-/// unless they are asked for.
+/// unless they are asked for. `forward` before the subject leaves out what only training needs.
 #[macro_export]
 macro_rules! conformance {
-    ($subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
+    (forward $subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
         $crate::conformance!(@ $subject, $cases, [$(#[ignore = $why])?],
             embed: Embed { learned: false },
             embed_learned: Embed { learned: true },
@@ -280,6 +278,17 @@ macro_rules! conformance {
             reset_rows: ResetRows,
             replace_rows: ReplaceRows,
             argmax: Argmax,
+        );
+
+        #[test]
+        $(#[ignore = $why])?
+        fn attention_at_901_positions() {
+            $crate::suite::long::<$subject>($crate::case::Kernel::Attention { rope: true });
+        }
+    };
+    ($subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
+        $crate::conformance!(forward $subject, cases: $cases $(, ignore: $why)?);
+        $crate::conformance!(@ $subject, $cases, [$(#[ignore = $why])?],
             embed_vjp: EmbedVjp { learned: false },
             embed_learned_vjp: EmbedVjp { learned: true },
             linear_vjp_input: LinearVjpInput { accumulate: false },
@@ -301,8 +310,8 @@ macro_rules! conformance {
 
         #[test]
         $(#[ignore = $why])?
-        fn attention_at_901_positions() {
-            $crate::suite::long_attention::<$subject>();
+        fn attention_vjp_at_901_positions() {
+            $crate::suite::long::<$subject>($crate::case::Kernel::AttentionVjp { rope: true });
         }
     };
     (@ $subject:ty, $cases:literal, $ignore:tt, $($name:ident: $kernel:ident $({ $($field:ident: $value:literal),* })? $(($kind:expr))?,)*) => {

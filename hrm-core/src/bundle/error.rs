@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{ALIGN, VERSION};
 use crate::config::ConfigError;
+use crate::quantize::MAX_TERMS;
 
 /// Why bytes are not a bundle that can be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +69,18 @@ pub enum TensorProblem {
     Place,
     /// It has scales, which its elements do not take.
     Scales,
+    /// It has no scales, which its elements take.
+    NoScales,
+    /// Its scales lie outside, over something else, or not at a multiple of [`ALIGN`].
+    ScalesPlace,
+    /// The scale of this row is not a finite positive number.
+    Scale(u32),
+    /// It is of integers, which only the weights of blocks may be.
+    Integers,
+    /// It is of integers, and its rows are longer than [`MAX_TERMS`].
+    Long,
+    /// It is of integers, and one of this row is -128.
+    Integer(u32),
 }
 
 impl fmt::Display for BundleError {
@@ -102,6 +115,14 @@ impl fmt::Display for TensorProblem {
             Self::Precision(id) => write!(f, "elements of unknown kind {id}"),
             Self::Place => write!(f, "outside, over another tensor, or not at a multiple of {ALIGN} bytes"),
             Self::Scales => f.write_str("scales, which its elements do not take"),
+            Self::NoScales => f.write_str("no scales, which its elements take"),
+            Self::ScalesPlace => {
+                write!(f, "scales outside, over something else, or not at a multiple of {ALIGN} bytes")
+            }
+            Self::Scale(row) => write!(f, "the scale of row {row} is not a finite positive number"),
+            Self::Integers => f.write_str("integers, which only the weights of blocks may be"),
+            Self::Long => write!(f, "rows of integers longer than {MAX_TERMS}, whose products may overflow"),
+            Self::Integer(row) => write!(f, "an integer of row {row} is -128, expected -127 to 127"),
         }
     }
 }

@@ -93,19 +93,40 @@ pub struct Entry<'a> {
     pub cols: u32,
     /// Where its elements begin, from the beginning of the bundle.
     pub offset: u64,
-    /// Where the scales of its rows begin, one f32 each. No precision of this version has any.
+    /// Where the scales of its rows begin, one f32 each: after its elements, at a multiple of [`ALIGN`]. Integers have
+    /// them, and nothing else has.
     pub scales: Option<u64>,
 }
 
 impl Entry<'_> {
-    /// Its weights in the bundle `bytes`, if they lie in it.
+    /// Its weights in the bundle `bytes`, if they lie in it, and its scales if it needs them and has none too many.
     pub(super) fn weights<'a>(&self, bytes: &'a [u8]) -> Option<Weights<'a>> {
-        let precision = Precision::from_id(self.precision)?;
-        let elements = usize::try_from(u64::from(self.rows) * u64::from(self.cols)).ok()?;
-        let start = usize::try_from(self.offset).ok()?;
-        let end = start.checked_add(elements.checked_mul(precision.size())?)?;
-        Some(Weights::new(precision, bytes.get(start..end)?))
+        let scales = if self.scales.is_some() { self.scales_in(bytes)? } else { &[] };
+        Weights::new(
+            Precision::from_id(self.precision)?,
+            self.cols as usize,
+            self.elements_in(bytes)?,
+            scales,
+        )
     }
+
+    /// The bytes of its elements in the bundle `bytes`, if they lie in it.
+    pub(super) fn elements_in<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let elements = u64::from(self.rows) * u64::from(self.cols);
+        part(bytes, self.offset, elements, Precision::from_id(self.precision)?.size())
+    }
+
+    /// The bytes of its scales in the bundle `bytes`, if it has some and they lie in it.
+    pub(super) fn scales_in<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        part(bytes, self.scales?, u64::from(self.rows), size_of::<f32>())
+    }
+}
+
+/// `count` elements of `size` bytes from byte `offset` on.
+fn part(bytes: &[u8], offset: u64, count: u64, size: usize) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let length = usize::try_from(count).ok()?.checked_mul(size)?;
+    bytes.get(start..start.checked_add(length)?)
 }
 
 /// Whether `value` displays as `text`.

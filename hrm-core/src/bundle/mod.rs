@@ -14,6 +14,9 @@
 //! | 32 .. | the header: in postcard, a tuple of the [`Config`], the list of [`Entry`]s, and the list of the tokens' names |
 //! | | the tensors, each at a multiple of [`ALIGN`] bytes, in the order of the list, zeros between them |
 //!
+//! A block's weight may be of integers ([`Precision::Int8`], see [`quantize`](crate::quantize)). Then the scales of its rows,
+//! one f32 each, follow its elements, also at a multiple of [`ALIGN`] bytes.
+//!
 //! The list holds exactly the tensors of [`ParamPlan::tensors`], in that order. The names of the tokens are as many as
 //! `vocab_size`, or none.
 //!
@@ -36,7 +39,8 @@ pub use weights::{Precision, Weights};
 
 use crate::config::Config;
 use crate::plan::{Mode, ParamPlan, Plan, PlanError};
-use crate::tensors::Tensor;
+use crate::quantize::MAX_TERMS;
+use crate::tensors::{Tensor, TensorName};
 
 /// A model in memory that somebody else owns.
 #[derive(Clone, Copy, Debug)]
@@ -151,15 +155,48 @@ impl Checked<'_> {
         if Precision::from_id(entry.precision).is_none() {
             return Err(Some(TensorProblem::Precision(entry.precision)));
         }
-        let start =
-            usize::try_from(entry.offset).ok().filter(|&at| at >= self.end && at.is_multiple_of(ALIGN));
-        let weights = start.and_then(|_| entry.weights(self.bytes)).ok_or(TensorProblem::Place)?;
-        if entry.scales.is_some() {
+        let elements = entry
+            .elements_in(self.bytes)
+            .filter(|_| self.is_free(entry.offset))
+            .ok_or(TensorProblem::Place)?;
+        self.end = entry.offset as usize + elements.len();
+        if entry.precision == Precision::Int8.id() {
+            self.integers(tensor, &entry, elements)?;
+        } else if entry.scales.is_some() {
             return Err(Some(TensorProblem::Scales));
         }
-        self.end = start.unwrap_or(self.end) + weights.bytes().len();
         self.rest = rest;
         Ok(())
+    }
+
+    /// Checks what integers need: a weight of a block, rows that can be summed, and scales after the elements.
+    fn integers(&mut self, tensor: &Tensor, entry: &Entry<'_>, elements: &[u8]) -> Result<(), TensorProblem> {
+        if !matches!(tensor.name, TensorName::Block(..)) {
+            return Err(TensorProblem::Integers);
+        }
+        if tensor.span.cols > MAX_TERMS {
+            return Err(TensorProblem::Long);
+        }
+        let at = entry.scales.ok_or(TensorProblem::NoScales)?;
+        let scales =
+            entry.scales_in(self.bytes).filter(|_| self.is_free(at)).ok_or(TensorProblem::ScalesPlace)?;
+        self.end = at as usize + scales.len();
+        let rows = elements.chunks_exact(tensor.span.cols.max(1));
+        for ((row, elements), scale) in (0..).zip(rows).zip(scales.as_chunks().0) {
+            let scale = f32::from_le_bytes(*scale);
+            if !(scale.is_finite() && scale > 0.0) {
+                return Err(TensorProblem::Scale(row));
+            }
+            if elements.contains(&(i8::MIN as u8)) {
+                return Err(TensorProblem::Integer(row));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether byte `offset` is at a multiple of [`ALIGN`] after all that has been checked.
+    fn is_free(&self, offset: u64) -> bool {
+        usize::try_from(offset).is_ok_and(|at| at >= self.end && at.is_multiple_of(ALIGN))
     }
 }
 

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::config::{ForwardDtype, PosEncodings};
+use crate::quantize;
 
 const CONFIG: Config = Config {
     seq_len: 4,
@@ -29,18 +30,27 @@ fn element(index: usize, i: usize) -> f32 {
     (index as f32 - 5.0) / 4.0 + (i % 8) as f32 / 8.0
 }
 
+/// What tensor `tensor` is of in a bundle of `precision`: integers are for the weights of blocks, the rest then is f32.
+fn precision_of(tensor: &Tensor, precision: Precision) -> Precision {
+    match (tensor.name, precision) {
+        (TensorName::Block(..), _) | (_, Precision::F32 | Precision::Bf16 | Precision::F16) => precision,
+        _ => Precision::F32,
+    }
+}
+
 /// A bundle of `CONFIG` in `precision`, with entry `spoil.0` changed.
 fn bundle(precision: Precision, words: &[&str], spoil: Option<(usize, Edit)>) -> Vec<u8> {
     let plan = Plan::new(&CONFIG, 1, Mode::Inference).unwrap();
     let tensors: Vec<(String, Tensor)> = plan.params.tensors().map(|t| (t.name.to_string(), t)).collect();
-    let header = |offsets: &[u64]| {
+    let header = |offsets: &[(u64, Option<u64>)]| {
         let entries: Vec<Entry<'_>> = tensors
             .iter()
             .enumerate()
             .map(|(index, (name, tensor))| {
                 let (rows, cols) = (tensor.span.rows as u32, tensor.span.cols as u32);
-                let offset = offsets[index];
-                let mut entry = Entry { name, precision: precision.id(), rows, cols, offset, scales: None };
+                let (offset, scales) = offsets[index];
+                let precision = precision_of(tensor, precision).id();
+                let mut entry = Entry { name, precision, rows, cols, offset, scales };
                 if let Some((spoilt, edit)) = spoil
                     && spoilt == index
                 {
@@ -58,14 +68,31 @@ fn bundle(precision: Precision, words: &[&str], spoil: Option<(usize, Edit)>) ->
     let mut data: Vec<u8> = Vec::new();
     for (index, (_, tensor)) in tensors.iter().enumerate() {
         data.resize(data.len().next_multiple_of(ALIGN), 0);
-        offsets.push((first + data.len()) as u64);
-        for i in 0..tensor.span.len() {
-            match precision {
-                Precision::F32 => data.extend(element(index, i).to_le_bytes()),
-                Precision::Bf16 => data.extend(half::bf16::from_f32(element(index, i)).to_le_bytes()),
-                Precision::F16 => data.extend(half::f16::from_f32(element(index, i)).to_le_bytes()),
+        let offset = (first + data.len()) as u64;
+        let elements: Vec<f32> = (0..tensor.span.len()).map(|i| element(index, i)).collect();
+        let mut scales = Vec::new();
+        match precision_of(tensor, precision) {
+            Precision::F32 => data.extend(elements.iter().flat_map(|x| x.to_le_bytes())),
+            Precision::Bf16 => {
+                data.extend(elements.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()))
+            }
+            Precision::F16 => {
+                data.extend(elements.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()))
+            }
+            Precision::Int8 => {
+                for row in elements.chunks_exact(tensor.span.cols) {
+                    let mut q = std::vec![0; row.len()];
+                    scales.extend(quantize::row(row, &mut q).to_le_bytes());
+                    data.extend(q.iter().map(|&q| q as u8));
+                }
             }
         }
+        let at = data.len().next_multiple_of(ALIGN);
+        if !scales.is_empty() {
+            data.resize(at, 0);
+            data.extend(&scales);
+        }
+        offsets.push((offset, (!scales.is_empty()).then_some((first + at) as u64)));
     }
     let header = header(&offsets);
     let mut rest = header.clone();
@@ -105,6 +132,101 @@ fn what_is_written_is_read_in_place() {
     assert_eq!(Bundle::parse(&bundle(Precision::F32, &[], None)).unwrap().vocabulary().count(), 0);
 }
 
+#[test]
+fn integers_come_with_a_scale_for_each_row() {
+    let bytes = bundle(Precision::Int8, &[], None);
+    let read = Bundle::parse(&bytes).unwrap();
+    for (index, (tensor, weights)) in read.tensors().enumerate() {
+        assert_eq!(weights.precision(), precision_of(&tensor, Precision::Int8));
+        let (rows, cols) = (tensor.span.rows, tensor.span.cols);
+        assert_eq!((weights.cols(), weights.rows().count(), weights.row(rows)), (cols, rows, None));
+        let mut wide = std::vec![f32::NAN; rows * cols];
+        weights.widen(&mut wide);
+        assert!(weights.values().eq(wide.iter().copied()));
+        if weights.precision() != Precision::Int8 {
+            assert_eq!((weights.scales().count(), weights.integers()), (0, None));
+            continue;
+        }
+        assert!(bytes.as_ptr_range().contains(&weights.scale_bytes().as_ptr()));
+        assert_eq!(
+            (weights.integers().map(<[i8]>::len), weights.scales().count()),
+            (Some(rows * cols), rows)
+        );
+        for (i, (scale, row)) in weights.scales().zip(wide.chunks_exact(cols)).enumerate() {
+            let exact = (0..cols).map(|j| element(index, i * cols + j));
+            assert!(row.iter().zip(exact).all(|(x, exact)| (x - exact).abs() <= 0.5001 * scale));
+        }
+    }
+}
+
+/// Integers and their scales are data: with a checksum that agrees, only their own checks are left.
+#[test]
+fn bad_integers_are_named() {
+    let good = bundle(Precision::Int8, &[], None);
+    let weights: Vec<_> = Bundle::parse(&good).unwrap().tensors().map(|(_, weights)| weights).collect();
+    let at = |part: &[u8]| part.as_ptr() as usize - good.as_ptr() as usize;
+    let header_len = u32::from_le_bytes([good[16], good[17], good[18], good[19]]) as usize;
+    let with = |start: usize, bytes: &[u8]| {
+        let mut changed = good.clone();
+        changed[start..start + bytes.len()].copy_from_slice(bytes);
+        Bundle::parse(&finish(header_len, &changed[PREAMBLE..])).map(|_| ())
+    };
+    let problem = |index, problem| Err(BundleError::Tensor { index, problem });
+    assert_eq!(with(at(weights[6].bytes()), &[0x81]), Ok(()));
+    // Tensor 6 is [2, 2].
+    assert_eq!(with(at(weights[6].bytes()) + 1, &[0x80]), problem(6, TensorProblem::Integer(0)));
+    assert_eq!(with(at(weights[6].bytes()) + 2, &[0x80]), problem(6, TensorProblem::Integer(1)));
+    for scale in [0.0, -0.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let start = at(weights[6].scale_bytes()) + 4;
+        assert_eq!(with(start, &scale.to_le_bytes()), problem(6, TensorProblem::Scale(1)));
+    }
+    // Its padding is nobody's.
+    assert_eq!(with(at(weights[6].bytes()) + 4, &[0x80]), Ok(()));
+
+    let cases: [(usize, Edit, TensorProblem); 12] = [
+        (0, |e| e.precision = 3, TensorProblem::Integers),
+        (13, |e| e.precision = 3, TensorProblem::Integers),
+        (0, |e| e.scales = Some(e.offset + 64), TensorProblem::Scales),
+        (6, |e| e.scales = None, TensorProblem::NoScales),
+        (6, |e| e.scales = Some(0), TensorProblem::ScalesPlace),
+        (6, |e| e.scales = Some(e.offset), TensorProblem::ScalesPlace),
+        (6, |e| e.scales = e.scales.map(|at| at + 1), TensorProblem::ScalesPlace),
+        (6, |e| e.scales = e.scales.map(|at| at - 16), TensorProblem::ScalesPlace),
+        (6, |e| e.scales = Some(1 << 40), TensorProblem::ScalesPlace),
+        (6, |e| e.scales = Some(u64::MAX - 15), TensorProblem::ScalesPlace),
+        // As f32 its elements would be longer, and lie over its scales or the next tensor.
+        (6, |e| e.precision = 0, TensorProblem::Scales),
+        (7, |e| e.offset -= 16, TensorProblem::Place),
+    ];
+    for (index, edit, problem) in cases {
+        let bytes = bundle(Precision::Int8, &[], Some((index, edit)));
+        let expected = BundleError::Tensor { index: index as u32, problem };
+        assert_eq!(Bundle::parse(&bytes).unwrap_err(), expected);
+        assert!(!expected.to_string().is_empty());
+    }
+    // Scales over the next tensor's elements are found out there.
+    let late: Edit = |e| e.scales = e.scales.map(|at| at + 16);
+    let bytes = bundle(Precision::Int8, &[], Some((6, late)));
+    assert_eq!(Bundle::parse(&bytes).map(|_| ()), problem(7, TensorProblem::Place));
+}
+
+#[test]
+fn lengths_that_do_not_agree_are_no_weights() {
+    let bytes = [0; 24];
+    assert!(Weights::new(Precision::F32, 3, &bytes, &[]).is_some());
+    assert!(Weights::new(Precision::Int8, 6, &bytes, &[0; 16]).is_some());
+    for (precision, cols, scales) in [
+        (Precision::F32, 4, 0),
+        (Precision::F32, 0, 0),
+        (Precision::F16, usize::MAX, 0),
+        (Precision::F16, 3, 16),
+        (Precision::Int8, 6, 12),
+        (Precision::Int8, 7, 12),
+    ] {
+        assert_eq!(Weights::new(precision, cols, &bytes, &bytes[..scales]), None);
+    }
+}
+
 /// The encoding of a configuration is part of the format: a new field needs a new version.
 #[test]
 fn the_encoding_of_a_configuration_is_pinned() {
@@ -123,14 +245,19 @@ fn the_encoding_of_a_configuration_is_pinned() {
 
 #[test]
 fn every_truncation_and_every_flipped_bit_is_an_error() {
-    let bytes = bundle(Precision::F16, &["pad", "a", "b"], None);
+    for precision in [Precision::F16, Precision::Int8] {
+        truncated_and_flipped(&bundle(precision, &["pad", "a", "b"], None));
+    }
+}
+
+fn truncated_and_flipped(bytes: &[u8]) {
     for length in 0..bytes.len() {
         assert!(Bundle::parse(&bytes[..length]).is_err(), "{length}");
     }
-    let longer = [&bytes[..], &[0]].concat();
+    let longer = [bytes, &[0]].concat();
     let (found, expected) = (longer.len() as u64, bytes.len() as u64);
     assert_eq!(Bundle::parse(&longer).unwrap_err(), BundleError::Length { found, expected });
-    let mut flipped = bytes.clone();
+    let mut flipped = bytes.to_vec();
     for at in 0..bytes.len() {
         for bit in [1, 16, 128] {
             flipped[at] ^= bit;
@@ -147,7 +274,7 @@ fn bad_entries_are_named() {
         (3, |e| e.name = "q_head.bias.", TensorProblem::Name),
         (5, |e| e.rows += 1, TensorProblem::Shape),
         (5, |e| e.cols = u32::MAX, TensorProblem::Shape),
-        (6, |e| e.precision = 3, TensorProblem::Precision(3)),
+        (6, |e| e.precision = 4, TensorProblem::Precision(4)),
         (2, |e| e.precision = 255, TensorProblem::Precision(255)),
         (7, |e| e.offset += 8, TensorProblem::Place),
         (7, |e| e.offset -= 16, TensorProblem::Place),

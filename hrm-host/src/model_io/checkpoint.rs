@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hrm_core::bundle::MAGIC;
+use hrm_core::bundle::{MAGIC, Precision};
 use hrm_core::config::Config;
 use hrm_core::tensors::Tensor;
 
@@ -14,7 +14,7 @@ use super::pytorch;
 use crate::error::{Error, Result};
 use crate::files::read_error;
 use crate::model_dir::CONFIG_FIELD;
-use crate::numbers::{Number, Precision};
+use crate::numbers::Number;
 use crate::tensor_file::{Kind, TensorFile};
 use crate::tensor_match::{Stored, bare};
 
@@ -111,6 +111,7 @@ impl Checkpoint {
                 Precision::F32 => Number::F32,
                 Precision::Bf16 => Number::Bf16,
                 Precision::F16 => Number::F16,
+                Precision::Int8 => Number::I8,
             }),
         }
     }

@@ -215,6 +215,7 @@ pub fn bundle(bytes: &[u8]) {
         let Ok(bundle) = Bundle::parse(bytes) else { return };
         let tensors = bundle.tensors().inspect(|(tensor, weights)| {
             assert_eq!((weights.len(), weights.values().count()), (tensor.span.len(), tensor.span.len()));
+            assert!(weights.scales().all(|scale| scale > 0.0 && scale.is_finite()));
         });
         let plan =
             Plan::new(bundle.config(), 1, Mode::Inference).expect("a plan for a checked configuration");

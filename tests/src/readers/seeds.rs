@@ -8,7 +8,7 @@ use hrm_core::plan::{Mode, Plan};
 use hrm_core::tensors::Tensor;
 use hrm_host::data::npy::{Dtype, NpyWriter};
 use hrm_host::model_dir;
-use hrm_host::model_io::bundle;
+use hrm_host::model_io::bundle::{self, Encoding};
 use hrm_host::numbers::Precision;
 
 const FIXTURES: [&[u8]; 4] = [
@@ -108,10 +108,10 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "arc_submission" => texts(&[SUBMISSION]),
         "pytorch" => FIXTURES.iter().map(|bytes| bytes.to_vec()).collect(),
         "pickle" => FIXTURES.iter().filter_map(|bytes| data_pkl(bytes)).collect(),
-        "bundle" => [Precision::F32, Precision::F16]
-            .map(|precision| {
+        "bundle" => [Encoding::Float(Precision::F32), Encoding::Float(Precision::F16), Encoding::Int8]
+            .map(|encoding| {
                 written(|path| {
-                    bundle::write(&plan(), path, precision, |_, out| {
+                    bundle::write(&plan(), path, encoding, |_, out| {
                         out.fill(0.5);
                         Ok(())
                     })

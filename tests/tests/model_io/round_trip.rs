@@ -1,11 +1,14 @@
-//! Out and in again: every bit of f32, and the nearest even of what is shorter.
+//! Out and in again: every bit of f32, the nearest even of what is shorter, and integers to half a step.
 
 use std::path::Path;
 
 use half::{bf16, f16};
 use hrm_core::config::{Config, PosEncodings};
+use hrm_core::plan::{Mode, Plan};
+use hrm_core::tensors::{Tensor, TensorName};
 use hrm_host::backend::{Cpu, Plain};
 use hrm_host::model_dir::WEIGHTS;
+use hrm_host::model_io::bundle::{self, BundleFile, Encoding};
 use hrm_host::model_io::export::{Target, export};
 use hrm_host::model_io::import::{Options, import};
 use hrm_host::numbers::Precision;
@@ -82,6 +85,42 @@ fn a_bundle_solves_as_its_model_does() {
     assert_eq!(Model::<Plain>::load(&bundle, 1).unwrap().solve(&tokens, 3, Halt::Max).unwrap(), expected);
     let on_cpu = Model::<Cpu>::load(&bundle, 1).unwrap().solve(&tokens, 3, Halt::Max).unwrap();
     assert_eq!(on_cpu.answer(), expected.answer());
+}
+
+/// The weights of blocks come back to within half a step of their row, all else bit for bit; a row that holds what is not
+/// finite is refused by name.
+#[test]
+fn a_bundle_of_integers_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.hrm");
+    let plan = Plan::new(&SMALL, 1, Mode::Inference).unwrap();
+    let value = |tensor: &Tensor, i: usize| float(tensor.span.rows + tensor.span.cols, i);
+    let fetch = |tensor: &Tensor, out: &mut [f32]| {
+        out.iter_mut().enumerate().for_each(|(i, x)| *x = value(tensor, i));
+        Ok(())
+    };
+    bundle::write(&plan, &path, Encoding::Int8, fetch).unwrap();
+    let file = BundleFile::open(&path).unwrap();
+    for tensor in plan.params.tensors() {
+        let ours: Vec<f32> = (0..tensor.span.len()).map(|i| value(&tensor, i)).collect();
+        let back = file.read(&tensor.name.to_string()).unwrap();
+        let block = matches!(tensor.name, TensorName::Block(..));
+        for (ours, back) in ours.chunks(tensor.span.cols).zip(back.chunks(tensor.span.cols)) {
+            let max = ours.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+            let step = if block { 0.5001 * max / 127.0 } else { 0.0 };
+            assert!(ours.iter().zip(back).all(|(x, y)| (x - y).abs() <= step), "{}", tensor.name);
+        }
+    }
+    let broken = |tensor: &Tensor, out: &mut [f32]| {
+        out[tensor.span.cols] = f32::NAN;
+        Ok(())
+    };
+    let error = bundle::write(&plan, &dir.path().join("b.hrm"), Encoding::Int8, |tensor, out| {
+        if matches!(tensor.name, TensorName::Block(..)) { broken(tensor, out) } else { Ok(()) }
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("qkv_proj.weight, row 1: not a finite number"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 
 use super::elementwise::{exp_row, sum2};
 use super::gemm::{Write, gemm_serial, matrix, matrix_mut};
-use super::math::exp;
 use super::par::vectorized;
+use crate::backend::math::exp;
 use ndarray::{ArrayView2, ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Axis, Ix5, s};
 
 /// Queries whose scores are held at once.

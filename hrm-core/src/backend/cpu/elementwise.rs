@@ -3,8 +3,8 @@
 //! They run at the speed of memory. Sums use [`LANES`] running totals that are added as a tree, so their bits are
 //! the same on every instruction set; rows are independent of each other.
 
-use super::math::{atan2_right, exp, sigmoid};
 use super::par::{rows_per_task, vectorized};
+use crate::backend::math::{atan2_right, exp, sigmoid};
 use crate::optim::AdamFactors;
 use rayon::prelude::*;
 

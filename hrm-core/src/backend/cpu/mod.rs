@@ -11,12 +11,11 @@ pub mod attention;
 mod backend;
 pub mod elementwise;
 pub mod gemm;
-pub mod math;
 pub mod par;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 
 #[cfg(test)]
-mod testing;
+pub(in crate::backend) mod testing;
 
 pub use backend::Cpu;

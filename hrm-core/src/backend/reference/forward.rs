@@ -8,7 +8,7 @@ use crate::scalar::Scalar;
 
 /// `1 / sqrt 2` as the published program writes it: nine digits.
 #[allow(clippy::approx_constant)]
-pub(super) const HALF_SQRT: f64 = 0.707_106_781;
+pub(crate) const HALF_SQRT: f64 = 0.707_106_781;
 
 /// The rotation of one position of all heads, by `sign` times the angle: `[x1 cos - x2 sin, x2 cos + x1 sin]`,
 /// where `x1` and `x2` are the halves of a head.

@@ -22,6 +22,8 @@ use crate::kernels::{Region, StepScalars};
 use crate::plan::{ElementSizes, Plan};
 use crate::scalar::Scalar;
 
+#[cfg(feature = "bundle")]
+pub(crate) use forward::HALF_SQRT;
 #[cfg(feature = "alloc")]
 pub use storage::Owned;
 pub use storage::{Borrowed, BorrowedMut, Storage, TrainArenas, TrainStorage};
@@ -120,6 +122,13 @@ pub enum Error {
         /// Elements the plan needs.
         needed: usize,
     },
+    /// Scratch beside the arenas is smaller than a kernel needs.
+    Scratch {
+        /// Elements it has.
+        given: usize,
+        /// Elements the kernel needs.
+        needed: usize,
+    },
     /// A read or write beyond the end of a region, or to one that this storage does not have.
     OutOfRange {
         /// Which one; none stands for the integers.
@@ -150,6 +159,9 @@ impl fmt::Display for Error {
                 f.write_str("the arena of ")?;
                 name(f, region)?;
                 write!(f, " has {given} elements, the plan needs {needed}")
+            }
+            Self::Scratch { given, needed } => {
+                write!(f, "the scratch has {given} elements, a kernel needs {needed}")
             }
             Self::OutOfRange { region, end, len } => {
                 write!(f, "access up to element {end} of ")?;
@@ -190,7 +202,7 @@ pub(crate) fn at_mut<U, A>(arena: &mut [U], span: Span<A>) -> Result<&mut [U], E
 }
 
 /// `id` as a row of a table of `rows`.
-fn row(what: &'static str, id: i32, rows: usize) -> Result<usize, Error> {
+pub(crate) fn row(what: &'static str, id: i32, rows: usize) -> Result<usize, Error> {
     usize::try_from(id).ok().filter(|&i| i < rows).ok_or(Error::Id { what, given: id, rows })
 }
 
