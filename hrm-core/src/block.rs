@@ -31,7 +31,7 @@ pub fn forward<K: Kernels>(
 ) -> Result<(), K::Error> {
     k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
     k.rope_attention(&attention(plan, slot))?;
-    let rows = plan.rows();
+    let rows = slot.x.rows;
     let mut first = 0;
     while first < rows {
         let count = plan.tile.min(rows - first);

@@ -131,16 +131,19 @@ impl Config {
         (floor + up as usize).div_ceil(256) * 256
     }
 
-    /// Width of one attention head.
+    /// Width of one attention head; 0 without heads, which no valid configuration has.
     #[must_use]
     pub const fn head_dim(&self) -> usize {
-        self.hidden_size / self.num_heads
+        match self.hidden_size.checked_div(self.num_heads) {
+            Some(width) => width,
+            None => 0,
+        }
     }
 
-    /// Positions P that the puzzle embedding fills before the tokens.
+    /// Positions P that the puzzle embedding fills before the tokens; 0 at width 0, which no valid configuration has.
     #[must_use]
     pub const fn prefix_len(&self) -> usize {
-        self.puzzle_emb_ndim.div_ceil(self.hidden_size)
+        if self.hidden_size == 0 { 0 } else { self.puzzle_emb_ndim.div_ceil(self.hidden_size) }
     }
 
     /// Positions S of a sequence: prefix and tokens.

@@ -57,7 +57,11 @@ const fn plan(config: &Config) -> Result<Plan, PlanError> {
         return Err(PlanError::Config(error));
     }
     let (d, f) = (config.hidden_size as u64, config.inter_size() as u64);
-    let fit = (2 * config.positions() as u64 * d / (3 * f + d)) as usize;
+    // The divisor is not 0: the width of a valid configuration is at least 1.
+    let fit = match (2 * config.positions() as u64 * d).checked_div(3 * f + d) {
+        Some(rows) => rows as usize,
+        None => LEAST,
+    };
     Plan::tiled(config, 1, if fit < LEAST { LEAST } else { fit / LEAST * LEAST })
 }
 

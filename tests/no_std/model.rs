@@ -3,24 +3,12 @@
 
 use hrm_core::act::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::backend::reference::{Error, Reference, Rounding, Storage};
-use hrm_core::config::{Config, ForwardDtype};
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::model;
 use hrm_core::plan::{Mode, Plan};
 
-const CONFIG: Config = Config {
-    seq_len: 16,
-    vocab_size: 6,
-    hidden_size: 32,
-    num_heads: 2,
-    h_layers: 1,
-    l_layers: 1,
-    puzzle_emb_ndim: 32,
-    halt_max_steps: 4,
-    forward_dtype: ForwardDtype::Float32,
-    ..Config::SUDOKU_EXTREME
-};
+use crate::puzzle::{CONFIG, HASH, PUZZLE, hash};
 
 /// The plan, made by the compiler: it gives the arenas their sizes.
 pub const PLAN: Plan = match Plan::new(&CONFIG, 1, Mode::Inference) {
@@ -28,36 +16,33 @@ pub const PLAN: Plan = match Plan::new(&CONFIG, 1, Mode::Inference) {
     Err(_) => panic!("the configuration is valid"),
 };
 
-/// A 4 x 4 Sudoku, tokens 1 (blank) to 5.
-const PUZZLE: [i32; 16] = [1, 3, 1, 5, 5, 1, 1, 1, 1, 1, 4, 1, 2, 1, 1, 3];
-
 /// Draws the parameters.
 pub fn draw(memory: &mut impl Memory<Error = Error>) -> Result<(), Error> {
     init::initialise(memory, &PLAN, 7)
 }
 
-/// Solves [`PUZZLE`] for as long as the Q values ask for, and returns the number of ACT steps and a hash (FNV-1a)
+/// Solves the puzzle for as long as the Q values ask for, and returns the number of ACT steps and a hash (FNV-1a)
 /// of the bits of every step's logits and Q values.
 pub fn solve<M: Storage<f32>>(store: M) -> Result<(usize, u64), Error> {
     let mut backend = Reference::new(store, &PLAN, Rounding::None)?;
     init::reset_carry(&mut backend, &PLAN)?;
-    backend.write_ids(PLAN.incoming.inputs.offset, &PUZZLE)?;
+    backend.write_ids(PLAN.incoming.inputs.offset, &PUZZLE.map(i32::from))?;
     backend.write_ids(PLAN.incoming.puzzle_ids.offset, &[0])?;
     let policy = HaltOnQ { max_steps: CONFIG.halt_max_steps };
     let mut logits = [0.0; PLAN.logits.len()];
     let mut q = [0.0; 2];
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut sum = HASH;
     for step in 1.. {
         model::act_step(&mut backend, &PLAN)?;
         backend.write_ids(PLAN.halted.offset, &[0])?;
         backend.read(Region::Acts, PLAN.logits.offset, &mut logits)?;
         backend.read(Region::Stats, PLAN.q.offset, &mut q)?;
         for x in logits.iter().chain(&q) {
-            hash = (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01b3);
+            sum = hash(sum, x.to_bits());
         }
         if policy.halts(&ActStep { row: 0, step, q_halt: q[0], q_continue: q[1] }) {
-            return Ok((step, hash));
+            return Ok((step, sum));
         }
     }
-    Ok((0, hash))
+    Ok((0, sum))
 }

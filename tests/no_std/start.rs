@@ -109,6 +109,21 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
     to
 }
 
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
+    let different: u32;
+    // SAFETY: the caller vouches for both ranges; the direction flag is clear on entry.
+    unsafe {
+        asm!(
+            "xor eax, eax", "repe cmpsb", "setne al", out("eax") different,
+            inout("rcx") count => _, inout("rdi") a => _, inout("rsi") b => _, options(nostack),
+        );
+    }
+    different as i32
+}
+
 /// Named in the unwinding tables of the toolchain's core; nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() -> ! {

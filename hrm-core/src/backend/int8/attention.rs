@@ -1,19 +1,14 @@
-//! Attention in f32, several sums side by side in the widest vectors, spread over the threads of the current pool. The bits
-//! are the portable backend's.
+//! Attention in f32, spread over the threads of the current pool. The bits are the portable backend's.
 
 use std::vec::Vec;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::attend::attend;
 use crate::backend::cpu::par::{rows_per_task, vectorized};
-use crate::backend::math::exp;
-use crate::backend::portable::sums::LANES;
-use crate::backend::portable::{rows, sums};
-
-/// Keys that a query meets at once.
-const KEYS: usize = 4;
-/// Numbers of a result that are summed at once.
-const WIDTH: usize = 32;
+use crate::backend::portable::attention::Head;
+use crate::backend::portable::rows;
 
 /// The sizes of an attention.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +58,27 @@ pub fn attention(
     let tasks = scratch.par_chunks_mut(sizes.scratch()).zip(lse.par_chunks_mut(positions));
     tasks.enumerate().for_each(|(task, (scratch, lse))| {
         let qkv = &qkv[task / heads * positions * 3 * hidden..][..positions * 3 * hidden];
+        let first = task % heads * dim;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            return simd.vectorize(
+                #[inline(always)]
+                || {
+                    let attend = |own: &[f32], query, o: &mut [f32], scores: &mut [f32], scale| {
+                        attend(simd, own, query, o, scores, scale)
+                    };
+                    one_head(scratch, lse, qkv, rotary, [hidden, first, dim], attend);
+                },
+            );
+        }
         vectorized(
             #[inline(always)]
-            || one_head(scratch, lse, qkv, rotary, hidden, task % heads * dim, dim),
+            || {
+                let attend = |own: &[f32], query, o: &mut [f32], scores: &mut [f32], scale| {
+                    Head { qkv: own, hidden: dim, first: 0, dim, scale }.attend(query, o, scores)
+                };
+                one_head(scratch, lse, qkv, rotary, [hidden, first, dim], attend);
+            },
         );
     });
     let scratch = &scratch[..];
@@ -81,16 +94,16 @@ pub fn attention(
     });
 }
 
-/// The head whose numbers begin at `first` among the `hidden` ones of all heads.
+/// The head whose `dim` numbers begin at `first` among the `hidden` ones of all heads; `attend` is told the numbers of the
+/// head alone `[positions, 3 dim]`, the query, where to put the result, scratch for scores, and their factor.
 #[inline(always)]
 fn one_head(
     scratch: &mut [f32],
     lse: &mut [f32],
     qkv: &[f32],
     rotary: Option<Rotary<'_>>,
-    hidden: usize,
-    first: usize,
-    dim: usize,
+    [hidden, first, dim]: [usize; 3],
+    attend: impl Fn(&[f32], usize, &mut [f32], &mut [f32], f32) -> f32,
 ) {
     let positions = lse.len();
     let (own, rest) = scratch.split_at_mut(3 * positions * dim);
@@ -110,62 +123,4 @@ fn one_head(
     for (query, (o, lse)) in results.chunks_exact_mut(dim).zip(lse).enumerate() {
         *lse = attend(own, query, o, scores, scale);
     }
-}
-
-/// [`Head::attend`](crate::backend::portable::attention::Head::attend) for query `query` of one head alone: `own`
-/// `[positions, 3 dim]`. The same sums, several side by side: those of [`KEYS`] scores, of [`WIDTH`] numbers of the result.
-#[inline(always)]
-fn attend(own: &[f32], query: usize, o: &mut [f32], scores: &mut [f32], scale: f32) -> f32 {
-    let dim = o.len();
-    let position = |index: usize| &own[index * 3 * dim..][..3 * dim];
-    let q = &position(query)[..dim];
-    let (blocks, rest) = scores.as_chunks_mut::<KEYS>();
-    let done = blocks.len() * KEYS;
-    for (block, scores) in blocks.iter_mut().enumerate() {
-        let keys = core::array::from_fn(|i| &position(block * KEYS + i)[dim..2 * dim]);
-        *scores = dots(q, keys).map(|dot| scale * dot);
-    }
-    for (index, score) in (done..).zip(rest) {
-        *score = scale * sums::dot(q, &position(index)[dim..2 * dim]);
-    }
-    let largest = sums::max(scores);
-    scores.iter_mut().for_each(|score| *score = exp(*score - largest));
-    let (total, scores) = (sums::sum(scores), &*scores);
-    let (blocks, rest) = o.as_chunks_mut::<WIDTH>();
-    let done = 2 * dim + blocks.len() * WIDTH;
-    for (first, o) in (2 * dim..).step_by(WIDTH).zip(blocks) {
-        let mut sum = [0.0; WIDTH];
-        for (&p, own) in scores.iter().zip(own.chunks_exact(3 * dim)) {
-            let values = own[first..].first_chunk::<WIDTH>().unwrap_or(&[0.0; WIDTH]);
-            sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += p * v);
-        }
-        *o = sum.map(|sum| sum / total);
-    }
-    rest.fill(0.0);
-    for (&p, own) in scores.iter().zip(own.chunks_exact(3 * dim)) {
-        sums::add_scaled(rest, p, &own[done..]);
-    }
-    rest.iter_mut().for_each(|o| *o /= total);
-    largest + libm::logf(total)
-}
-
-/// [`sums::dot`] of `q` and each of `keys`, all of one length.
-#[inline(always)]
-fn dots(q: &[f32], keys: [&[f32]; KEYS]) -> [f32; KEYS] {
-    let (chunks, rest) = q.as_chunks::<LANES>();
-    let done = q.len() - rest.len();
-    let mut lanes = [[0.0_f32; LANES]; KEYS];
-    for (first, q) in (0..).step_by(LANES).zip(chunks) {
-        for (lanes, key) in lanes.iter_mut().zip(keys) {
-            let key = key[first..].first_chunk::<LANES>().unwrap_or(&[0.0; LANES]);
-            lanes.iter_mut().zip(q).zip(key).for_each(|((lane, q), k)| *lane += q * k);
-        }
-    }
-    for (lanes, key) in lanes.iter_mut().zip(keys) {
-        lanes.iter_mut().zip(rest).zip(&key[done..]).for_each(|((lane, q), k)| *lane += q * k);
-    }
-    // The tree of `sums`, level by level for all keys.
-    let eight = lanes.map(|l| core::array::from_fn::<f32, 8, _>(|i| l[i] + l[i + 8]));
-    let four = eight.map(|l| core::array::from_fn::<f32, 4, _>(|i| l[i] + l[i + 4]));
-    core::array::from_fn(|key| (four[key][0] + four[key][2]) + (four[key][1] + four[key][3]))
 }

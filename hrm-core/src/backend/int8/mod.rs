@@ -6,11 +6,14 @@
 //! | [`weights`], [`tokens`] | the operands of a product: a weight packed once, tokens quantised each time |
 //! | [`product`] | the product: tiles, threads, and which instructions there are |
 //! | `vnni`, `avx2`, `plain` | the sums of one tile by each kind of instructions |
-//! | [`attention`], [`floats`] | attention; norm, SwiGLU and the head: in f32 |
+//! | [`attention`], `attend` | attention in f32: heads over threads, and one query |
+//! | [`floats`] | norm, SwiGLU and the head, in f32 |
 //!
 //! Sums of integers are exact, so neither instructions nor threads show in the results. Sums of floats have the portable
 //! backend's order, which any vectors can keep.
 
+#[cfg(target_arch = "x86_64")]
+mod attend;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -57,10 +57,12 @@ unsafe fn tile<const M: usize>(panel: &Panel<'_>, tokens: &[Token<'_>; M], sums:
             }
         }
     }
-    for (sums, totals) in sums.iter_mut().zip(totals) {
-        for (sums, total) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(totals) {
-            // SAFETY: `sums` is 64 bytes that are ours; the store asks for no alignment.
-            unsafe { _mm512_storeu_si512((&raw mut *sums).cast(), total) };
+    // By index: an iterator over the totals would have them in memory, and written there at every step.
+    for i in 0..M {
+        let (vectors, _) = sums[i].as_chunks_mut::<LANES>();
+        for j in 0..VECTORS {
+            // SAFETY: a vector of `sums` is 64 bytes that are ours; the store asks for no alignment.
+            unsafe { _mm512_storeu_si512((&raw mut vectors[j]).cast(), totals[i][j]) };
         }
     }
 }

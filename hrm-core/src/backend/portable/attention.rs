@@ -1,5 +1,6 @@
 //! Attention of one query of one head over all keys.
 
+use super::pieces::pieces;
 use super::sums::{add_scaled, dot, max, sum};
 use crate::backend::math::exp;
 
@@ -22,7 +23,7 @@ impl<'a> Head<'a> {
     /// What each position has of all heads.
     #[inline(always)]
     fn positions(self) -> impl Iterator<Item = &'a [f32]> {
-        self.qkv.chunks_exact((3 * self.hidden).max(1))
+        pieces(self.qkv, 3 * self.hidden)
     }
 
     /// The query (0), key (1) or value (2) of a position.

@@ -2,6 +2,7 @@
 //! slices.
 
 use super::attention::Head;
+use super::pieces::{pieces, pieces_mut};
 use super::{Error, Portable, Source, linear, rows, sums};
 use crate::arena::{Act, Ids, Param};
 use crate::backend::reference::{HALF_SQRT, at, at_mut, row, split};
@@ -38,19 +39,19 @@ impl<S: Source> Kernels for Portable<'_, S> {
         let y = at_mut(self.arenas.acts, op.y)?;
         let (inputs, puzzle_ids) = (at(self.arenas.ids, op.inputs)?, at(self.arenas.ids, op.puzzle_ids)?);
         let tokens = tensor(self.source, op.tokens)?;
-        let (d, ndim, seq_len) = (op.y.cols.max(1), op.puzzles.cols, op.inputs.cols.max(1));
-        let prefix = ndim.div_ceil(d) * d;
+        let (d, ndim, seq_len) = (op.y.cols, op.puzzles.cols, op.inputs.cols);
+        let prefix = ndim.div_ceil(d.max(1)) * d;
         let scale = libm::sqrt(d as f64) as f32;
         let wide = scratch(self.arenas.wide, d)?;
-        let sequences = y.chunks_exact_mut(prefix + seq_len * d).zip(puzzle_ids);
-        for ((sequence, &puzzle), inputs) in sequences.zip(inputs.chunks_exact(seq_len)) {
+        let sequences = pieces_mut(y, prefix + seq_len * d).zip(puzzle_ids);
+        for ((sequence, &puzzle), inputs) in sequences.zip(pieces(inputs, seq_len)) {
             let (head, tail) = sequence.split_at_mut_checked(prefix).ok_or(Error::Span)?;
             if ndim > 0 {
                 let puzzles = tensor(self.source, op.puzzles)?;
                 head.fill(0.0);
                 look_up("puzzle identifier", puzzles, puzzle, op.puzzles.rows, head)?;
             }
-            for (cell, &token) in tail.chunks_exact_mut(d).zip(inputs) {
+            for (cell, &token) in pieces_mut(tail, d).zip(inputs) {
                 look_up("token", tokens, token, op.tokens.rows, cell)?;
             }
             let Some(positions) = op.positions else {
@@ -58,7 +59,7 @@ impl<S: Source> Kernels for Portable<'_, S> {
                 continue;
             };
             let half = HALF_SQRT as f32;
-            for (cell, position) in sequence.chunks_exact_mut(d).zip(tensor(self.source, positions)?.rows()) {
+            for (cell, position) in pieces_mut(sequence, d).zip(tensor(self.source, positions)?.rows()) {
                 position.widen(wide);
                 cell.iter_mut().zip(&*wide).for_each(|(x, position)| *x = scale * (half * (*x + position)));
             }
@@ -87,25 +88,25 @@ impl<S: Source> Kernels for Portable<'_, S> {
     fn rope_attention(&mut self, op: &Attention) -> Result<(), Error> {
         let lse = at_mut(self.arenas.stats, op.lse)?;
         let [o, qkv] = split(self.arenas.acts, [op.o.range(), op.qkv.range()])?;
-        let (hidden, s) = (op.o.cols.max(1), op.positions().max(1));
-        let dim = (hidden / op.heads.max(1)).max(1);
+        let (hidden, s) = (op.o.cols, op.positions());
+        let dim = hidden / op.heads.max(1);
         if let Some(tables) = op.rope {
             let (cos, sin) = self.source.rotary(tables).ok_or(Error::Span)?;
-            let half = tables.cos.cols.max(1);
-            for sequence in qkv.chunks_exact_mut(s * 3 * hidden) {
-                let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-                for (position, (cos, sin)) in sequence.chunks_exact_mut(3 * hidden).zip(angles) {
+            let half = tables.cos.cols;
+            for sequence in pieces_mut(qkv, s * 3 * hidden) {
+                let angles = pieces(cos, half).zip(pieces(sin, half));
+                for (position, (cos, sin)) in pieces_mut(sequence, 3 * hidden).zip(angles) {
                     rows::rotate(position.get_mut(..2 * hidden).ok_or(Error::Span)?, cos, sin);
                 }
             }
         }
         let scale = (1.0 / libm::sqrt(dim as f64)) as f32;
         let scores = scratch(self.arenas.wide, s)?;
-        let sequences = o.chunks_exact_mut(s * hidden).zip(qkv.chunks_exact(s * 3 * hidden));
-        for ((o, qkv), lse) in sequences.zip(lse.chunks_exact_mut((op.heads * s).max(1))) {
-            for (h, lse) in lse.chunks_exact_mut(s).enumerate() {
+        let sequences = pieces_mut(o, s * hidden).zip(pieces(qkv, s * 3 * hidden));
+        for ((o, qkv), lse) in sequences.zip(pieces_mut(lse, op.heads * s)) {
+            for (h, lse) in pieces_mut(lse, s).enumerate() {
                 let head = Head { qkv, hidden, first: h * dim, dim, scale };
-                for ((query, o), lse) in o.chunks_exact_mut(hidden).enumerate().zip(lse) {
+                for ((query, o), lse) in pieces_mut(o, hidden).enumerate().zip(lse) {
                     let o = o.get_mut(head.first..).and_then(|o| o.get_mut(..dim)).ok_or(Error::Span)?;
                     *lse = head.attend(query, o, scores);
                 }
@@ -116,8 +117,8 @@ impl<S: Source> Kernels for Portable<'_, S> {
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {
         let [a, gate_up] = split(self.arenas.acts, [op.a.range(), op.gate_up.range()])?;
-        let f = op.a.cols.max(1);
-        for (a, gate_up) in a.chunks_exact_mut(f).zip(gate_up.chunks_exact(2 * f)) {
+        let f = op.a.cols;
+        for (a, gate_up) in pieces_mut(a, f).zip(pieces(gate_up, 2 * f)) {
             rows::swiglu(a, gate_up);
         }
         Ok(())
@@ -126,8 +127,8 @@ impl<S: Source> Kernels for Portable<'_, S> {
     fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), Error> {
         let rstd = at_mut(self.arenas.stats, op.rstd)?;
         let [y, x, t] = split(self.arenas.acts, [op.y.range(), op.x.range(), op.t.range()])?;
-        let d = op.y.cols.max(1);
-        let operands = y.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(t.chunks_exact(d));
+        let d = op.y.cols;
+        let operands = pieces_mut(y, d).zip(pieces(x, d)).zip(pieces(t, d));
         for (((y, x), t), rstd) in operands.zip(rstd) {
             *rstd = rows::add_rms_norm(y, x, t, op.eps as f32);
         }
@@ -139,7 +140,7 @@ impl<S: Source> Kernels for Portable<'_, S> {
         let (q, z) = (at_mut(self.arenas.stats, op.q)?, at(self.arenas.acts, op.z)?);
         let (d, stride) = (op.z.cols, z.len() / op.q.rows.max(1));
         let wide = scratch(self.arenas.wide, d)?;
-        for (q, z) in q.chunks_exact_mut(2).zip(z.chunks_exact(stride.max(1))) {
+        for (q, z) in pieces_mut(q, 2).zip(pieces(z, stride)) {
             let first = z.get(..d).ok_or(Error::Span)?;
             for ((q, w), bias) in q.iter_mut().zip(w.rows()).zip(bias.values()) {
                 w.widen(wide);
@@ -153,17 +154,17 @@ impl<S: Source> Kernels for Portable<'_, S> {
         let init = tensor(self.source, init)?;
         let (z, halted) = (at_mut(self.arenas.acts, z)?, at(self.arenas.ids, halted)?);
         let stride = z.len() / halted.len().max(1);
-        for (z, _) in z.chunks_exact_mut(stride.max(1)).zip(halted).filter(|(_, halted)| **halted != 0) {
-            z.chunks_exact_mut(init.cols().max(1)).for_each(|position| init.widen(position));
+        for (z, _) in pieces_mut(z, stride).zip(halted).filter(|(_, halted)| **halted != 0) {
+            pieces_mut(z, init.cols()).for_each(|position| init.widen(position));
         }
         Ok(())
     }
 
     fn replace_rows(&mut self, current: Ids, incoming: Ids, halted: Ids) -> Result<(), Error> {
-        let cols = current.cols.max(1);
+        let cols = current.cols;
         let [current, incoming, halted] =
             split(self.arenas.ids, [current.range(), incoming.range(), halted.range()])?;
-        let rows = current.chunks_exact_mut(cols).zip(incoming.chunks_exact(cols)).zip(&*halted);
+        let rows = pieces_mut(current, cols).zip(pieces(incoming, cols)).zip(&*halted);
         for ((current, incoming), _) in rows.filter(|(_, halted)| **halted != 0) {
             current.iter_mut().zip(incoming).for_each(|(current, incoming)| *current = *incoming);
         }
@@ -173,13 +174,12 @@ impl<S: Source> Kernels for Portable<'_, S> {
     fn argmax(&mut self, op: &Argmax) -> Result<(), Error> {
         let (predictions, logits) =
             (at_mut(self.arenas.ids, op.predictions)?, at(self.arenas.acts, op.logits)?);
-        let (vocab, seq_len) = (op.logits.cols.max(1), op.predictions.cols.max(1));
+        let (vocab, seq_len) = (op.logits.cols, op.predictions.cols);
         let positions = op.logits.rows / op.predictions.rows.max(1);
         let prefix = positions.saturating_sub(seq_len);
-        let sequences =
-            predictions.chunks_exact_mut(seq_len).zip(logits.chunks_exact((positions * vocab).max(1)));
+        let sequences = pieces_mut(predictions, seq_len).zip(pieces(logits, positions * vocab));
         for (predictions, logits) in sequences {
-            for (p, cell) in predictions.iter_mut().zip(logits.chunks_exact(vocab).skip(prefix)) {
+            for (p, cell) in predictions.iter_mut().zip(pieces(logits, vocab).skip(prefix)) {
                 *p = argmax(cell) as i32;
             }
         }

@@ -3,6 +3,7 @@
 //! A row of weights is read once for a block of [`TOKENS`] tokens. Each number of the result is a sum of its own, so the
 //! blocks cannot be told from its bits.
 
+use super::pieces::{blocks, blocks_mut, pieces, pieces_mut};
 use super::sums::{dot, dot_integers};
 use crate::bundle::Weights;
 use crate::quantize;
@@ -14,11 +15,11 @@ pub const TOKENS: usize = 8;
 /// is as long as a row of the weight.
 #[inline(always)]
 pub fn floats(y: &mut [f32], x: &[f32], w: Weights<'_>, out: usize, wide: &mut [f32]) {
-    let (inner, out) = (w.cols().max(1), out.max(1));
-    for (y, x) in y.chunks_mut(TOKENS * out).zip(x.chunks(TOKENS * inner)) {
+    let inner = w.cols();
+    for (y, x) in blocks_mut(y, TOKENS * out).zip(blocks(x, TOKENS * inner)) {
         for (o, row) in w.rows().enumerate() {
             row.widen(wide);
-            for (y, x) in y.chunks_exact_mut(out).zip(x.chunks_exact(inner)) {
+            for (y, x) in pieces_mut(y, out).zip(pieces(x, inner)) {
                 if let Some(y) = y.get_mut(o) {
                     *y = dot(x, wide);
                 }
@@ -31,18 +32,16 @@ pub fn floats(y: &mut [f32], x: &[f32], w: Weights<'_>, out: usize, wide: &mut [
 /// quantised on the way, see [`quantize`]; `tokens`, which is scratch, holds [`TOKENS`] of them.
 #[inline(always)]
 pub fn integers(y: &mut [f32], x: &[f32], w: Weights<'_>, out: usize, tokens: &mut [i8]) {
-    let (inner, out) = (w.cols().max(1), out.max(1));
-    let rows = || w.integers().unwrap_or(&[]).chunks_exact(inner).zip(w.scales());
+    let inner = w.cols();
+    let rows = || pieces(w.integers().unwrap_or(&[]), inner).zip(w.scales());
     let mut scales = [0.0; TOKENS];
-    for (y, x) in y.chunks_mut(TOKENS * out).zip(x.chunks(TOKENS * inner)) {
-        for ((scale, q), x) in
-            scales.iter_mut().zip(tokens.chunks_exact_mut(inner)).zip(x.chunks_exact(inner))
-        {
+    for (y, x) in blocks_mut(y, TOKENS * out).zip(blocks(x, TOKENS * inner)) {
+        for ((scale, q), x) in scales.iter_mut().zip(pieces_mut(tokens, inner)).zip(pieces(x, inner)) {
             *scale = quantize::row(x, q);
         }
         for (o, (row, row_scale)) in rows().enumerate() {
-            let tokens = tokens.chunks_exact(inner).zip(&scales);
-            for (y, (token, scale)) in y.chunks_exact_mut(out).zip(tokens) {
+            let tokens = pieces(tokens, inner).zip(&scales);
+            for (y, (token, scale)) in pieces_mut(y, out).zip(tokens) {
                 if let Some(y) = y.get_mut(o) {
                     *y = quantize::product(dot_integers(token, row), row_scale, *scale);
                 }

@@ -17,6 +17,7 @@ pub mod attention;
 mod kernels;
 pub mod linear;
 mod memory;
+pub mod pieces;
 pub mod rows;
 mod source;
 pub mod sums;

@@ -1,5 +1,6 @@
 //! The kernels that work on one row, or on one position, at a time.
 
+use super::pieces::pieces_mut;
 use super::sums::dot;
 use crate::backend::math::exp;
 
@@ -8,7 +9,7 @@ use crate::backend::math::exp;
 #[inline(always)]
 pub fn rotate(heads: &mut [f32], cos: &[f32], sin: &[f32]) {
     let half = cos.len();
-    for head in heads.chunks_exact_mut((2 * half).max(1)) {
+    for head in pieces_mut(heads, 2 * half) {
         let (first, second) = head.split_at_mut_checked(half).unwrap_or_default();
         for (((x1, x2), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
             (*x1, *x2) = (*x1 * cos - *x2 * sin, *x2 * cos + *x1 * sin);

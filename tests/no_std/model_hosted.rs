@@ -1,6 +1,7 @@
 //! The same inference with std, on arenas from the heap: prints what the program without std must print.
 
 mod model;
+mod puzzle;
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 

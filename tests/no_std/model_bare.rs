@@ -5,6 +5,7 @@
 #![no_main]
 
 mod model;
+mod puzzle;
 mod start;
 
 use core::fmt::Write;
