@@ -46,6 +46,7 @@ pub mod cli;
 mod convert;
 pub mod data;
 pub mod describe;
+pub mod embedded;
 pub mod error;
 pub mod evaluate;
 pub mod files;

@@ -165,6 +165,7 @@ impl<K: HostBackend> Model<K> {
             let plan = in_dtype(bundle.config())?;
             let mut backend: K = create(&plan, path)?;
             bundle.load(&mut backend, &plan)?;
+            backend.take_integers(&plan, &bundle).map_err(Error::backend)?;
             // A bundle is for inference and does not say.
             return Ok(Self { backend, plan, loss: LossKind::Stablemax });
         }

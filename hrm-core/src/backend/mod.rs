@@ -3,6 +3,8 @@
 
 #[cfg(feature = "std")]
 pub mod cpu;
+#[cfg(all(feature = "std", feature = "bundle"))]
+pub mod int8;
 pub mod math;
 #[cfg(feature = "bundle")]
 pub mod portable;

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use hrm_core::config::{Config, ForwardDtype};
 
-use super::{Cpu, HostBackend, Plain};
+use super::{Cpu, HostBackend, Int8, Plain, TrainBackend};
 use crate::error::{Error, Result};
 
 /// A backend by its name: the value of `--backend`.
@@ -16,6 +16,8 @@ pub enum Backend {
     Cpu,
     /// Plain loops, slow: the judge of the others
     Reference,
+    /// The CPU with 8-bit integers in the linear layers, as on a microcontroller: inference only
+    Int8,
     /// The first NVIDIA GPU
     #[cfg(feature = "cuda")]
     Cuda,
@@ -60,6 +62,18 @@ pub trait WithBackend {
     fn call<K: HostBackend>(self) -> Result<Self::Output>;
 }
 
+/// What can be done on any backend that trains.
+pub trait WithTrainBackend {
+    /// What it comes to.
+    type Output;
+
+    /// Does it on `K`.
+    ///
+    /// # Errors
+    /// Its own.
+    fn call<K: TrainBackend>(self) -> Result<Self::Output>;
+}
+
 /// What computes, and how precisely: the flags of every command that runs a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct BackendArgs {
@@ -78,10 +92,28 @@ impl BackendArgs {
     /// The backend does not have the precision that was asked for, or the work fails.
     pub fn dispatch<W: WithBackend>(self, work: W) -> Result<W::Output> {
         match self.backend {
-            Backend::Cpu => self.call::<Cpu, W>(work),
-            Backend::Reference => self.call::<Plain, W>(work),
+            Backend::Cpu => self.has_dtype::<Cpu>().and_then(|()| work.call::<Cpu>()),
+            Backend::Reference => self.has_dtype::<Plain>().and_then(|()| work.call::<Plain>()),
+            Backend::Int8 => self.has_dtype::<Int8>().and_then(|()| work.call::<Int8>()),
             #[cfg(feature = "cuda")]
-            Backend::Cuda => self.call::<super::Gpu, W>(work),
+            Backend::Cuda => self.has_dtype::<super::Gpu>().and_then(|()| work.call::<super::Gpu>()),
+        }
+    }
+
+    /// Does `work` on the backend that was chosen, if that one trains; `why` says what stands against the others.
+    ///
+    /// # Errors
+    /// The backend does not train or does not have the precision that was asked for, or the work fails.
+    pub fn dispatch_training<W: WithTrainBackend>(self, why: &str, work: W) -> Result<W::Output> {
+        match self.backend {
+            Backend::Cpu => self.has_dtype::<Cpu>().and_then(|()| work.call::<Cpu>()),
+            Backend::Reference => self.has_dtype::<Plain>().and_then(|()| work.call::<Plain>()),
+            Backend::Int8 => {
+                let gpu = if cfg!(feature = "cuda") { ", cuda" } else { "" };
+                Err(Error::usage(format!("given --backend int8, expected one of cpu, reference{gpu}: {why}")))
+            }
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => self.has_dtype::<super::Gpu>().and_then(|()| work.call::<super::Gpu>()),
         }
     }
 
@@ -94,7 +126,7 @@ impl BackendArgs {
         }
     }
 
-    fn call<K: HostBackend, W: WithBackend>(self, work: W) -> Result<W::Output> {
+    fn has_dtype<K: HostBackend>(self) -> Result<()> {
         match self.dtype {
             Some(dtype) if !K::DTYPES.contains(&dtype) => {
                 let known: Vec<String> = K::DTYPES.iter().map(Dtype::to_string).collect();
@@ -104,7 +136,7 @@ impl BackendArgs {
                     K::NAME
                 )))
             }
-            _ => work.call::<K>(),
+            _ => Ok(()),
         }
     }
 }
@@ -129,6 +161,30 @@ mod tests {
             let name = backend.to_possible_value().map(|value| value.get_name().to_owned());
             let choice = BackendArgs { backend: *backend, dtype: None };
             assert_eq!(choice.dispatch(Name).ok(), name.as_deref());
+        }
+    }
+
+    impl WithTrainBackend for Name {
+        type Output = &'static str;
+
+        fn call<K: TrainBackend>(self) -> Result<&'static str> {
+            Ok(K::NAME)
+        }
+    }
+
+    #[test]
+    fn what_trains_is_every_backend_but_that_of_integers() {
+        for backend in Backend::value_variants() {
+            let choice = BackendArgs { backend: *backend, dtype: None };
+            let trained = choice.dispatch_training("it has no gradients", Name);
+            match backend {
+                Backend::Int8 => {
+                    let error = trained.unwrap_err();
+                    assert!(error.to_string().ends_with(": it has no gradients"), "{error}");
+                    assert_eq!(error.exit_code(), 2);
+                }
+                _ => assert_eq!(trained.ok(), choice.dispatch(Name).ok()),
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use hrm_cuda::ops::fault::Fault;
 
 use super::gauge::{Ceiling, Gauge};
 use super::steps::{Incoming, StepEnd, TrainSteps, feed};
-use super::{Dtype, HostBackend};
+use super::{Dtype, HostBackend, TrainBackend};
 use crate::row_metrics::RowOutcome;
 
 /// Which device: the first of those that `CUDA_VISIBLE_DEVICES` leaves.
@@ -32,14 +32,9 @@ impl HostBackend for Cuda<Gpu> {
     const NAME: &'static str = "cuda";
     const PLACE: &'static str = "the GPU";
     const DTYPES: &'static [Dtype] = &[Dtype::F32, Dtype::Bf16];
-    type Steps = Recorded;
 
     fn create(plan: &Plan) -> Result<Self, Error> {
         Self::rehearsed(Gpu::new(DEVICE)?, plan, precision(plan))
-    }
-
-    fn create_bf16(plan: &Plan) -> Result<Self, Error> {
-        Self::rehearsed(Gpu::new(DEVICE)?, plan, Precision::Bf16)
     }
 
     fn planned_bytes(plan: &Plan) -> usize {
@@ -57,6 +52,14 @@ impl HostBackend for Cuda<Gpu> {
         // What the launcher takes for itself is planned for, and taken already.
         let (free, _) = Gpu::new(DEVICE)?.free_and_total()?;
         Ok(Some((free + Gpu::OWN_BYTES) as u64))
+    }
+}
+
+impl TrainBackend for Cuda<Gpu> {
+    type Steps = Recorded;
+
+    fn create_bf16(plan: &Plan) -> Result<Self, Error> {
+        Self::rehearsed(Gpu::new(DEVICE)?, plan, Precision::Bf16)
     }
 }
 

@@ -6,7 +6,7 @@ use hrm_core::backend::cpu::gemm;
 use hrm_core::kernels::Memory;
 use hrm_core::plan::Plan;
 
-use super::{Cpu, Plain};
+use super::{Cpu, Int8, Plain};
 use crate::memory;
 
 /// What a machine gives at best: one large matrix product and, on a device, one large copy, each repeated.
@@ -91,6 +91,7 @@ macro_rules! gauge_of_host {
 
 gauge_of_host!(Cpu);
 gauge_of_host!(Plain);
+gauge_of_host!(Int8);
 
 /// The ceiling of a host, by the CPU backend's own product.
 fn of_host() -> Ceiling {

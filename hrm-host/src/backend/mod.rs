@@ -1,7 +1,8 @@
 //! The backends that the program can run on.
 //!
-//! What runs on any backend is generic over [`HostBackend`]. Where the backend is chosen at run time, by its name on the
-//! command line, [`BackendArgs::dispatch`] turns the name into the type.
+//! What runs on any backend is generic over [`HostBackend`], what trains over [`TrainBackend`]. Where the backend is chosen
+//! at run time, by its name on the command line, [`BackendArgs::dispatch`] and [`BackendArgs::dispatch_training`] turn the
+//! name into the type.
 
 mod choice;
 #[cfg(feature = "cuda")]
@@ -9,45 +10,35 @@ pub mod cuda;
 pub mod gauge;
 pub mod steps;
 
-pub use choice::{Backend, BackendArgs, Dtype, WithBackend};
+pub use choice::{Backend, BackendArgs, Dtype, WithBackend, WithTrainBackend};
 use gauge::Gauge;
 pub use hrm_core::backend::cpu::Cpu;
+pub use hrm_core::backend::int8::Int8;
 use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
-use hrm_core::kernels::TrainKernels;
+use hrm_core::kernels::{Kernels, TrainKernels};
 use hrm_core::plan::{ElementSizes, Plan};
 use steps::{Immediate, TrainSteps};
 
 use crate::memory;
+use crate::model_io::bundle::BundleFile;
 
 /// The backend on an NVIDIA GPU.
 #[cfg(feature = "cuda")]
 pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
 
-/// A backend that a host can create.
-pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Gauge + Sized + 'static {
+/// A backend that a host can create, and solve puzzles on.
+pub trait HostBackend: Kernels<Error: Send + Sync + 'static> + Gauge + Sized + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
     /// Whose memory it takes, for messages.
     const PLACE: &'static str = "this machine";
     /// The precisions that it can be asked for.
     const DTYPES: &'static [Dtype] = &[Dtype::F32];
-    /// How it takes training steps.
-    type Steps: TrainSteps<Self>;
-
     /// Creates it for `plan`, in the precision of the plan's `forward_dtype` if it has that.
     ///
     /// # Errors
     /// Memory or device trouble.
     fn create(plan: &Plan) -> Result<Self, Self::Error>;
-
-    /// Creates the one that is held to the golden numbers of bf16. A backend that computes in f32 is the one that
-    /// [`create`](Self::create) gives: it must be at least as close to them.
-    ///
-    /// # Errors
-    /// As there.
-    fn create_bf16(plan: &Plan) -> Result<Self, Self::Error> {
-        Self::create(plan)
-    }
 
     /// Bytes that it takes for `plan`: arenas, and what it needs beside them.
     fn planned_bytes(plan: &Plan) -> usize;
@@ -64,6 +55,29 @@ pub trait HostBackend: TrainKernels<Error: Send + Sync + 'static> + Gauge + Size
     fn available_bytes() -> Result<Option<u64>, Self::Error> {
         Ok(memory::available())
     }
+
+    /// Takes what it keeps as `bundle` has it, rather than as the numbers that stand for it: those are written already.
+    ///
+    /// # Errors
+    /// Those of its memory.
+    fn take_integers(&mut self, _plan: &Plan, _bundle: &BundleFile) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// A backend that a host can train on.
+pub trait TrainBackend: HostBackend + TrainKernels {
+    /// How it takes training steps.
+    type Steps: TrainSteps<Self>;
+
+    /// Creates the one that is held to the golden numbers of bf16. A backend that computes in f32 is the one that
+    /// [`create`](Self::create) gives: it must be at least as close to them.
+    ///
+    /// # Errors
+    /// As there.
+    fn create_bf16(plan: &Plan) -> Result<Self, Self::Error> {
+        Self::create(plan)
+    }
 }
 
 /// The reference backend in f32.
@@ -71,14 +85,9 @@ pub type Plain = Reference<f32, Owned<f32>>;
 
 impl HostBackend for Plain {
     const NAME: &'static str = "reference";
-    type Steps = Immediate;
 
     fn create(plan: &Plan) -> Result<Self, reference::Error> {
         Self::owned(plan, Rounding::None)
-    }
-
-    fn create_bf16(plan: &Plan) -> Result<Self, reference::Error> {
-        Self::owned(plan, Rounding::Bf16)
     }
 
     fn planned_bytes(plan: &Plan) -> usize {
@@ -86,9 +95,16 @@ impl HostBackend for Plain {
     }
 }
 
+impl TrainBackend for Plain {
+    type Steps = Immediate;
+
+    fn create_bf16(plan: &Plan) -> Result<Self, reference::Error> {
+        Self::owned(plan, Rounding::Bf16)
+    }
+}
+
 impl HostBackend for Cpu {
     const NAME: &'static str = "cpu";
-    type Steps = Immediate;
 
     fn create(plan: &Plan) -> Result<Self, reference::Error> {
         Self::new(plan)
@@ -96,5 +112,30 @@ impl HostBackend for Cpu {
 
     fn planned_bytes(plan: &Plan) -> usize {
         Self::planned_bytes(plan)
+    }
+}
+
+impl TrainBackend for Cpu {
+    type Steps = Immediate;
+}
+
+impl HostBackend for Int8 {
+    const NAME: &'static str = "int8";
+
+    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+        Self::new(plan)
+    }
+
+    fn planned_bytes(plan: &Plan) -> usize {
+        Self::planned_bytes(plan)
+    }
+
+    fn take_integers(&mut self, plan: &Plan, bundle: &BundleFile) -> Result<(), reference::Error> {
+        for tensor in plan.params.tensors() {
+            if let Some((integers, scales)) = bundle.integers(&tensor.name.to_string()) {
+                self.write_integers(tensor.span, integers, &scales)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -19,9 +19,9 @@ use hrm_core::rng::{Rng, Stream};
 use hrm_core::train_step::{TrainConfig, train_step};
 use serde::Serialize;
 
-use crate::backend::HostBackend;
 use crate::backend::gauge::Ceiling;
 use crate::backend::steps::{Incoming, StepEnd, TrainSteps, feed};
+use crate::backend::{HostBackend, TrainBackend};
 use crate::error::{Error, Result};
 use crate::memory;
 use flops::Flops;
@@ -88,8 +88,8 @@ pub struct Report {
     pub gemm_gflops: f64,
     /// Billions of bytes per second that a large copy on the device reads and writes, likewise.
     pub copy_gbytes: Option<f64>,
-    /// One training step.
-    pub training: Measured,
+    /// One training step, if the backend trains.
+    pub training: Option<Measured>,
     /// One ACT step of inference.
     pub inference: Measured,
 }
@@ -100,23 +100,42 @@ const SEED: u64 = 1;
 /// Steps in which kernels are timed at most: events are kept for each call.
 const KERNEL_STEPS: usize = 10;
 
-/// Measures backend `K`.
+/// Measures training and inference of backend `K`.
 ///
 /// # Errors
 /// The model does not fit the memory that is free, a size is out of range, or the backend fails.
-pub fn run<K: HostBackend>(options: &Options) -> Result<Report> {
-    let make = |batch, mode| {
-        Plan::new(&options.config, batch, mode).map_err(|error| Error::input(error.to_string()))
-    };
-    let batch = options.train.global_batch_size;
-    let plan = make(batch, Mode::Training)?;
+pub fn run<K: TrainBackend>(options: &Options) -> Result<Report> {
+    let plan = plan(options, options.train.global_batch_size, Mode::Training)?;
     fits::<K>(&plan)?;
-    let inference_batch = options.inference_batch.unwrap_or(if K::INFERS_BATCHES { batch } else { 1 });
-    let inference_plan = make(inference_batch, Mode::Inference)?;
+    let default = if K::INFERS_BATCHES { plan.batch } else { 1 };
+    let times = |options: &Options| training::<K>(&plan, options).map(|times| Some((plan, times)));
+    measure::<K>(options, default, times)
+}
+
+/// Measures inference of backend `K`, by default on one puzzle.
+///
+/// # Errors
+/// As there.
+pub fn run_inference<K: HostBackend>(options: &Options) -> Result<Report> {
+    measure::<K>(options, 1, |_| Ok(None))
+}
+
+fn plan(options: &Options, batch: usize, mode: Mode) -> Result<Plan> {
+    Plan::new(&options.config, batch, mode).map_err(|error| Error::input(error.to_string()))
+}
+
+/// Measures what `training` does, if anything, and inference on `default` puzzles unless the options say how many.
+fn measure<K: HostBackend>(
+    options: &Options,
+    default: usize,
+    training: impl FnOnce(&Options) -> Result<Option<(Plan, Times)>>,
+) -> Result<Report> {
+    let plan = plan(options, options.inference_batch.unwrap_or(default), Mode::Inference)?;
+    fits::<K>(&plan)?;
 
     let mut ceiling = K::ceiling(&plan).map_err(Error::backend)?;
-    let training = training::<K>(&plan, options)?;
-    let inference = inference::<K>(&inference_plan, options)?;
+    let training = training(options)?;
+    let inference = inference::<K>(&plan, options)?;
     let after = K::ceiling(&plan).map_err(Error::backend)?;
     ceiling.gemm_seconds.extend(after.gemm_seconds);
     ceiling.copy_seconds.extend(after.copy_seconds);
@@ -125,6 +144,10 @@ pub fn run<K: HostBackend>(options: &Options) -> Result<Report> {
     let [rows, inputs, outputs] = gemm;
     let gemm_gflops = Flops::linear(rows, inputs, outputs).total() as f64 / median(gemm_seconds) / 1e9;
     let copies = !copy_seconds.is_empty();
+    let training = training.map(|(plan, times)| {
+        times.measured::<K>(&plan, Flops::training_step(&options.config, plan.batch), gemm_gflops)
+    });
+    let flops = Flops::act_step(&options.config, plan.batch);
     Ok(Report {
         backend: K::NAME,
         dtype: if K::element_sizes(&plan).act == 2 { "bf16" } else { "f32" },
@@ -133,12 +156,8 @@ pub fn run<K: HostBackend>(options: &Options) -> Result<Report> {
         gemm,
         gemm_gflops,
         copy_gbytes: copies.then(|| copied_bytes as f64 / median(copy_seconds) / 1e9),
-        training: training.measured::<K>(&plan, Flops::training_step(&options.config, batch), gemm_gflops),
-        inference: inference.measured::<K>(
-            &inference_plan,
-            Flops::act_step(&options.config, inference_batch),
-            gemm_gflops,
-        ),
+        training,
+        inference: inference.measured::<K>(&plan, flops, gemm_gflops),
     })
 }
 
@@ -147,7 +166,8 @@ fn fits<K: HostBackend>(plan: &Plan) -> Result<()> {
     let needed = K::planned_bytes(plan) as u64;
     match K::available_bytes().map_err(Error::backend)? {
         Some(available) if needed > available => Err(Error::input(format!(
-            "a training step of {} puzzles needs {}, {} has {} free",
+            "{} of {} puzzles needs {}, {} has {} free",
+            if plan.backward.is_some() { "a training step" } else { "an ACT step" },
             plan.batch,
             memory::human(needed),
             K::PLACE,
@@ -199,7 +219,7 @@ fn scalars(step: u64) -> StepScalars {
     StepScalars { step, lr: 1e-4, puzzle_emb_lr: 1e-4, seed: SEED }
 }
 
-fn training<K: HostBackend>(plan: &Plan, options: &Options) -> Result<Times> {
+fn training<K: TrainBackend>(plan: &Plan, options: &Options) -> Result<Times> {
     let Some(backward) = plan.backward else {
         return Err(Error::failed("the plan is not for training"));
     };
@@ -219,7 +239,7 @@ fn training<K: HostBackend>(plan: &Plan, options: &Options) -> Result<Times> {
 }
 
 /// Seconds from the end of each training step to that of the next, as many under way as the backend takes.
-fn step_times<K: HostBackend>(
+fn step_times<K: TrainBackend>(
     backend: &mut K,
     plan: &Plan,
     backward: &BackwardPlan,
@@ -372,7 +392,7 @@ mod tests {
     /// The closed form against what the kernels are really asked for.
     fn operations_agree(options: &Options) {
         let report = run::<Cpu>(options).unwrap();
-        for measured in [&report.training, &report.inference] {
+        for measured in report.training.iter().chain([&report.inference]) {
             assert_eq!((measured.steps, measured.kernel_steps), (2, 2));
             assert!(measured.fastest <= measured.seconds && measured.seconds <= measured.slowest);
             let counted = measured.kernels.iter().fold(Flops::default(), |sum, kernel| sum + kernel.flops);
@@ -382,8 +402,13 @@ mod tests {
             assert!(products.map(|kernel| kernel.bytes).sum::<u64>() > 0);
             assert!(measured.gflops > 0.0 && measured.gemm_share < 1.5, "{measured:?}");
         }
-        let steps: Vec<u64> =
-            report.training.kernels.iter().filter(|k| k.kernel == "adam_atan2").map(|k| k.calls).collect();
+        let steps: Vec<u64> = report
+            .training
+            .iter()
+            .flat_map(|training| &training.kernels)
+            .filter(|k| k.kernel == "adam_atan2")
+            .map(|k| k.calls)
+            .collect();
         assert_eq!(steps, [2]);
     }
 

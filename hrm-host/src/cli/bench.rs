@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use super::train::preset;
 use super::values::{count, count_to};
-use crate::backend::{BackendArgs, HostBackend, WithBackend};
+use crate::backend::{Backend, BackendArgs, HostBackend, TrainBackend, WithBackend, WithTrainBackend};
 use crate::bench::{self, Measured, Options, Report};
 use crate::data::Metadata;
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::train;
 #[command(after_help = "Examples:
   hrm bench
   hrm bench --preset sudoku-extreme --batch 8 --json
+  hrm bench --preset sudoku-extreme --batch 1 --backend int8
   hrm bench --preset sudoku-extreme --batch 768 --backend cuda --dtype bf16 --kernels")]
 pub struct Args {
     /// The model's settings by name
@@ -27,7 +28,8 @@ pub struct Args {
     #[command(flatten)]
     #[expect(missing_docs, reason = "its fields are documented")]
     pub backend: BackendArgs,
-    /// Puzzles per training step [default: what the preset says]
+    /// Puzzles per training step [default: what the preset says]; with --backend int8, which does not train, per ACT step
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<NonZeroU64>,
     /// Puzzles per ACT step of inference [default: 1; with --backend cuda as many as in training]
@@ -61,7 +63,10 @@ const TASKS: [(&str, usize, u32); 7] = [
 /// There is no such preset, the model does not fit the memory that is free, or the backend fails.
 pub fn run(args: &Args) -> Result<()> {
     let options = options(args)?;
-    let report = args.backend.dispatch(Measure(&options))?;
+    let report = match args.backend.backend {
+        Backend::Int8 => args.backend.dispatch(Measure(&options))?,
+        _ => args.backend.dispatch_training("training is measured, too", Measure(&options))?,
+    };
     let mut out = style::stdout();
     if args.json {
         let mut line = serde_json::to_value(&report).map_err(|e| Error::failed(e.to_string()))?;
@@ -96,10 +101,11 @@ fn options(args: &Args) -> Result<Options> {
         sets: vec!["all".into()],
     };
     let config = args.backend.configure(settings.config(&task));
+    let inferred = args.batch.filter(|_| args.backend.backend == Backend::Int8);
     Ok(Options {
         config,
         train: settings.train_config(),
-        inference_batch: args.inference_batch.map(size),
+        inference_batch: args.inference_batch.or(inferred).map(size),
         steps: args.steps.map(size),
         kernels: args.kernels,
     })
@@ -111,6 +117,14 @@ impl WithBackend for Measure<'_> {
     type Output = Report;
 
     fn call<K: HostBackend>(self) -> Result<Report> {
+        bench::run_inference::<K>(self.0)
+    }
+}
+
+impl WithTrainBackend for Measure<'_> {
+    type Output = Report;
+
+    fn call<K: TrainBackend>(self) -> Result<Report> {
         bench::run::<K>(self.0)
     }
 }
@@ -133,8 +147,9 @@ fn table(out: &mut impl Write, report: &Report, args: &Args) -> std::io::Result<
         "{FAINT}{:<28}{:>11}{:>11}{:>11}{:>10}{:>9}{:>12}{:>12}{FAINT:#}",
         "", "median ms", "fastest", "slowest", "GFLOP/s", "of GEMM", "planned", "used"
     )?;
-    let named = [("training step", &report.training), ("ACT step, inference", &report.inference)];
-    for (name, measured) in named {
+    let training = report.training.as_ref().map(|training| ("training step", training));
+    let named = training.into_iter().chain([("ACT step, inference", &report.inference)]);
+    for (name, measured) in named.clone() {
         let Measured { batch, seconds, fastest, slowest, gflops, gemm_share, .. } = measured;
         writeln!(
             out,
@@ -239,7 +254,7 @@ mod tests {
     fn the_table_has_a_line_for_each_step_and_each_kernel() {
         let args: Args =
             parse(&["--preset", "sudoku-4x4", "--batch", "1", "--steps", "1", "--kernels"]).unwrap();
-        let report = Measure(&options(&args).unwrap()).call::<Cpu>().unwrap();
+        let report = bench::run::<Cpu>(&options(&args).unwrap()).unwrap();
         let mut text = Vec::new();
         table(&mut text, &report, &args).unwrap();
         let text = String::from_utf8(text).unwrap();

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model_io::export::{self, Target};
+use crate::model_io::bundle::Encoding;
+use crate::model_io::export::{self, Exported, Target};
 use crate::numbers::Precision;
 use crate::style::{self, STRONG};
 
@@ -15,7 +16,8 @@ use crate::style::{self, STRONG};
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm export runs/a --to safetensors --out models/a
-  hrm export runs/a --to postcard --dtype bf16 --out a.hrm
+  hrm export runs/a --to postcard --quantize int8 --out a.hrm
+  hrm export runs/a --to safetensors --dtype bf16 --out models/a-bf16
   hrm export runs/a --to pytorch-names --out a.safetensors")]
 pub struct Args {
     /// The model: a directory, a run, or a bundle
@@ -28,8 +30,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
     /// The precision of the weights, rounded to nearest even
-    #[arg(long, value_enum, value_name = "DTYPE", default_value = "f32")]
-    pub dtype: Precision,
+    #[arg(long, visible_alias = "quantize", value_enum, value_name = "DTYPE", default_value = "f32")]
+    pub dtype: Encoding,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -42,20 +44,29 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let exported = export::export(&args.model, &args.out, args.to, args.dtype)?;
     let mut out = style::stdout();
-    let (dtype, bytes) = (args.dtype.name(), exported.bytes);
+    let dtype = args.dtype.name();
+    let Exported { file, tensors, bytes, f32_bytes, .. } = exported;
     if args.json {
-        let line =
-            json!({ "file": exported.file, "tensors": exported.tensors, "dtype": dtype, "bytes": bytes });
+        let line = json!({
+            "file": file,
+            "tensors": tensors,
+            "dtype": dtype,
+            "bytes": bytes,
+            "f32_bytes": f32_bytes,
+        });
         return writeln!(out, "{line}").map_err(Error::output);
     }
-    let file = exported.file.display();
+    let file = file.display();
     let write = |out: &mut dyn Write| {
-        writeln!(
+        write!(
             out,
-            "{STRONG}exported{STRONG:#}  {file}  {} tensors, {dtype}, {}",
-            exported.tensors,
+            "{STRONG}exported{STRONG:#}  {file}  {tensors} tensors, {dtype}, {}",
             memory::human(bytes)
         )?;
+        match args.dtype {
+            Encoding::Float(Precision::F32) => writeln!(out)?,
+            _ => writeln!(out, ", in f32 {}", memory::human(f32_bytes))?,
+        }
         match args.to {
             Target::PytorchNames => writeln!(
                 out,
@@ -78,8 +89,19 @@ mod tests {
     fn formats_and_precisions_are_named() {
         let args: Args =
             parse(&["m", "--to", "pytorch-names", "--out", "p", "--dtype", "bf16", "--json"]).unwrap();
-        assert_eq!((args.to, args.dtype, args.json), (Target::PytorchNames, Precision::Bf16, true));
-        assert_eq!(parse::<Args>(&["m", "--to", "postcard", "--out", "p"]).unwrap().dtype, Precision::F32);
+        assert_eq!(
+            (args.to, args.dtype, args.json),
+            (Target::PytorchNames, Encoding::Float(Precision::Bf16), true)
+        );
+        let encoding = |more: &[&str]| {
+            parse::<Args>(&[&["m", "--to", "postcard", "--out", "p"], more].concat()).map(|args| args.dtype)
+        };
+        assert_eq!(encoding(&[]), Ok(Encoding::Float(Precision::F32)));
+        for flag in ["--dtype", "--quantize"] {
+            assert_eq!(encoding(&[flag, "int8"]), Ok(Encoding::Int8));
+            assert_eq!(encoding(&[flag, "f16"]), Ok(Encoding::Float(Precision::F16)));
+            assert!(encoding(&[flag, "int4"]).is_err());
+        }
         for bad in
             [&["m", "--out", "p"][..], &["m", "--to", "onnx", "--out", "p"], &["m", "--to", "postcard"]]
         {

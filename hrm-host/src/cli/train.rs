@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::values::{Assignment, count, minutes};
 use super::watch::Watch;
-use crate::backend::{BackendArgs, Dtype, HostBackend, WithBackend};
+use crate::backend::{BackendArgs, Dtype, TrainBackend, WithTrainBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
@@ -128,20 +128,21 @@ impl Args {
 /// Wrong usage or input, or a failure on the way; the last checkpoint is then intact.
 pub fn run(args: Args) -> Result<()> {
     let options = args.validate()?;
-    options.backend.dispatch(Train(&options))
+    let why = "integers have no gradients; a trained model is asked with --backend int8 as it is";
+    options.backend.dispatch_training(why, Train(&options))
 }
 
 struct Train<'a>(&'a Options);
 
-impl WithBackend for Train<'_> {
+impl WithTrainBackend for Train<'_> {
     type Output = ();
 
-    fn call<K: HostBackend>(self) -> Result<()> {
+    fn call<K: TrainBackend>(self) -> Result<()> {
         train::<K>(self.0)
     }
 }
 
-fn train<K: HostBackend>(options: &Options) -> Result<()> {
+fn train<K: TrainBackend>(options: &Options) -> Result<()> {
     let dataset = Arc::new(Dataset::open(&options.data, "train")?);
     dataset.verify()?;
     let test = open_test(&options.data)?;
@@ -238,7 +239,7 @@ fn merge(options: &Options) -> Result<settings::Settings> {
     Ok(merged)
 }
 
-fn begin<K: HostBackend>(
+fn begin<K: TrainBackend>(
     options: &Options,
     dataset: Arc<Dataset>,
     test: Option<&Dataset>,
@@ -258,7 +259,7 @@ fn begin<K: HostBackend>(
     Ok(trainer)
 }
 
-fn resume<K: HostBackend>(
+fn resume<K: TrainBackend>(
     options: &Options,
     dataset: Arc<Dataset>,
     test: Option<&Dataset>,
@@ -316,7 +317,7 @@ fn resumed_settings(options: &Options, mut settings: Settings) -> Result<Setting
 
 /// Refuses a run whose held-out puzzles are of another kind than those it trains on, or that does not fit the memory
 /// that is free, before anything is allocated.
-fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Dataset>) -> Result<()> {
+fn fits<K: TrainBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Dataset>) -> Result<()> {
     if let Some(test) = test {
         super::eval::fits(test, &settings.config(dataset.metadata()))?;
     }
@@ -347,7 +348,7 @@ fn fits<K: HostBackend>(settings: &Settings, dataset: &Dataset, test: Option<&Da
 }
 
 /// What is about to be trained, in two lines. `mapped` are the bytes of the mapped dataset.
-fn describe<K: HostBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
+fn describe<K: TrainBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
     let (plan, state) = (trainer.plan(), trainer.state());
     let bytes = plan.bytes(K::element_sizes(plan));
     let total = (train::planned_bytes::<K>(plan) + mapped) as u64;

@@ -3,6 +3,7 @@
 pub mod interval;
 pub mod laws;
 mod near_ties;
+mod paired;
 pub mod sample;
 pub mod sweep;
 mod tally;
@@ -14,10 +15,12 @@ use std::time::Instant;
 use hrm_core::kernels::Kernels;
 use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
+use hrm_core::q_learning::solved;
 use rayon::prelude::*;
 use serde::Serialize;
 
 pub use near_ties::NearTie;
+pub use paired::{Answered, Paired};
 pub use sample::{Bucket, Coverage, Sample};
 pub use tally::{Intervals, Means};
 
@@ -106,6 +109,9 @@ pub struct EvalReport {
     /// Rows with a small margin, if they were asked for.
     #[serde(skip)]
     pub near_ties: Vec<NearTie>,
+    /// How each puzzle was answered, in the order of the dataset.
+    #[serde(skip)]
+    pub answers: Vec<Answered>,
 }
 
 /// A board that may become a puzzle's answer.
@@ -241,6 +247,7 @@ struct Count {
     by_rating: Vec<Tally>,
     by_step: Vec<(Tally, u64, u64)>,
     near_ties: Vec<NearTie>,
+    answers: Vec<Answered>,
 }
 
 impl Count {
@@ -255,6 +262,7 @@ impl Count {
             by_step: Vec::new(),
             buckets,
             near_ties: Vec::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -279,17 +287,21 @@ impl Count {
         bucket.into_iter().for_each(|tally| tally.add(&answer.outcome, lawful));
         self.by_set[example.set].add(&answer.outcome, lawful);
         self.all.add(&answer.outcome, lawful);
+        let RowOutcome { correct, valid, steps, .. } = answer.outcome;
+        let Example { set, example } = example;
+        self.answers.push(Answered { set, example, solved: solved(correct, valid), correct, steps });
         Ok(())
     }
 
     fn report(
-        self,
+        mut self,
         dataset: &Dataset,
         strategy: Strategy,
         most_steps: usize,
         puzzles: usize,
         seconds: f64,
     ) -> EvalReport {
+        self.answers.sort_unstable_by_key(|answer| (answer.set, answer.example));
         let sampled = self.sample == Coverage::Random;
         let sets = dataset.sets().iter().zip(&self.by_set).filter(|_| self.by_set.len() > 1);
         EvalReport {
@@ -318,6 +330,7 @@ impl Count {
             seconds,
             puzzles_per_second: puzzles as f64 / seconds.max(1e-9),
             near_ties: self.near_ties,
+            answers: self.answers,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValue;
 use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, Weights};
 use hrm_core::config::Config;
 use hrm_core::init;
@@ -119,6 +120,15 @@ impl BundleFile {
         Some(values)
     }
 
+    /// The integers of a tensor and the scale of each row, if it is of integers.
+    #[must_use]
+    pub fn integers(&self, name: &str) -> Option<(&[i8], Vec<f32>)> {
+        let Held { precision, cols, elements, scales, .. } = self.held(name)?;
+        let (elements, scales) = (&self.bytes[elements.clone()], &self.bytes[scales.clone()]);
+        let weights = Weights::new(*precision, *cols, elements, scales)?;
+        weights.integers().map(|integers| (integers, weights.scales().collect()))
+    }
+
     /// Writes the weights into `backend`, and the constants that no file holds. `plan` is of this bundle's
     /// configuration.
     ///
@@ -155,7 +165,33 @@ impl From<Precision> for Encoding {
     }
 }
 
+impl clap::ValueEnum for Encoding {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Float(Precision::F32), Self::Float(Precision::Bf16), Self::Float(Precision::F16), Self::Int8]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Float(precision) => precision.to_possible_value(),
+            Self::Int8 => {
+                Some(PossibleValue::new(self.name()).help(
+                    "A quarter of the size: the weights of blocks as integers with a scale for each row; bundles only",
+                ))
+            }
+        }
+    }
+}
+
 impl Encoding {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float(precision) => precision.name(),
+            Self::Int8 => bundle::Precision::Int8.name(),
+        }
+    }
+
     /// The precision of a tensor.
     #[must_use]
     pub const fn precision(self, tensor: &Tensor) -> bundle::Precision {
@@ -166,6 +202,14 @@ impl Encoding {
             (Self::Float(Precision::F32) | Self::Int8, _) => bundle::Precision::F32,
         }
     }
+}
+
+/// Bytes of a bundle of the model of `plan`.
+///
+/// # Errors
+/// It is too large for one.
+pub fn size(plan: &Plan, encoding: Encoding) -> Result<u64> {
+    Layout::new(plan, encoding).map(|layout| layout.preamble.len)
 }
 
 /// Writes the model of `plan` to `path`, whole or not at all; `fetch` gives the elements of each tensor.

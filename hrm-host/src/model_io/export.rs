@@ -8,7 +8,7 @@ use hrm_core::loss::LossKind;
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::tensors::Tensor;
 
-use super::bundle;
+use super::bundle::{self, Encoding};
 use super::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::files::{self, Existing, write_error};
@@ -38,13 +38,25 @@ pub struct Exported {
     pub file: PathBuf,
     /// Its length.
     pub bytes: u64,
+    /// What the weights alone take in f32.
+    pub f32_bytes: u64,
 }
 
 /// Writes the model in `model` (a model directory, a run, or a bundle) to `out`, which must not exist yet.
 ///
 /// # Errors
-/// There is no model, it is damaged, a weight does not fit `precision`, or writing fails.
-pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) -> Result<Exported> {
+/// There is no model, it is damaged, a weight does not fit `encoding` or the target does not take it, or writing fails.
+pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Encoding>) -> Result<Exported> {
+    let encoding = encoding.into();
+    let precision = match (encoding, target) {
+        (Encoding::Float(precision), _) => precision,
+        // What stays a float in it stays as it is.
+        (Encoding::Int8, Target::Postcard) => Precision::F32,
+        (Encoding::Int8, Target::Safetensors | Target::PytorchNames) => {
+            return Err(Error::usage("given int8, expected f32, bf16 or f16: only bundles hold integers")
+                .hint("--to postcard writes a bundle"));
+        }
+    };
     let (mut checkpoint, config, loss) = open(model)?;
     let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
     let places = compare(checkpoint.tensors(), &plan.params, shape)
@@ -76,7 +88,7 @@ pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) ->
             out.join(WEIGHTS)
         }
         Target::Postcard => {
-            bundle::write(&plan, out, precision, fetch)?;
+            bundle::write(&plan, out, encoding, fetch)?;
             out.to_owned()
         }
         Target::PytorchNames => {
@@ -87,7 +99,9 @@ pub fn export(model: &Path, out: &Path, target: Target, precision: Precision) ->
         }
     };
     let bytes = file.metadata().map_err(|error| files::read_error(&file, error))?.len();
-    Ok(Exported { config, tensors: plan.params.tensors().count(), file, bytes })
+    let tensors = || plan.params.tensors();
+    let f32_bytes = tensors().map(|tensor| 4 * tensor.span.len() as u64).sum();
+    Ok(Exported { config, tensors: tensors().count(), file, bytes, f32_bytes })
 }
 
 /// Opens a model and says what it is, and with which loss it was trained: a bundle does not know, and gets the published

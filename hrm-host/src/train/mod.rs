@@ -19,7 +19,7 @@ use hrm_core::plan::{BackwardPlan, Mode, Plan};
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
 
-use crate::backend::HostBackend;
+use crate::backend::TrainBackend;
 use crate::backend::steps::{StepEnd, TrainSteps};
 use crate::carry::{self, RowSnapshot};
 use crate::data::prefetch::{Prefetch, Prefetched};
@@ -49,12 +49,12 @@ pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
 /// Bytes that training takes on backend `K` for `plan`: what the backend plans, the batches made ahead of time, and the
 /// copy of the carry's integers that is kept during an evaluation.
 #[must_use]
-pub fn planned_bytes<K: HostBackend>(plan: &Plan) -> usize {
+pub fn planned_bytes<K: TrainBackend>(plan: &Plan) -> usize {
     K::planned_bytes(plan) + Prefetch::bytes(plan.batch, plan.config.seq_len) + RowSnapshot::bytes(plan)
 }
 
 /// A training run in memory.
-pub struct Trainer<K: HostBackend> {
+pub struct Trainer<K: TrainBackend> {
     backend: K,
     plan: Plan,
     backward: BackwardPlan,
@@ -65,7 +65,7 @@ pub struct Trainer<K: HostBackend> {
     batches: Prefetch,
 }
 
-impl<K: HostBackend> Trainer<K> {
+impl<K: TrainBackend> Trainer<K> {
     /// A fresh run on `dataset`.
     ///
     /// # Errors

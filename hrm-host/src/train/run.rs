@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Trainer, TrainerState};
-use crate::backend::HostBackend;
+use crate::backend::TrainBackend;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::EvalReport;
@@ -141,7 +141,7 @@ fn open_log(path: &Path, offset: Option<u64>) -> Result<jsonl::Writer> {
 ///
 /// # Errors
 /// Data, backend or disk fail, or a value is not finite. The last checkpoint is then intact.
-pub fn run<K: HostBackend>(
+pub fn run<K: TrainBackend>(
     trainer: &mut Trainer<K>,
     dir: &Path,
     test: Option<&Dataset>,
@@ -172,7 +172,7 @@ pub fn run<K: HostBackend>(
 }
 
 /// A run from where it is taken up to where it ends or is left.
-struct Session<'a, K: HostBackend> {
+struct Session<'a, K: TrainBackend> {
     trainer: &'a mut Trainer<K>,
     dir: &'a Path,
     observer: &'a mut dyn Observer,
@@ -183,7 +183,7 @@ struct Session<'a, K: HostBackend> {
     saved_at: Option<u64>,
 }
 
-impl<K: HostBackend> Session<'_, K> {
+impl<K: TrainBackend> Session<'_, K> {
     fn train(&mut self, test: Option<&Dataset>, limit: Option<Duration>) -> Result<End> {
         let settings = self.trainer.state().settings.clone();
         let total_steps = self.trainer.state().total_steps;

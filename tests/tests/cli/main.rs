@@ -11,6 +11,7 @@ mod datasets;
 mod evaluate;
 mod full_disk;
 mod input;
+mod int8;
 mod interrupt;
 mod kill;
 mod memory;

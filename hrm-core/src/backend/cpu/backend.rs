@@ -62,7 +62,8 @@ impl Cpu {
         plan.bytes(ElementSizes::F32).total() + 4 * scratch_len(plan)
     }
 
-    fn forward(&mut self) -> (&[f32], &mut [f32], &mut [f32]) {
+    /// Parameters, activations and statistics.
+    pub(in crate::backend) fn forward(&mut self) -> (&[f32], &mut [f32], &mut [f32]) {
         let (params, acts, stats, _) = self.plain.store_mut().forward();
         (params, acts, stats)
     }

@@ -16,6 +16,6 @@ pub mod par;
 mod tile;
 
 #[cfg(test)]
-mod testing;
+pub(in crate::backend) mod testing;
 
 pub use backend::Cpu;

@@ -17,7 +17,7 @@ use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::sweep::SweepOptions;
-use crate::evaluate::{self, EvalOptions, NearTie, Sample};
+use crate::evaluate::{self, Answered, EvalOptions, EvalReport, Paired, Sample};
 use crate::files;
 use crate::memory;
 use crate::metrics::plot::Chart;
@@ -30,7 +30,9 @@ use crate::style;
 #[command(after_help = "Examples:
   hrm eval --model runs/a/best --data data/sudoku
   hrm eval --model runs/a/best --data data/sudoku --limit 1000 --halt q --answer best-q --vote 8
-  hrm eval --model runs/a/best --data data/sudoku --sweep --vote 8 --svg sweep.svg")]
+  hrm eval --model runs/a/best --data data/sudoku --sweep --vote 8 --svg sweep.svg
+  hrm eval --model runs/a/best --data data/sudoku --answers f32.jsonl
+  hrm eval --model runs/a/best --data data/sudoku --against f32.jsonl --backend int8")]
 pub struct Args {
     /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
@@ -68,6 +70,12 @@ pub struct Args {
     /// List as JSON lines the rows that a difference of 0.001 in a logit would count differently
     #[arg(long, value_name = "FILE")]
     pub near_ties: Option<PathBuf>,
+    /// List how each puzzle was answered, as JSON lines
+    #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
+    pub answers: Option<PathBuf>,
+    /// Compare puzzle by puzzle with another evaluation of the same puzzles, as its --answers listed them
+    #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
+    pub against: Option<PathBuf>,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -96,7 +104,9 @@ impl WithBackend for Evaluate<'_> {
 
 fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let strategy = args.ask.strategy()?;
-    args.svg.iter().chain(&args.near_ties).try_for_each(|path| files::expect_place(path))?;
+    let files = [&args.svg, &args.near_ties, &args.answers];
+    files.into_iter().flatten().try_for_each(|path| files::expect_place(path))?;
+    let against = args.against.as_deref().map(read_answers).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
     let rows = sample.size(dataset.examples()).saturating_mul(strategy.views).max(1);
@@ -129,15 +139,29 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let found = evaluate::evaluate(backend, plan, &dataset, &options, progress)?;
     counter.finish();
     let found = found.ok_or_else(interrupted)?;
+    let compared = against.map(|there| Paired::of(&found.answers, &there)).transpose();
+    let (paired, compared) = compared.map_or_else(|error| (None, Err(error)), |paired| (paired, Ok(())));
     // Whatever a file comes to, the report is told, and whether or not anyone listens, the files are written.
     let printed = if args.json {
-        json(&mut out, &found)
+        json(&mut out, &Compared { found: &found, paired })
     } else {
-        report::print(&mut out, &dataset, &found).map_err(Error::output)
+        report::print(&mut out, &dataset, &found)
+            .and_then(|()| paired.map_or(Ok(()), |paired| report::print_paired(&mut out, &paired)))
+            .map_err(Error::output)
     };
     let drawn = draw(args.svg.as_deref(), || report::chart(&found));
-    let listed = args.near_ties.as_ref().map_or(Ok(()), |path| write_near_ties(path, &found.near_ties));
-    drawn.and(listed).and(printed)
+    let listed = args.near_ties.as_ref().map_or(Ok(()), |path| write_lines(path, &found.near_ties));
+    let answered = args.answers.as_ref().map_or(Ok(()), |path| write_lines(path, &found.answers));
+    compared.and(drawn).and(listed).and(answered).and(printed)
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Compared<'a> {
+    #[serde(flatten)]
+    found: &'a EvalReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paired: Option<Paired>,
 }
 
 impl Args {
@@ -184,13 +208,22 @@ fn draw(path: Option<&Path>, chart: impl FnOnce() -> Chart) -> Result<()> {
     path.map_or(Ok(()), |path| chart().write_svg(path).map(drop))
 }
 
-fn write_near_ties(path: &Path, near_ties: &[NearTie]) -> Result<()> {
+fn write_lines(path: &Path, values: &[impl Serialize]) -> Result<()> {
     let mut text = String::new();
-    for near_tie in near_ties {
-        text += &serde_json::to_string(near_tie).map_err(|e| Error::failed(e.to_string()))?;
+    for value in values {
+        text += &serde_json::to_string(value).map_err(|e| Error::failed(e.to_string()))?;
         text.push('\n');
     }
     files::write_bytes(path, text.as_bytes()).map(drop)
+}
+
+fn read_answers(path: &Path) -> Result<Vec<Answered>> {
+    let text = std::fs::read_to_string(path).map_err(|error| files::read_error(path, error))?;
+    let answer = |(index, line)| {
+        serde_json::from_str(line)
+            .map_err(|error| Error::input(format!("{}, line {}: {error}", path.display(), index + 1)))
+    };
+    text.lines().enumerate().map(answer).collect()
 }
 
 /// What will compute, and what memory it takes.

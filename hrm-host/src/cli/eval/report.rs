@@ -4,7 +4,7 @@ use std::io::{Result, Write};
 
 use crate::data::Dataset;
 use crate::evaluate::interval::Interval;
-use crate::evaluate::{Coverage, EvalReport, Intervals, Means, laws};
+use crate::evaluate::{Coverage, EvalReport, Intervals, Means, Paired, laws};
 use crate::metrics::plot::{Chart, Series, sparkline};
 use crate::style::{FAINT, STRONG};
 use crate::task::Task;
@@ -89,6 +89,21 @@ fn by_step(out: &mut impl Write, report: &EvalReport) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Prints what changed from another evaluation.
+pub fn print_paired(out: &mut impl Write, paired: &Paired) -> Result<()> {
+    let Paired { puzzles, both, only_here, only_there, difference, interval95 } = *paired;
+    writeln!(
+        out,
+        "\n  {STRONG}{:+.2} points{STRONG:#} against the other evaluation{}",
+        100.0 * difference,
+        range(interval95, |share| format!("{:+.2}", 100.0 * share))
+    )?;
+    writeln!(
+        out,
+        "  of {puzzles} puzzles {both} solved by both, {only_here} only here, {only_there} only there"
+    )
 }
 
 /// Cells right and puzzles solved by ACT step.

@@ -1,5 +1,7 @@
 //! `hrm info`: what a directory holds.
 
+mod embedded;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -20,18 +22,23 @@ use crate::train::curve;
   hrm info a.hrm
   hrm info data/sudoku
   hrm info runs/a --json
+  hrm info --embedded runs/a
+  hrm info --embedded
   hrm info --devices")]
 pub struct Args {
     /// A model, a bundle, a run or a dataset
     #[arg(
         value_name = "MODEL|BUNDLE|RUN|DIR",
-        required_unless_present = "devices",
+        required_unless_present_any = ["devices", "embedded"],
         conflicts_with = "devices"
     )]
     pub path: Option<PathBuf>,
     /// List the GPUs that --backend cuda could use, or say what is missing for it
     #[arg(long)]
     pub devices: bool,
+    /// What a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, what typical ones do
+    #[arg(long, conflicts_with = "devices")]
+    pub embedded: bool,
     /// Print the description as one line of JSON
     #[arg(long, conflicts_with = "devices")]
     pub json: bool,
@@ -43,6 +50,9 @@ pub struct Args {
 /// Nothing that the program knows lies there, or it is damaged.
 pub fn run(args: &Args) -> Result<()> {
     let mut out = style::stdout();
+    if args.embedded {
+        return embedded::run(&mut out, args.path.as_deref(), args.json);
+    }
     let Some(path) = &args.path else { return devices::run(&mut out) };
     let found = Description::of(path)?;
     if args.json {
@@ -147,9 +157,16 @@ mod tests {
 
     #[test]
     fn takes_one_path_or_lists_the_devices() {
-        assert_eq!(parse(&["runs/a"]), Ok(Args { path: Some("runs/a".into()), devices: false, json: false }));
-        assert_eq!(parse(&["--devices"]), Ok(Args { path: None, devices: true, json: false }));
-        for bad in [&[][..], &["a", "b"], &["a", "--devices"], &["--json", "--devices"]] {
+        let args = |path: Option<&str>, devices, embedded, json| {
+            Ok(Args { path: path.map(PathBuf::from), devices, embedded, json })
+        };
+        assert_eq!(parse(&["runs/a"]), args(Some("runs/a"), false, false, false));
+        assert_eq!(parse(&["runs/a", "--json"]), args(Some("runs/a"), false, false, true));
+        assert_eq!(parse(&["--devices"]), args(None, true, false, false));
+        assert_eq!(parse(&["--embedded", "--json"]), args(None, false, true, true));
+        assert_eq!(parse(&["--embedded", "runs/a"]), args(Some("runs/a"), false, true, false));
+        let with_devices = [["a", "--devices"], ["--json", "--devices"], ["--devices", "--embedded"]];
+        for bad in with_devices.iter().map(|line| &line[..]).chain([&[][..], &["a", "b"], &["--json"]]) {
             assert!(parse::<Args>(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,0 +1,104 @@
+//! Two evaluations of the same puzzles, puzzle by puzzle: what changed between two models or backends.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::interval::Interval;
+use crate::error::{Error, Result};
+
+/// How one puzzle was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    /// The set, by its place in the dataset.
+    pub set: usize,
+    /// The example, by its place in the set.
+    pub example: usize,
+    /// Whether every label was right.
+    pub solved: bool,
+    /// Labels that were right.
+    pub correct: i32,
+    /// ACT steps, those of all views together.
+    pub steps: i32,
+}
+
+/// How two evaluations of the same puzzles differ.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Paired {
+    /// Puzzles that both looked at.
+    pub puzzles: u64,
+    /// Solved by both.
+    pub both: u64,
+    /// Solved here alone.
+    pub only_here: u64,
+    /// Solved there alone.
+    pub only_there: u64,
+    /// The share solved here less the share solved there.
+    pub difference: f64,
+    /// Its 95% interval.
+    pub interval95: Interval,
+}
+
+impl Paired {
+    /// Compares `here` with `there`.
+    ///
+    /// # Errors
+    /// They are not of the same puzzles.
+    pub fn of(here: &[Answered], there: &[Answered]) -> Result<Self> {
+        let by_place: HashMap<_, _> =
+            there.iter().map(|answer| ((answer.set, answer.example), answer.solved)).collect();
+        if by_place.len() != here.len() {
+            return Err(Error::input(format!("{} puzzles there, {} here", by_place.len(), here.len())));
+        }
+        let (mut both, mut only_here, mut only_there) = (0, 0, 0);
+        for Answered { set, example, solved, .. } in here {
+            let Some(there) = by_place.get(&(*set, *example)) else {
+                return Err(Error::input(format!("no answer there for example {example} of set {set}")));
+            };
+            both += u64::from(*solved && *there);
+            only_here += u64::from(*solved && !there);
+            only_there += u64::from(!solved && *there);
+        }
+        let counts = [both, only_here, only_there].map(|count| count as f64);
+        let puzzles = here.len() as u64;
+        Ok(Self {
+            puzzles,
+            both,
+            only_here,
+            only_there,
+            difference: (counts[1] - counts[2]) / (puzzles as f64).max(1.0),
+            interval95: Interval::paired(counts[0], counts[1], counts[2], puzzles as f64),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(solved: &[bool]) -> Vec<Answered> {
+        let answer = |(example, &solved)| Answered { set: 0, example, solved, correct: 3, steps: 1 };
+        solved.iter().enumerate().map(answer).collect()
+    }
+
+    #[test]
+    fn pairs_are_counted_in_any_order() {
+        let here = answers(&[true, true, false, false, true]);
+        let mut there = answers(&[true, false, true, false, true]);
+        there.reverse();
+        let found = Paired::of(&here, &there).unwrap();
+        assert_eq!((found.puzzles, found.both, found.only_here, found.only_there), (5, 2, 1, 1));
+        assert_eq!(found.difference, 0.0);
+        assert!(found.interval95.0 < 0.0 && found.interval95.1 > 0.0);
+    }
+
+    #[test]
+    fn other_puzzles_are_refused() {
+        let here = answers(&[true, true]);
+        assert!(Paired::of(&here, &answers(&[true])).is_err());
+        let mut there = answers(&[true, true]);
+        there[1].set = 1;
+        assert!(Paired::of(&here, &there).unwrap_err().to_string().contains("example 1 of set 0"));
+    }
+}
