@@ -15,7 +15,7 @@
 //! | `bundle` | a model in one piece of memory, read in place (feature `bundle`) |
 //! | [`quantize`] | rows of 8-bit integers with a scale |
 //! | [`init`], [`rope`], [`rng`] | initial parameters, constants, random numbers |
-//! | [`backend`] | the reference backend, the CPU backend (feature `std`), the portable one (feature `bundle`) |
+//! | [`backend`] | the reference backend, the CPU backend (feature `std`), the portable one (feature `bundle`), that of integers on a host (both) |
 //! | `solver` | a model on a microcontroller: one call for each ACT step (feature `bundle`) |
 //!
 //! The model is written once, on the kernels. A backend implements kernels, never the model.
