@@ -99,6 +99,21 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| write_error(path, error))
 }
 
+/// Refuses a file that could not be written in the end, before any work is done for it.
+///
+/// # Errors
+/// Its directory is not there or cannot be written to, or a directory lies in its place.
+pub fn expect_place(path: &Path) -> Result<()> {
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty() && !dir.exists()) {
+        let message = format!("cannot write {}: there is no directory {}", path.display(), dir.display());
+        return Err(Error::input(message).hint(format!("make it first: mkdir -p {}", dir.display())));
+    }
+    if path.is_dir() {
+        return Err(write_error(path, io::ErrorKind::IsADirectory.into()));
+    }
+    Staged::create(path).map(drop).map_err(|error| write_error(path, error))
+}
+
 /// Writes `path` whole or not at all; what was there before stays until the new file is on the disk.
 ///
 /// `fill` gets a buffered writer. One process has one writer of a path at a time.

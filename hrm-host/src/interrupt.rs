@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::error::{Error, Result};
+
 /// The exit code of an interrupted run.
 pub const EXIT_CODE: u8 = 130;
 
@@ -23,14 +25,20 @@ impl Interrupt {
 
     /// One that SIGINT and SIGTERM set. A second signal ends the program with exit code 130 and no clean-up, which is
     /// safe because files are written whole or not at all.
-    pub fn install() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn install() -> Result<Self> {
         let interrupt = Self::default();
-        for signal in [SIGINT, SIGTERM] {
+        let listen = |signal| -> io::Result<()> {
             // The order matters: the exit looks at the flag before this same signal sets it.
             let flag = || Arc::clone(&interrupt.requested);
             signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), flag())?;
-            signal_hook::flag::register(signal, flag())?;
-        }
+            signal_hook::flag::register(signal, flag()).map(drop)
+        };
+        [SIGINT, SIGTERM].into_iter().try_for_each(listen).map_err(|error| {
+            Error::failed(format!("cannot listen for Ctrl-C: {error}")).with_source(error)
+        })?;
         Ok(interrupt)
     }
 

@@ -17,6 +17,7 @@
 //! | [`model_io`] | models in and out: PyTorch checkpoints, safetensors, bundles |
 //! | [`numbers`], [`tensor_match`] | element types, and the tensors of a file against a model's |
 //! | [`backend`], [`memory`] | what can compute, and what memory it takes |
+//! | [`describe`] | what lies at a path: a model, a bundle, a run, a dataset |
 //! | [`carry`] | what lives from one training step to the next |
 //! | [`settings`] | presets, files and `--set`, in layers |
 //! | [`metrics`], [`progress`], [`style`] | JSON lines, TensorBoard, charts; the bar; colour |
@@ -44,6 +45,7 @@ pub mod carry;
 pub mod cli;
 mod convert;
 pub mod data;
+pub mod describe;
 pub mod embedded;
 pub mod error;
 pub mod evaluate;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::ask::AskArgs;
+use super::counter::Counter;
 use super::eval::{describe, fits, interrupted, size};
 use super::values::{Split, count};
 use crate::arc::predict::{PredictOptions, Prediction, predict};
@@ -15,10 +16,8 @@ use crate::arc::submission::{MOST_ATTEMPTS, Submission};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::{Mode, Progress, Snapshot};
+use crate::files;
 use crate::solve::Model;
-use crate::strategy::Strategy;
 use crate::style::{self, FAINT, STRONG};
 
 /// Answer the tests of ARC, and score answers
@@ -42,9 +41,13 @@ pub enum What {
 
 /// Answer every test by the votes of a task's augmentations, and write a submission
 #[derive(Debug, PartialEq, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    // It is known, to be refused with a word on --votes.
+    mut_arg("vote", |arg| arg.hide(true)),
+    after_help = "Examples:
   hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json
-  hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json --votes 100 --halt q")]
+  hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json --votes 100 --halt q"
+)]
 pub struct PredictArgs {
     /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
@@ -117,7 +120,7 @@ impl WithBackend for Predict<'_> {
 }
 
 fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
-    let strategy = args.ask.strategy(Strategy::PUBLISHED)?;
+    let strategy = args.ask.strategy()?;
     if args.ask.vote.is_some() {
         return Err(Error::usage(
             "given --vote, expected --votes: what votes here are a task's augmentations",
@@ -129,6 +132,7 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
             args.attempts
         )));
     }
+    files::expect_place(&args.out)?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let mut model = Model::<K>::load_in(
         &args.model,
@@ -139,25 +143,20 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
     }
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
-    let mut bar: Option<Progress> = None;
+    let mut counter = Counter::start(args.json, "example")?;
     let (backend, plan) = model.parts();
     let options = PredictOptions { votes: args.votes.map(size), strategy };
-    let found = predict(backend, plan, &dataset, &options, |done, of| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "example"));
-        bar.update(done as u64, &Snapshot::default());
-        !interrupt.requested()
-    })?;
-    bar.iter().for_each(Progress::finish);
+    let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
+    let found = predict(backend, plan, &dataset, &options, progress)?;
+    counter.finish();
     let Prediction { submission, score, votes, without_grid, steps } = found.ok_or_else(interrupted)?;
-    submission.with_attempts(size(args.attempts)).write(&args.out)?;
     let mut out = style::stdout();
-    if args.json {
-        let line = json!({ "score": score, "votes": votes, "without_grid": without_grid, "steps": steps });
-        return writeln!(out, "{line}").map_err(Error::output);
-    }
     let mut print = || -> std::io::Result<()> {
+        if args.json {
+            let line =
+                json!({ "score": score, "votes": votes, "without_grid": without_grid, "steps": steps });
+            return writeln!(out, "{line}");
+        }
         writeln!(
             out,
             "{}: {votes} answers in {steps:.2} ACT steps on average, {without_grid} of them without a grid",
@@ -165,7 +164,8 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
         )?;
         score.as_ref().map_or(Ok(()), |score| table(&mut out, score))
     };
-    print().map_err(Error::output)
+    let printed = print().map_err(Error::output);
+    submission.with_attempts(size(args.attempts)).write(&args.out).and(printed)
 }
 
 fn run_score(args: &ScoreArgs) -> Result<()> {

@@ -7,15 +7,17 @@ use crate::error::{Error, Result};
 use crate::strategy::{Answer, Strategy};
 
 /// When to halt, which board is the answer, and how many views vote.
-#[derive(Clone, Debug, Default, PartialEq, clap::Args)]
+///
+/// The defaults are those of the published evaluation; `solve` has its own.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct AskArgs {
     /// When to halt: after the maximum, when Q says so, or after a number of ACT steps
-    #[arg(long, value_name = "max|q|STEPS")]
-    pub halt: Option<Halt>,
+    #[arg(long, value_name = "max|q|STEPS", default_value = "max")]
+    pub halt: Halt,
     /// Which board is the answer: the last, or that of the step whose Q-halt was highest
-    #[arg(long, value_enum)]
-    pub answer: Option<Answer>,
-    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt)
+    #[arg(long, value_enum, default_value = "last")]
+    pub answer: Answer,
+    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt) [default: 1]
     #[arg(long, value_name = "K", value_parser = count)]
     pub vote: Option<NonZeroU64>,
     /// ACT steps after which a puzzle halts at the latest [default: what the model was trained with]
@@ -24,12 +26,12 @@ pub struct AskArgs {
 }
 
 impl AskArgs {
-    /// `default`, but for what was given.
+    /// What was asked for.
     ///
     /// # Errors
     /// `--max-steps` beside a number of steps.
-    pub fn strategy(&self, default: Strategy) -> Result<Strategy> {
-        if let (Some(Halt::Steps(steps)), Some(most)) = (self.halt, self.max_steps) {
+    pub fn strategy(&self) -> Result<Strategy> {
+        if let (Halt::Steps(steps), Some(most)) = (self.halt, self.max_steps) {
             return Err(Error::usage(format!(
                 "given --halt {steps} and --max-steps {most}, expected only one of them"
             ))
@@ -37,10 +39,10 @@ impl AskArgs {
         }
         let size = |n: NonZeroU64| usize::try_from(n.get()).unwrap_or(usize::MAX);
         Ok(Strategy {
-            halt: self.halt.map_or(default.halt, Into::into),
-            answer: self.answer.unwrap_or(default.answer),
-            views: self.vote.map_or(default.views, size),
-            max_steps: self.max_steps.map(size).or(default.max_steps),
+            halt: self.halt.into(),
+            answer: self.answer,
+            views: self.vote.map_or(1, size),
+            max_steps: self.max_steps.map(size),
         })
     }
 }
@@ -53,11 +55,11 @@ mod tests {
 
     #[test]
     fn what_is_given_replaces_the_default() {
-        let strategy = |line: &[&str]| parse::<AskArgs>(line).unwrap().strategy(Strategy::DEFAULT);
-        assert_eq!(strategy(&[]).unwrap(), Strategy::DEFAULT);
-        let line = ["--halt", "max", "--answer", "last", "--vote", "8", "--max-steps", "32"];
+        let strategy = |line: &[&str]| parse::<AskArgs>(line).unwrap().strategy();
+        assert_eq!(strategy(&[]).unwrap(), Strategy::PUBLISHED);
+        let line = ["--halt", "q", "--answer", "best-q", "--vote", "8", "--max-steps", "32"];
         let expected =
-            Strategy { halt: strategy::Halt::Max, answer: Answer::Last, views: 8, max_steps: Some(32) };
+            Strategy { halt: strategy::Halt::Q, answer: Answer::BestQ, views: 8, max_steps: Some(32) };
         assert_eq!(strategy(&line).unwrap(), expected);
         let error = strategy(&["--halt", "3", "--max-steps", "32"]).unwrap_err();
         assert_eq!(error.to_string(), "given --halt 3 and --max-steps 32, expected only one of them");

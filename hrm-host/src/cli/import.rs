@@ -16,9 +16,10 @@ use crate::style::{self, FAINT, STRONG};
   hrm import checkpoints/sudoku/step_26040 --config checkpoints/sudoku/all_config.yaml --out models/sudoku
   hrm import model.pt --set num_heads=8 --set H_cycles=2 --set L_cycles=2 --set halt_max_steps=16 --out models/a
   hrm import arc.pt --identifiers old/identifiers.json --data data/arc --out models/arc
-  hrm import arc.pt --reset-puzzle-embeddings --data data/arc --out models/arc")]
+  hrm import arc.pt --reset-puzzle-embeddings --data data/arc --out models/arc
+  hrm import runs/arc-1 --reset-puzzle-embeddings --data data/arc-2 --out models/arc-2")]
 pub struct Args {
-    /// The checkpoint: a ZIP file of torch.save, a safetensors file, or a bundle
+    /// The checkpoint: a ZIP file of torch.save, a safetensors file, a bundle, a model directory, or a run
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
     /// The directory to write; it must not hold anything yet

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod completions;
+mod counter;
 pub mod data;
 mod devices;
 pub mod eval;

@@ -111,8 +111,7 @@ pub fn run(args: &Args) -> Result<()> {
     let run = dir.join("run");
     files::create_dir_all(&run)?;
     files::write_bytes(&run.join(SETTINGS), merged.to_toml().as_bytes())?;
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let interrupt = Interrupt::install()?;
     let total = trainer.state().total_steps;
     let mut watch = Watch::new(Mode::choose(args.json), 0, total, trainer.plan().batch, interrupt);
     let outcome = train::run::run(&mut trainer, &run, Some(&test), None, &mut watch);

@@ -18,9 +18,14 @@ use crate::task::Task;
 
 /// Solve one puzzle
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    // Strategy::DEFAULT
+    mut_arg("halt", |arg| arg.default_value("q")),
+    mut_arg("answer", |arg| arg.default_value("best-q")),
+    after_help = "Examples:
   hrm solve --model runs/a/best --trace 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79
-  hrm solve --model runs/a/best - < puzzle.txt")]
+  hrm solve --model runs/a/best - < puzzle.txt"
+)]
 pub struct Args {
     /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
@@ -99,7 +104,7 @@ impl Args {
             model: self.model,
             puzzle,
             puzzle_id: self.puzzle_id,
-            strategy: self.ask.strategy(Strategy::DEFAULT)?,
+            strategy: self.ask.strategy()?,
             backend: self.backend,
             verbose: self.verbose,
             trace: self.trace,
@@ -221,6 +226,7 @@ mod tests {
             ("m".into(), Source::Stdin, true, false)
         );
         assert_eq!(read.strategy, Strategy { halt: Halt::Steps(3), ..Strategy::DEFAULT });
+        assert_eq!(options(&["-"]).unwrap().strategy, Strategy::DEFAULT);
         let text = "1 . | 3 4\n3 4 | . 2";
         assert_eq!(options(&["--json", text]).unwrap().puzzle, Source::Text(text.to_owned()));
         for bad in [&[][..], &["abc"], &["--3"], &["-", "--halt", "soon"], &["1.", "2."]] {

@@ -153,8 +153,7 @@ fn train<K: TrainBackend>(options: &Options) -> Result<()> {
     } else {
         begin::<K>(options, data, test_data)?
     };
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
+    let interrupt = Interrupt::install()?;
     let state = trainer.state();
     let mode = Mode::choose(false);
     let mut watch = Watch::new(mode, state.step, state.total_steps, trainer.plan().batch, interrupt);

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub use near_ties::NearTie;
 pub use paired::{Answered, Paired};
-pub use sample::{Bucket, Sample};
+pub use sample::{Bucket, Coverage, Sample};
 pub use tally::{Intervals, Means};
 
 use crate::data::Dataset;
@@ -94,6 +94,10 @@ pub struct EvalReport {
     pub by_rating: Vec<Part<Bucket>>,
     /// By ACT step, from the first.
     pub by_step: Vec<StepOutcome>,
+    /// How they stand to all examples of the dataset.
+    pub sample: Coverage,
+    /// Examples of the dataset.
+    pub examples: usize,
     /// How they were answered.
     pub strategy: Strategy,
     /// ACT steps that a row takes at most.
@@ -155,7 +159,7 @@ where
     let task = Task::of(config.seq_len, config.vocab_size);
     let views = views(task, config.seq_len, strategy.views.max(1), options.seed)?;
     let policy = strategy.policy(config);
-    let mut count = Count::new(dataset, task, chosen.len() < dataset.examples());
+    let mut count = Count::new(dataset, task, options.sample.coverage(dataset.examples()));
     let mut flights: HashMap<usize, Flight> = HashMap::new();
     let mut done = 0;
     let walk = Walk { dataset, chosen: &chosen, views: &views, with_logits: true };
@@ -236,7 +240,7 @@ impl Flight {
 /// All the sums of an evaluation.
 struct Count {
     task: Task,
-    sampled: bool,
+    sample: Coverage,
     buckets: Vec<Bucket>,
     all: Tally,
     by_set: Vec<Tally>,
@@ -247,11 +251,11 @@ struct Count {
 }
 
 impl Count {
-    fn new(dataset: &Dataset, task: Task, sampled: bool) -> Self {
+    fn new(dataset: &Dataset, task: Task, sample: Coverage) -> Self {
         let buckets = sample::buckets_of(dataset);
         Self {
             task,
-            sampled,
+            sample,
             all: Tally::default(),
             by_set: vec![Tally::default(); dataset.sets().len()],
             by_rating: vec![Tally::default(); buckets.len()],
@@ -298,7 +302,7 @@ impl Count {
         seconds: f64,
     ) -> EvalReport {
         self.answers.sort_unstable_by_key(|answer| (answer.set, answer.example));
-        let sampled = self.sampled;
+        let sampled = self.sample == Coverage::Random;
         let sets = dataset.sets().iter().zip(&self.by_set).filter(|_| self.by_set.len() > 1);
         EvalReport {
             all: self.all.means(sampled),
@@ -319,6 +323,8 @@ impl Count {
                     means: tally.means(sampled),
                 })
                 .collect(),
+            sample: self.sample,
+            examples: dataset.examples(),
             strategy,
             most_steps,
             seconds,

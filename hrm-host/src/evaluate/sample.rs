@@ -31,6 +31,28 @@ impl Sample {
             Self::First(count) | Self::Random { count, .. } => count.min(examples),
         }
     }
+
+    /// How what it takes of `examples` stands to them.
+    #[must_use]
+    pub fn coverage(self, examples: usize) -> Coverage {
+        match self {
+            _ if self.size(examples) == examples => Coverage::All,
+            Self::First(_) => Coverage::First,
+            Self::All | Self::Random { .. } => Coverage::Random,
+        }
+    }
+}
+
+/// How the examples that were looked at stand to all that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// They are all of them.
+    All,
+    /// They are the first ones. What they come to is true of them alone: the order of a dataset is not random.
+    First,
+    /// They are a random choice, from which an interval for all of them follows.
+    Random,
 }
 
 /// One example of a dataset.
@@ -140,6 +162,20 @@ fn shares(sizes: &[usize], count: usize) -> Vec<usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_takes_everything_is_no_sample() {
+        let random = |count| Sample::Random { count, seed: 1 };
+        for (sample, expected) in [
+            (Sample::All, Coverage::All),
+            (Sample::First(9), Coverage::First),
+            (Sample::First(10), Coverage::All),
+            (random(9), Coverage::Random),
+            (random(11), Coverage::All),
+        ] {
+            assert_eq!(sample.coverage(10), expected, "{sample:?}");
+        }
+    }
 
     #[test]
     fn buckets_are_of_equal_size_where_ratings_differ() {

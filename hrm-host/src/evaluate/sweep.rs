@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::chosen;
 use super::interval::Interval;
-use super::sample::{Example, Sample};
+use super::sample::{Coverage, Example, Sample};
 use super::walk::{Row, Walk, stopped, unless_stopped};
 use crate::data::Dataset;
 use crate::error::Result;
@@ -44,8 +44,9 @@ pub struct Setting {
     pub solved: u64,
     /// Their share.
     pub exact_accuracy: f64,
-    /// Its 95% confidence interval (Wilson).
-    pub interval95: Interval,
+    /// Its 95% confidence interval (Wilson), if the puzzles are a random sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval95: Option<Interval>,
     /// Mean ACT steps of a puzzle, all its views together.
     pub steps: f64,
 }
@@ -55,6 +56,10 @@ pub struct Setting {
 pub struct Sweep {
     /// Puzzles.
     pub puzzles: u64,
+    /// How they stand to all examples of the dataset.
+    pub sample: Coverage,
+    /// Examples of the dataset.
+    pub examples: usize,
     /// ACT steps after which the published evaluation halts.
     pub halt_max_steps: usize,
     /// The settings, by views, answer and halt.
@@ -154,15 +159,18 @@ where
         return Ok(None);
     }
     let count = examples.len() as f64;
+    let sample = options.sample.coverage(dataset.examples());
     let settings = strategies.into_iter().zip(sums).map(|(strategy, (solved, steps))| Setting {
         strategy,
         solved,
         exact_accuracy: solved as f64 / count,
-        interval95: Interval::wilson(solved as f64, count),
+        interval95: (sample == Coverage::Random).then(|| Interval::wilson(solved as f64, count)),
         steps: steps as f64 / count,
     });
     Ok(Some(Sweep {
         puzzles: examples.len() as u64,
+        sample,
+        examples: dataset.examples(),
         halt_max_steps: config.halt_max_steps,
         settings: settings.collect(),
         seconds: started.elapsed().as_secs_f64(),
@@ -325,11 +333,18 @@ mod tests {
             strategy: Strategy::PUBLISHED,
             solved,
             exact_accuracy: solved as f64 / 10.0,
-            interval95: Interval::wilson(solved as f64, 10.0),
+            interval95: None,
             steps,
         };
         let settings = vec![setting(3.0, 2), setting(5.0, 4), setting(4.0, 4), setting(9.0, 7)];
-        let sweep = Sweep { puzzles: 10, halt_max_steps: 3, settings, seconds: 1.0 };
+        let sweep = Sweep {
+            puzzles: 10,
+            sample: Coverage::All,
+            examples: 10,
+            halt_max_steps: 3,
+            settings,
+            seconds: 1.0,
+        };
         let best = |budget| sweep.best_within(budget).map(|setting| setting.steps);
         assert_eq!((best(2.0), best(3.5), best(8.0), best(9.0)), (None, Some(3.0), Some(4.0), Some(9.0)));
     }

@@ -28,7 +28,7 @@ pub struct Means {
     pub lm_loss: f64,
     /// Mean Q-halt loss of a puzzle.
     pub q_halt_loss: f64,
-    /// 95% confidence intervals, if the puzzles are a sample.
+    /// 95% confidence intervals, if the puzzles are a random sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval95: Option<Intervals>,
 }
@@ -72,9 +72,9 @@ impl Tally {
         self.lawful += f64::from(u8::from(lawful == Some(true)));
     }
 
-    /// What they come to; with intervals if the puzzles are a `sample`.
+    /// What they come to; with intervals if the puzzles are a `random` sample.
     #[must_use]
-    pub fn means(&self, sample: bool) -> Means {
+    pub fn means(&self, random: bool) -> Means {
         let sums = &self.sums;
         let means = sums.reduced_by_count();
         let any = self.judged > 0.0;
@@ -100,7 +100,7 @@ impl Tally {
             steps: means.steps,
             lm_loss: means.lm_loss,
             q_halt_loss: means.q_halt_loss,
-            interval95: sample.then(intervals),
+            interval95: random.then(intervals),
         }
     }
 }

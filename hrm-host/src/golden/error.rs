@@ -68,7 +68,12 @@ impl fmt::Display for Error {
             Self::Read { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Format { path, message } => write!(f, "{}: {message}", path.display()),
             Self::Empty { path } => {
-                write!(f, "{}: no golden files, expected NAME.config.json and its tensors", path.display())
+                write!(
+                    f,
+                    "{}: found no golden numbers, expected functions.json and functions.safetensors, and for each \
+                     model NAME.config.json and its tensors",
+                    path.display()
+                )
             }
             Self::Tensor { path, name, given, expected } => {
                 write!(f, "{}: {name} is {given}, expected {expected}", path.display())

@@ -153,8 +153,9 @@ pub fn check_f32<K: TrainKernels, E: fmt::Display>(
 ) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut add = |checks: Vec<Check>| report.checks.extend(checks);
+    let models = models(dir)?;
     add(functions::check(dir, progress, &factory, false)?);
-    for name in models(dir)? {
+    for name in models {
         let golden = Golden::open(dir, &name)?;
         add(eval::check(&golden, progress, &factory, false)?);
         for file in golden.training_files() {
@@ -175,8 +176,9 @@ pub fn check_bf16<K: TrainKernels, E: fmt::Display>(
 ) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut add = |checks: Vec<Check>| report.checks.extend(checks);
+    let models = models(dir)?;
     add(functions::check(dir, progress, &factory, true)?);
-    for name in models(dir)? {
+    for name in models {
         let golden = Golden::open(dir, &name)?;
         add(eval::check(&golden, progress, &factory, true)?);
         if golden.is_trained() {

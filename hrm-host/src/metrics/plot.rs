@@ -91,12 +91,7 @@ impl Axis {
     }
 
     fn linear(low: f64, high: f64) -> Self {
-        // A flat line gets room above and below.
-        let (low, high) = if high > low {
-            (low, high)
-        } else {
-            (low - low.abs().max(1.0) / 2.0, low + low.abs().max(1.0) / 2.0)
-        };
+        let (low, high) = room(low, high);
         let step = nice_step((high / 2.0 - low / 2.0) / 2.5);
         let (first, last) = ((low / step).floor(), (high / step).ceil());
         // At most about ten by the choice of step; the bound holds where rounding makes the quotients huge.
@@ -130,6 +125,18 @@ impl Axis {
         // Halved first, so that the widest ranges do not overflow.
         let part = |v: f64| if self.log { v.ln() } else { v / 2.0 };
         Some((part(value) - part(self.low)) / (part(self.high) - part(self.low)))
+    }
+}
+
+/// The bounds of an axis for values from `low` to `high`. A flat line gets room above and below; one at zero, which most
+/// often is a count or a share, above.
+fn room(low: f64, high: f64) -> (f64, f64) {
+    if high > low {
+        (low, high)
+    } else if low == 0.0 {
+        (0.0, 1.0)
+    } else {
+        (low - low.abs().max(1.0) / 2.0, low + low.abs().max(1.0) / 2.0)
     }
 }
 

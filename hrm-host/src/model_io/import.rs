@@ -55,15 +55,18 @@ pub struct Imported {
     pub rows: (usize, usize, usize),
 }
 
-/// Imports `checkpoint` as the model directory `out`, which must not hold anything yet.
+/// Imports `checkpoint` as the model directory `out`, which must not hold anything yet. Of a model directory or a run the
+/// weights are taken, with the `config.json` beside them.
 ///
 /// # Errors
 /// The checkpoint is damaged or hostile, its tensors do not fit its configuration (all that do not are listed), or
 /// writing fails. Nothing is left in `out` then.
 pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Imported> {
-    let mut checkpoint = Checkpoint::open(checkpoint)?;
+    let (file, beside) = locate(checkpoint)?;
+    let mut checkpoint = Checkpoint::open(&file)?;
     let data = options.data.as_deref().map(read_metadata).transpose()?;
-    let sources = Sources { config: options.config.as_deref(), data: data.as_ref(), set: &options.set };
+    let config = options.config.as_deref().or(beside.as_deref());
+    let sources = Sources { config, data: data.as_ref(), set: &options.set };
     let mut found = architecture::find(&checkpoint, &sources)?;
     let stored = checkpoint.shape(PUZZLE_EMB).map_or(0, |shape| shape.first().copied().unwrap_or(0));
     let rows = rows(options, stored, &mut found.config)?;
@@ -109,6 +112,35 @@ pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Import
     })
 }
 
+/// The file of a checkpoint; of a directory that holds a model, its weights and its configuration.
+fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+    if !path.is_dir() {
+        return Ok((path.to_owned(), None));
+    }
+    let dir = if path.join(WEIGHTS).is_file() {
+        path.to_owned()
+    } else {
+        model_dir::resolve::<Infallible>(path).map_err(|error| {
+            let hint = match steps(path).pop() {
+                Some((_, file)) => format!("name the file of a checkpoint in it, such as {}", file.display()),
+                None => "name the file of the checkpoint".to_owned(),
+            };
+            Error::from(error).hint(hint)
+        })?
+    };
+    Ok((dir.join(WEIGHTS), Some(dir.join(CONFIG)).filter(|config| config.is_file())))
+}
+
+/// The checkpoints of the published program in `dir`, which are files `step_N`, oldest first.
+fn steps(dir: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let step = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step_")?.parse().ok();
+    let mut found: Vec<(u64, PathBuf)> =
+        entries.filter(|path| path.is_file()).filter_map(|path| Some((step(&path)?, path))).collect();
+    found.sort();
+    found
+}
+
 /// The description of a dataset: that of its training split, else of its test split.
 fn read_metadata(dir: &Path) -> Result<Metadata> {
     let train = dir.join("train").join("dataset.json");
@@ -151,8 +183,8 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
                 config.num_puzzle_identifiers
             ))
             .hint(
-                "tell the names of both with --identifiers OLD.json --new-identifiers NEW.json, or start \
-                 afresh with --reset-puzzle-embeddings",
+                "tell the checkpoint's names with --identifiers OLD.json, and the new ones with --data DIR or \
+                 --new-identifiers NEW.json; or start afresh with --reset-puzzle-embeddings",
             ));
         }
         (None, _) => Rows::Same,

@@ -26,6 +26,9 @@ fn a_missing_model_or_dataset_is_named() {
     for line in [&format!("solve --model empty {PUZZLE}"), "info empty", "check --golden empty"] {
         place.hrm(line).expect(2, &["error:", "empty"]);
     }
+    place
+        .hrm("check --golden empty")
+        .expect(2, &["found no golden numbers", "functions.json", "NAME.config.json"]);
     place.write("file", "");
     for line in
         ["info file", "eval --model run --data file", "eval --model file --data data", "check --golden file"]

@@ -77,9 +77,78 @@ fn flags_that_contradict_each_other_are_refused() {
         ("--sweep --halt q", "--sweep"),
         ("--vote 0", "--vote"),
         ("--answer best", "--answer"),
-        ("--svg none/a.svg", "none/a.svg"),
     ] {
         place.hrm(&format!("eval --model run --data data --first 2 {flags}")).expect(2, &[words]);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_before_any_work() {
+    let place = Place::with_run();
+    place.write("file", "");
+    std::fs::create_dir(place.path("folder")).unwrap();
+    let eval = "eval --model run --data data";
+    for (flags, words) in [
+        ("--svg none/a.svg", ["cannot write none/a.svg: there is no directory none", "mkdir -p none"]),
+        ("--near-ties none/a/b", ["there is no directory none/a", "mkdir -p none/a"]),
+        ("--sweep --svg none/a.svg", ["there is no directory none", "mkdir -p none"]),
+        ("--svg file/a.svg", ["cannot write file/a.svg", "a part of the path is a file"]),
+        ("--near-ties folder", ["cannot write folder", "name a file"]),
+    ] {
+        let ended = place.hrm(&format!("{eval} {flags}")).expect(2, &words);
+        assert!(ended.out.is_empty() && !ended.err.contains("parameters on"), "{flags}: {}", ended.err);
+    }
+    assert_eq!(place.files("folder").len(), 0);
+    place.hrm(&format!("{eval} --svg folder/a.svg --near-ties folder/b")).expect(0, &[]);
+    assert_eq!(place.files("folder").keys().collect::<Vec<_>>(), ["a.svg", "b"]);
+}
+
+#[test]
+fn only_a_random_sample_has_intervals() {
+    let place = Place::with_run();
+    let eval = "eval --model run --data data";
+    for (flags, sample, told, noted) in [
+        ("--limit 12", "random", "a random sample of 12 of 20 puzzles; with 95% intervals", ""),
+        ("--first 12", "first", "the first 12 of 20 puzzles: no random sample, so without intervals", ""),
+        (
+            "--first 30",
+            "all",
+            " of 20 puzzles in ",
+            "given --first 30, there are only 20 puzzles: all are evaluated",
+        ),
+        (
+            "--limit 21",
+            "all",
+            " of 20 puzzles in ",
+            "given --limit 21, there are only 20 puzzles: all are evaluated",
+        ),
+        ("--limit 20", "all", " of 20 puzzles in ", ""),
+        ("", "all", " of 20 puzzles in ", ""),
+    ] {
+        let text = place.hrm(&format!("{eval} {flags}")).expect(0, &[noted]);
+        let intervals = text.out.contains("95% interval of solved");
+        assert!(text.out.contains(told) && intervals == (sample == "random"), "{flags}: {}", text.out);
+        assert!(!noted.is_empty() || !text.err.contains("there are only"), "{flags}: {}", text.err);
+        let report = json(&place.hrm(&format!("{eval} {flags} --json")).expect(0, &[]).out);
+        assert_eq!((&report["sample"], &report["examples"]), (&Value::from(sample), &Value::from(20)));
+        assert_eq!(report["interval95"].is_object(), sample == "random", "{flags}");
+        let sweep = place.hrm(&format!("{eval} {flags} --sweep")).expect(0, &[noted]).out;
+        assert_eq!(sweep.contains("| 95% interval |"), sample == "random", "{flags}: {sweep}");
+        assert!(sample == "all" || sweep.starts_with(told), "{flags}: {sweep}");
+    }
+}
+
+#[test]
+fn help_says_what_each_command_does_unless_told_otherwise() {
+    let place = Place::empty();
+    for (command, defaults) in [
+        ("eval", ["[default: max]", "[default: last]"]),
+        ("solve", ["[default: q]", "[default: best-q]"]),
+        ("arc predict", ["[default: max]", "[default: last]"]),
+    ] {
+        let help = place.hrm(&format!("{command} --help")).expect(0, &[]).out;
+        assert!(defaults.iter().all(|it| help.contains(it)), "{help}");
+        assert_eq!(help.contains("--vote "), command != "arc predict", "{help}");
     }
 }
 
@@ -176,6 +245,9 @@ fn arc_is_answered_by_votes_and_scored() {
     let fewer = place.hrm(&format!("{predict} --votes 1 --attempts 3")).expect(0, &["on cpu"]);
     assert!(fewer.out.contains("submission.json: 4 answers in 2.00 ACT steps"), "{}", fewer.out);
     place.hrm(&format!("{predict} --vote 3")).expect(2, &["--votes"]);
+    let elsewhere = predict.replace("submission.json", "none/submission.json");
+    let refused = place.hrm(&elsewhere).expect(2, &["there is no directory none", "mkdir -p none"]);
+    assert!(refused.out.is_empty() && !refused.err.contains("on cpu"), "{}", refused.err);
     place.hrm("eval --model run --data data --vote 2").expect(2, &["an ARC puzzle has no more symmetries"]);
     place.hrm("solve --model run 01").expect(0, &[]);
     let solved = json(&place.hrm("solve --model run --json --puzzle-id 2 01").expect(0, &[]).out);
@@ -197,6 +269,8 @@ fn mazes_are_solved_and_judged_by_any_shortest_path() {
     let told = place.hrm("eval --model run --data data --vote 8").expect(0, &[]).out;
     assert!(told.contains("any shortest path"), "{told}");
     place.hrm("eval --model run --data data --vote 9").expect(2, &["expected at most 8"]);
+    let swept = place.hrm("eval --model run --data data --sweep").expect(0, &[]).out;
+    assert!(swept.contains("\n| 2 | last | ") && swept.contains("\n| q, at most 2 | last | "), "{swept}");
     let maze = "S---#-----##---------#--G".replace('-', " ");
     let mut command = place.command("solve --model run --json");
     let ended = crate::support::run(command.arg(&maze));

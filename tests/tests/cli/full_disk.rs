@@ -92,6 +92,18 @@ fn a_dataset_is_written_whole_or_not_at_all() {
     place.hrm("info disk/data").expect(0, &[]);
 }
 
+/// The files are empty until there is something to write: that there is no room shows in the end.
+#[test]
+fn an_evaluation_is_told_even_if_its_files_do_not_fit() {
+    let place = Place::with_run();
+    let Some(_disk) = SmallDisk::mount(place.path("disk"), 4) else { return };
+    place.write("disk/filler", [0; 4096]);
+    let ended = place
+        .hrm("eval --model run --data data --svg disk/a.svg --near-ties disk/b")
+        .expect(1, &["cannot write disk/a.svg", "No space left on device", "make room"]);
+    assert!(ended.out.contains(" of 20 puzzles in "), "{}", ended.out);
+}
+
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let place = Place::with_run();

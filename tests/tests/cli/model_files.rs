@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, without_metadata};
 
 const PUZZLE: &str = "1.34341221434321";
 
@@ -43,6 +43,59 @@ fn a_bundle_is_a_model_and_comes_back_as_one() {
 }
 
 #[test]
+fn a_model_directory_and_a_run_are_checkpoints_too() {
+    let place = Place::with_run();
+    for (checkpoint, out) in [("run/best", "a"), ("run", "b")] {
+        let imported = place.hrm(&format!("import {checkpoint} --out {out} --json")).expect(0, &[]);
+        let imported: Value = serde_json::from_str(&imported.out).unwrap();
+        assert_eq!(imported["origins"]["num_heads"], "run/best/config.json");
+        assert!(place.files(out) == place.files("run/best"), "the loss in config.json comes along");
+    }
+    // As another program writes it, and without a configuration: what the tensors do not tell is asked for.
+    std::fs::create_dir(place.path("bare")).unwrap();
+    place.write("bare/model.safetensors", without_metadata(&place.read("run/best/model.safetensors")));
+    place.hrm("import bare --out c").expect(2, &["no tensor tells", "num_heads"]);
+    place.hrm("import bare --out c --config run/best/config.json").expect(0, &[]);
+    assert!(place.files("c") == place.files("run/best"));
+}
+
+#[test]
+fn info_describes_for_people_and_for_programs() {
+    let place = Place::with_run();
+    place.hrm("export run --to postcard --out a.hrm").expect(0, &[]);
+    let told = |path: &str| {
+        let text = place.hrm(&format!("info {path}")).expect(0, &[]).out;
+        let line = place.hrm(&format!("info {path} --json")).expect(0, &[]).out;
+        (text, serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+    };
+    let config: Value = serde_json::from_slice(&place.read("run/best/config.json")).unwrap();
+    let (text, model) = told("run/best");
+    assert!(text.contains("positions               rope\n"), "{text}");
+    assert_eq!((&model["kind"], &model["checksum"]), (&Value::from("model"), &Value::from(true)));
+    assert_eq!(model["config"]["hidden_size"], config["hidden_size"]);
+    assert!(text.contains(&format!("parameters              {}\n", model["parameters"])), "{text}");
+    for (path, kind, words) in [
+        ("a.hrm", "bundle", "bundle  a.hrm"),
+        ("run", "run", "run  step 40 of 40 on cpu"),
+        ("run/step-00000040", "run", "run  step 40 of 40 on cpu"),
+        ("data", "dataset", "train  60 examples in 60 groups, 16 cells, 6 tokens, 1 puzzle identifiers"),
+    ] {
+        let (text, found) = told(path);
+        assert!(text.starts_with(words), "{text}");
+        assert_eq!(found["kind"], kind, "{found}");
+        match kind {
+            "bundle" => assert_eq!((&found["config"], &found["types"][0]), (&model["config"], &"f32".into())),
+            "run" => assert_eq!((&found["step"], &found["model"]["config"]), (&40.into(), &model["config"])),
+            _ => assert_eq!(
+                (&found["splits"][1]["split"], &found["splits"][1]["sets"][0]["examples"]),
+                (&"test".into(), &20.into())
+            ),
+        }
+    }
+    place.hrm("info none --json").expect(2, &["none"]);
+}
+
+#[test]
 fn nothing_is_replaced_and_what_is_wrong_is_named() {
     let place = Place::with_run();
     for (format, name) in [("safetensors", "dir"), ("postcard", "a.hrm"), ("pytorch-names", "a.safetensors")]
@@ -54,7 +107,13 @@ fn nothing_is_replaced_and_what_is_wrong_is_named() {
     place.hrm("import a.safetensors --out dir").expect(2, &["dir exists and is not empty"]);
     place.hrm("import a.safetensors --out back").expect(0, &[]);
     place.hrm("import none --out x").expect(2, &["none"]);
-    place.hrm("import run --out x").expect(2, &["run"]);
+    place.hrm("import data --out x").expect(2, &["data: not a model", "name the file of the checkpoint"]);
+    std::fs::create_dir(place.path("published")).unwrap();
+    place.write("published/step_900", "");
+    place.write("published/step_1000", "");
+    place
+        .hrm("import published --out x")
+        .expect(2, &["published: not a model", "such as published/step_1000"]);
     place.hrm("export data --to postcard --out x").expect(2, &["data: not a model"]);
     let mut bundle = place.read("a.hrm");
     bundle.pop();

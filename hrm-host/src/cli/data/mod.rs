@@ -11,14 +11,18 @@ use std::ops::ControlFlow;
 
 use serde::Serialize;
 
+use super::counter::Counter;
 use crate::data;
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::{Mode, Progress, Snapshot};
 use crate::style;
 
 /// Build a dataset, or look into one
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hrm data sudoku --csv train.csv --out data/sudoku --split train --subsample 1000 --augment 1000
+  hrm data maze --generate 1000 --out data/maze --split train --seed 1
+  hrm data arc --tasks ARC-AGI/data ConceptARC/corpus --out data/arc-1
+  hrm data inspect data/arc-1 --split test --index 4321")]
 pub struct Args {
     /// What to do
     #[command(subcommand)]
@@ -54,18 +58,11 @@ fn watched<T>(
     what: &'static str,
     build: impl FnOnce(data::progress::Progress<'_>) -> data::Result<T>,
 ) -> Result<T> {
-    let interrupt = Interrupt::install()
-        .map_err(|error| Error::failed(format!("cannot listen for Ctrl-C: {error}")).with_source(error))?;
-    let mut bar: Option<Progress> = None;
-    let mut progress = |done: u64, of: u64| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(json), of, what));
-        bar.update(done, &Snapshot::default());
-        if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let built = build(&mut progress);
-    if let Some(bar) = bar {
-        bar.finish();
-    }
+    let mut counter = Counter::start(json, what)?;
+    let built = build(&mut |done, of| {
+        if counter.goes_on(done, of) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    counter.finish();
     Ok(built?)
 }
 

@@ -11,6 +11,7 @@ use hrm_core::plan::Plan;
 use serde::Serialize;
 
 use super::ask::AskArgs;
+use super::counter::Counter;
 use super::values::{Split, count};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
@@ -18,10 +19,8 @@ use crate::error::{Error, Result};
 use crate::evaluate::sweep::SweepOptions;
 use crate::evaluate::{self, Answered, EvalOptions, EvalReport, Paired, Sample};
 use crate::files;
-use crate::interrupt::Interrupt;
 use crate::memory;
 use crate::metrics::plot::Chart;
-use crate::progress::{Mode, Progress, Snapshot};
 use crate::solve::Model;
 use crate::strategy::Strategy;
 use crate::style;
@@ -104,7 +103,9 @@ impl WithBackend for Evaluate<'_> {
 }
 
 fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
-    let strategy = args.ask.strategy(Strategy::PUBLISHED)?;
+    let strategy = args.ask.strategy()?;
+    let files = [&args.svg, &args.near_ties, &args.answers];
+    files.into_iter().flatten().try_for_each(|path| files::expect_place(path))?;
     let against = args.against.as_deref().map(read_answers).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
@@ -113,15 +114,10 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     fits(&dataset, model.config())?;
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
+        args.note_if_fewer(dataset.examples())?;
     }
-    let interrupt =
-        Interrupt::install().map_err(|e| Error::failed(format!("cannot listen for Ctrl-C: {e}")))?;
-    let mut bar: Option<Progress> = None;
-    let progress = |done: usize, of: usize| {
-        let bar = bar.get_or_insert_with(|| Progress::count(Mode::choose(args.json), of as u64, "puzzle"));
-        bar.update(done as u64, &Snapshot::default());
-        !interrupt.requested()
-    };
+    let mut counter = Counter::start(args.json, "puzzle")?;
+    let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
     let loss = model.loss();
     let (backend, plan) = model.parts();
     let mut out = style::stdout();
@@ -129,34 +125,34 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
         let Strategy { views, max_steps, .. } = strategy;
         let options = SweepOptions { sample, views, seed: args.seed, max_steps };
         let found = evaluate::sweep::sweep(backend, plan, &dataset, &options, progress)?;
-        bar.iter().for_each(Progress::finish);
+        counter.finish();
         let found = found.ok_or_else(interrupted)?;
-        draw(args.svg.as_deref(), || found.chart())?;
-        return if args.json {
+        let printed = if args.json {
             json(&mut out, &found)
         } else {
             sweep::print(&mut out, &found).map_err(Error::output)
         };
+        return draw(args.svg.as_deref(), || found.chart()).and(printed);
     }
     let near_ties = args.near_ties.as_ref().map(|_| NEAR);
     let options = EvalOptions { sample, strategy, seed: args.seed, loss, near_ties };
     let found = evaluate::evaluate(backend, plan, &dataset, &options, progress)?;
-    bar.iter().for_each(Progress::finish);
+    counter.finish();
     let found = found.ok_or_else(interrupted)?;
-    draw(args.svg.as_deref(), || report::chart(&found))?;
-    if let Some(path) = &args.near_ties {
-        write_lines(path, &found.near_ties)?;
-    }
-    if let Some(path) = &args.answers {
-        write_lines(path, &found.answers)?;
-    }
-    let paired = against.map(|there| Paired::of(&found.answers, &there)).transpose()?;
-    if args.json {
+    let compared = against.map(|there| Paired::of(&found.answers, &there)).transpose();
+    let (paired, compared) = compared.map_or_else(|error| (None, Err(error)), |paired| (paired, Ok(())));
+    // Whatever a file comes to, the report is told, and whether or not anyone listens, the files are written.
+    let printed = if args.json {
         json(&mut out, &Compared { found: &found, paired })
     } else {
-        report::print(&mut out, &dataset, &found).map_err(Error::output)?;
-        paired.map_or(Ok(()), |paired| report::print_paired(&mut out, &paired).map_err(Error::output))
-    }
+        report::print(&mut out, &dataset, &found)
+            .and_then(|()| paired.map_or(Ok(()), |paired| report::print_paired(&mut out, &paired)))
+            .map_err(Error::output)
+    };
+    let drawn = draw(args.svg.as_deref(), || report::chart(&found));
+    let listed = args.near_ties.as_ref().map_or(Ok(()), |path| write_lines(path, &found.near_ties));
+    let answered = args.answers.as_ref().map_or(Ok(()), |path| write_lines(path, &found.answers));
+    compared.and(drawn).and(listed).and(answered).and(printed)
 }
 
 /// What is printed as JSON.
@@ -175,6 +171,21 @@ impl Args {
             (None, Some(count)) => Sample::First(size(count)),
             (None, None) => Sample::All,
         }
+    }
+
+    /// Says so where fewer puzzles than were asked for are all that there are.
+    fn note_if_fewer(&self, examples: usize) -> Result<()> {
+        let asked = [("--limit", self.limit), ("--first", self.first)];
+        for (flag, n) in asked.into_iter().filter_map(|(flag, n)| Some((flag, n?))) {
+            if size(n) > examples {
+                writeln!(
+                    style::stderr(),
+                    "given {flag} {n}, there are only {examples} puzzles: all are evaluated"
+                )
+                .map_err(Error::output)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -264,7 +275,7 @@ mod tests {
     fn defaults_and_flags() {
         let args: Args = parse(&["--model", "m", "--data", "d"]).unwrap();
         assert_eq!((args.split, args.sample(), args.seed, args.json), (Split::Test, Sample::All, 0, false));
-        assert_eq!(args.ask.strategy(Strategy::PUBLISHED).unwrap(), Strategy::PUBLISHED);
+        assert_eq!(args.ask.strategy().unwrap(), Strategy::PUBLISHED);
         let line = "--model m --data d --split train --limit 5 --seed 3 --batch 8 --backend reference --json";
         let args: Args = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!((args.split, args.sample()), (Split::Train, Sample::Random { count: 5, seed: 3 }));

@@ -4,7 +4,7 @@ use std::io::{Result, Write};
 
 use crate::data::Dataset;
 use crate::evaluate::interval::Interval;
-use crate::evaluate::{EvalReport, Intervals, Means, Paired, laws};
+use crate::evaluate::{Coverage, EvalReport, Intervals, Means, Paired, laws};
 use crate::metrics::plot::{Chart, Series, sparkline};
 use crate::style::{FAINT, STRONG};
 use crate::task::Task;
@@ -12,9 +12,7 @@ use crate::task::Task;
 /// Prints the report: the whole, then its parts, then step by step.
 pub fn print(out: &mut impl Write, dataset: &Dataset, report: &EvalReport) -> Result<()> {
     let all = &report.all;
-    if all.interval95.is_some() {
-        writeln!(out, "{FAINT}a sample; with 95% intervals{FAINT:#}")?;
-    }
+    covered(out, report.sample, all.puzzles, report.examples)?;
     writeln!(
         out,
         "{STRONG}{} solved{STRONG:#}  {} of {} puzzles in {:.1} s{}",
@@ -52,6 +50,20 @@ pub fn print(out: &mut impl Write, dataset: &Dataset, report: &EvalReport) -> Re
         }
     }
     by_step(out, report)
+}
+
+/// Says what part of the dataset was looked at, if not all of it.
+pub(super) fn covered(out: &mut impl Write, sample: Coverage, puzzles: u64, of: usize) -> Result<()> {
+    match sample {
+        Coverage::All => Ok(()),
+        Coverage::First => writeln!(
+            out,
+            "{FAINT}the first {puzzles} of {of} puzzles: no random sample, so without intervals{FAINT:#}"
+        ),
+        Coverage::Random => {
+            writeln!(out, "{FAINT}a random sample of {puzzles} of {of} puzzles; with 95% intervals{FAINT:#}")
+        }
+    }
 }
 
 fn by_step(out: &mut impl Write, report: &EvalReport) -> Result<()> {

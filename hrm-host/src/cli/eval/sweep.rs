@@ -2,13 +2,15 @@
 
 use std::io::{Result, Write};
 
-use super::report::percent;
+use super::report::{covered, percent};
+use crate::evaluate::Coverage;
 use crate::evaluate::sweep::{Setting, Sweep};
 use crate::strategy::{Answer, Halt, Strategy};
 
 /// Prints two tables: every kind of setting, and the best for what it costs.
 pub fn print(out: &mut impl Write, sweep: &Sweep) -> Result<()> {
     let views = sweep.views();
+    covered(out, sweep.sample, sweep.puzzles, sweep.examples)?;
     writeln!(out, "Solved of {} puzzles, and the mean ACT steps of a puzzle:\n", sweep.puzzles)?;
     let names: Vec<String> = views.iter().map(|&views| plural(views)).collect();
     writeln!(out, "| halt | answer | {} |", names.join(" | "))?;
@@ -25,8 +27,9 @@ pub fn print(out: &mut impl Write, sweep: &Sweep) -> Result<()> {
         writeln!(out, "| {} | {} | {} |", halt(row.strategy), answer(row.strategy), cells.join(" | "))?;
     }
     writeln!(out, "\nThe best at no more than a number of steps:\n")?;
-    writeln!(out, "| mean ACT steps, at most | setting | ACT steps | solved | 95% interval |")?;
-    writeln!(out, "|---|---|---|---|---|")?;
+    let (title, rule) = if sweep.sample == Coverage::Random { (" 95% interval |", "---|") } else { ("", "") };
+    writeln!(out, "| mean ACT steps, at most | setting | ACT steps | solved |{title}")?;
+    writeln!(out, "|---|---|---|---|{rule}")?;
     if let Some(published) = sweep.published() {
         row(out, "published", published)?;
     }
@@ -40,30 +43,29 @@ pub fn print(out: &mut impl Write, sweep: &Sweep) -> Result<()> {
 
 fn row(out: &mut impl Write, budget: &str, setting: &Setting) -> Result<()> {
     let Strategy { views, .. } = setting.strategy;
+    let interval = setting.interval95.map(|it| format!(" {} to {} |", percent(it.0), percent(it.1)));
     writeln!(
         out,
-        "| {budget} | halt {}, answer {}, {} | {:.2} | {} ({}) | {} to {} |",
+        "| {budget} | halt {}, answer {}, {} | {:.2} | {} ({}) |{}",
         halt(setting.strategy),
         answer(setting.strategy),
         plural(views),
         setting.steps,
         setting.solved,
         percent(setting.exact_accuracy),
-        percent(setting.interval95.0),
-        percent(setting.interval95.1)
+        interval.unwrap_or_default()
     )
 }
 
-/// Whether a setting has a row of its own: halts at powers of two and at the maxima.
+/// Whether a setting has a row of its own: halts at powers of two from 4, and at the maxima.
 fn is_shown(strategy: Strategy, sweep: &Sweep) -> bool {
     let steps = |strategy: Strategy| match strategy.halt {
         Halt::Steps(steps) => Some(steps),
         Halt::Max | Halt::Q => strategy.max_steps,
     };
     let last = sweep.settings.iter().filter_map(|setting| steps(setting.strategy)).max();
-    let shown =
-        |steps: usize| steps.is_power_of_two() || steps == sweep.halt_max_steps || Some(steps) == last;
-    steps(strategy).is_none_or(|steps| steps > 2 && shown(steps))
+    let is_maximum = |steps: usize| steps == sweep.halt_max_steps || Some(steps) == last;
+    steps(strategy).is_none_or(|steps| is_maximum(steps) || (steps > 2 && steps.is_power_of_two()))
 }
 
 fn halt(strategy: Strategy) -> String {

@@ -2,23 +2,18 @@
 
 mod embedded;
 
-use std::convert::Infallible;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
-use hrm_core::bundle::Precision;
-use hrm_core::config::Config;
-use hrm_core::plan::{ElementSizes, Mode, Plan};
+use hrm_core::config::PosEncodings;
 
 use super::devices;
-use crate::data::Dataset;
-use crate::data::sudoku::{Board, Size, Style};
+use crate::data::sudoku::Style;
+use crate::describe::{Architecture, Bundle, Description, Model, Run, Split};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model_dir::{self, CONFIG, WEIGHTS};
-use crate::model_io::bundle::BundleFile;
 use crate::style::{self, STRONG};
-use crate::train::{TrainerState, checkpoint, curve};
+use crate::train::curve;
 
 /// Describe a model, a bundle, a run or a dataset, or the GPUs that there are
 #[derive(Debug, PartialEq, clap::Args)]
@@ -26,6 +21,7 @@ use crate::train::{TrainerState, checkpoint, curve};
   hrm info runs/a
   hrm info a.hrm
   hrm info data/sudoku
+  hrm info runs/a --json
   hrm info --embedded runs/a
   hrm info --embedded
   hrm info --devices")]
@@ -43,8 +39,8 @@ pub struct Args {
     /// What a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, what typical ones do
     #[arg(long, conflicts_with = "devices")]
     pub embedded: bool,
-    /// Print that as one line of JSON
-    #[arg(long, requires = "embedded")]
+    /// Print the description as one line of JSON
+    #[arg(long, conflicts_with = "devices")]
     pub json: bool,
 }
 
@@ -58,76 +54,60 @@ pub fn run(args: &Args) -> Result<()> {
         return embedded::run(&mut out, args.path.as_deref(), args.json);
     }
     let Some(path) = &args.path else { return devices::run(&mut out) };
-    if path.is_file() {
-        return bundle(&mut out, path);
+    let found = Description::of(path)?;
+    if args.json {
+        let line = serde_json::to_string(&found).map_err(|e| Error::failed(e.to_string()))?;
+        return writeln!(out, "{line}").map_err(Error::output);
     }
-    if path.join("train").is_dir() || path.join("test").is_dir() {
-        return dataset(&mut out, path);
-    }
-    let newest = model_dir::checkpoints(path).pop().map_or_else(|| path.clone(), |(_, newest)| newest);
-    if newest != *path || newest.join(checkpoint::TRAINER).exists() {
-        run_state(&mut out, &checkpoint::read_state(&newest)?).map_err(Error::output)?;
-        if newest != *path
-            && let Some(drawn) = curve::terminal(path)?
-        {
-            writeln!(out, "  solved, held out, by step\n{drawn}").map_err(Error::output)?;
+    match &found {
+        Description::Bundle(bundle) => self::bundle(&mut out, bundle),
+        Description::Dataset(found) => found.splits.iter().try_for_each(|it| split(&mut out, it)),
+        Description::Run(found) => {
+            run_state(&mut out, found, drawn(found)?.as_deref()).and_then(|()| model(&mut out, &found.model))
         }
+        Description::Model(found) => model(&mut out, found),
     }
-    let dir = model_dir::resolve::<Infallible>(path)
-        .map_err(|e| Error::from(e).hint("a dataset has the directories train or test"))?;
-    model(&mut out, &dir)
+    .map_err(Error::output)
 }
 
-fn run_state(out: &mut impl Write, state: &TrainerState) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{STRONG}run{STRONG:#}  step {} of {} on {}",
-        state.step, state.total_steps, state.backend
-    )?;
-    if let Some(best) = state.best {
+/// The held-out curve of a whole run.
+fn drawn(run: &Run) -> Result<Option<String>> {
+    if run.checkpoint == run.path { Ok(None) } else { curve::terminal(&run.path) }
+}
+
+fn run_state(out: &mut impl Write, run: &Run, curve: Option<&str>) -> io::Result<()> {
+    writeln!(out, "{STRONG}run{STRONG:#}  step {} of {} on {}", run.step, run.total_steps, run.backend)?;
+    if let Some(best) = run.best {
         writeln!(out, "  best: {:.2}% solved at step {}", 100.0 * best.exact_accuracy, best.step)?;
     }
-    Ok(())
+    curve.map_or(Ok(()), |curve| writeln!(out, "  solved, held out, by step\n{curve}"))
 }
 
-fn model(out: &mut impl Write, dir: &Path) -> Result<()> {
-    let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
-    let (_, verified) = model_dir::open_weights::<Infallible>(&dir.join(WEIGHTS), &config)?;
-    let checked = if verified { "verified" } else { "none in the file" };
-    writeln!(out, "{STRONG}model{STRONG:#}  {}", dir.display()).map_err(Error::output)?;
-    architecture(out, &config)?;
-    row(out, "checksum", checked)
+fn model(out: &mut impl Write, model: &Model) -> io::Result<()> {
+    writeln!(out, "{STRONG}model{STRONG:#}  {}", model.path.display())?;
+    architecture(out, &model.architecture)?;
+    row(out, "checksum", if model.checksum { "verified" } else { "none in the file" })
 }
 
 /// A line of the description.
-fn row(out: &mut impl Write, name: &str, value: &str) -> Result<()> {
-    writeln!(out, "  {name:<24}{value}").map_err(Error::output)
+fn row(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "  {name:<24}{value}")
 }
 
-fn bundle(out: &mut impl Write, path: &Path) -> Result<()> {
-    let bundle = BundleFile::open(path)?;
-    writeln!(out, "{STRONG}bundle{STRONG:#}  {}", path.display()).map_err(Error::output)?;
-    architecture(out, bundle.config())?;
-    let tensors = bundle.stored();
-    let mut types: Vec<&str> =
-        tensors.iter().filter_map(|tensor| bundle.precision(&tensor.name)).map(Precision::name).collect();
-    types.sort_unstable();
-    types.dedup();
-    row(out, "weights", &format!("{} tensors, {}", tensors.len(), types.join(", ")))?;
-    row(out, "size", &memory::human(bundle.size() as u64))?;
-    let names = bundle.vocabulary();
-    let tokens = if names.is_empty() { "not named".to_owned() } else { names.join(" ") };
+fn bundle(out: &mut impl Write, bundle: &Bundle) -> io::Result<()> {
+    writeln!(out, "{STRONG}bundle{STRONG:#}  {}", bundle.path.display())?;
+    architecture(out, &bundle.architecture)?;
+    row(out, "weights", &format!("{} tensors, {}", bundle.tensors, bundle.types.join(", ")))?;
+    row(out, "size", &human(bundle.bytes))?;
+    let tokens = if bundle.tokens.is_empty() { "not named".to_owned() } else { bundle.tokens.join(" ") };
     row(out, "tokens", &tokens)?;
     row(out, "checksum", "verified")
 }
 
-fn architecture(out: &mut impl Write, config: &Config) -> Result<()> {
-    let plan = |batch, mode| Plan::new(config, batch, mode).map_err(|e| Error::input(e.to_string()));
-    let one = plan(1, Mode::Inference)?;
-    let training = plan(64, Mode::Training)?;
-    let human = |bytes: usize| memory::human(bytes as u64);
+fn architecture(out: &mut impl Write, found: &Architecture) -> io::Result<()> {
+    let config = &found.config;
     let rows = [
-        ("parameters", format!("{}", one.trained_parameters())),
+        ("parameters", format!("{}", found.parameters)),
         ("puzzle embedding", format!("{} x {}", config.num_puzzle_identifiers, config.puzzle_emb_ndim)),
         ("cells, tokens", format!("{}, {}", config.seq_len, config.vocab_size)),
         (
@@ -136,38 +116,38 @@ fn architecture(out: &mut impl Write, config: &Config) -> Result<()> {
         ),
         ("layers H + L", format!("{} + {}", config.h_layers, config.l_layers)),
         ("cycles H x L", format!("{} x {}", config.h_cycles, config.l_cycles)),
-        ("positions", format!("{:?}", config.pos_encodings)),
+        ("positions", positions(config.pos_encodings).to_owned()),
         ("ACT steps at most", format!("{}", config.halt_max_steps)),
-        ("memory to solve one", human(one.bytes(ElementSizes::F32).total())),
-        ("memory to train 64", human(training.bytes(ElementSizes::F32).total())),
+        ("memory to solve one", human(found.bytes_to_solve_one)),
+        ("memory to train 64", human(found.bytes_to_train_64)),
     ];
     rows.iter().try_for_each(|(name, value)| row(out, name, value))
 }
 
-fn dataset(out: &mut impl Write, path: &Path) -> Result<()> {
-    for split in ["train", "test"].into_iter().filter(|split| path.join(split).is_dir()) {
-        let data = Dataset::open(path, split)?;
-        data.verify()?;
-        let m = data.metadata();
-        writeln!(
-            out,
-            "{STRONG}{split}{STRONG:#}  {} examples in {} groups, {} cells, {} tokens, {} puzzle identifiers, every token checked",
-            data.examples(),
-            m.total_groups,
-            m.seq_len,
-            m.vocab_size,
-            m.num_puzzle_identifiers
-        )
-        .map_err(Error::output)?;
-        let mut inputs = vec![0; m.seq_len];
-        let mut labels = inputs.clone();
-        if let Some(size) = Size::from_cells(m.seq_len).filter(|size| size.vocab_size() == m.vocab_size) {
-            data.read(0, 0, &mut inputs, &mut labels)?;
-            let board = Board::from_tokens(size, &inputs).map(|board| board.render(|_| Style::PLAIN));
-            write!(out, "{}", board.unwrap_or_default()).map_err(Error::output)?;
-        }
+/// The published name.
+fn positions(encodings: PosEncodings) -> &'static str {
+    match encodings {
+        PosEncodings::Rope => "rope",
+        PosEncodings::Learned => "learned",
     }
-    Ok(())
+}
+
+fn human(bytes: usize) -> String {
+    memory::human(bytes as u64)
+}
+
+fn split(out: &mut impl Write, split: &Split) -> io::Result<()> {
+    let Split { split, report, first } = split;
+    let (examples, groups) = report
+        .sets
+        .iter()
+        .fold((0, 0), |(examples, groups), set| (examples + set.examples, groups + set.groups));
+    writeln!(
+        out,
+        "{STRONG}{split}{STRONG:#}  {examples} examples in {groups} groups, {} cells, {} tokens, {} puzzle identifiers, every token checked",
+        report.seq_len, report.vocab_size, report.identifiers
+    )?;
+    write!(out, "{}", first.map(|board| board.render(|_| Style::PLAIN)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -181,11 +161,12 @@ mod tests {
             Ok(Args { path: path.map(PathBuf::from), devices, embedded, json })
         };
         assert_eq!(parse(&["runs/a"]), args(Some("runs/a"), false, false, false));
+        assert_eq!(parse(&["runs/a", "--json"]), args(Some("runs/a"), false, false, true));
         assert_eq!(parse(&["--devices"]), args(None, true, false, false));
         assert_eq!(parse(&["--embedded", "--json"]), args(None, false, true, true));
         assert_eq!(parse(&["--embedded", "runs/a"]), args(Some("runs/a"), false, true, false));
-        for bad in [&[][..], &["a", "b"], &["a", "--devices"], &["a", "--json"], &["--devices", "--embedded"]]
-        {
+        let with_devices = [["a", "--devices"], ["--json", "--devices"], ["--devices", "--embedded"]];
+        for bad in with_devices.iter().map(|line| &line[..]).chain([&[][..], &["a", "b"], &["--json"]]) {
             assert!(parse::<Args>(bad).is_err(), "{bad:?}");
         }
     }

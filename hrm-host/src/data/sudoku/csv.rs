@@ -3,7 +3,7 @@
 //! Every puzzle that is used is solved: it must have one solution, and `answer` must be it.
 
 use super::generate::Puzzle;
-use super::grid::{Board, Size};
+use super::grid::{Board, ParseError, Size};
 use super::solver::{Solutions, solve};
 use crate::data::error::{Error, Place, Result};
 pub use crate::data::puzzle_csv::{PuzzleReader, Row};
@@ -19,8 +19,14 @@ pub fn check(path: &Path, row: &Row, size: Option<Size>) -> Result<Puzzle> {
         Error::format(path, Place::Line(row.line), field, found, expected)
     };
     let parse = |field: &str, text: &str| {
-        Board::from_line(text.trim()).map_err(|e| {
-            let (found, expected) = e.found_and_expected();
+        Board::from_line(text.trim()).map_err(|error| {
+            // A maze begins and ends with cells that are spaces: its number is that of what stands in the file.
+            let written = text.chars().count();
+            let error = match error {
+                ParseError::Length(_) if Size::from_cells(written).is_none() => ParseError::Length(written),
+                other => other,
+            };
+            let (found, expected) = error.found_and_expected();
             bad(field, found, expected)
         })
     };

@@ -49,6 +49,8 @@ fn bad_rows_name_line_field_and_expectation() {
         ("question,rating\n".replace(',', ", "), "header with the column answer"),
         (row(&QUESTION[1..], ANSWER, "1"), "line 3, question: found 80 cells, expected 81 cells, or 16"),
         (row(QUESTION, &ANSWER[1..], "1"), "line 3, answer: found 80 cells"),
+        (row(" # S   G ", ANSWER, "1"), "line 3, question: found 9 cells, expected 81 cells, or 16"),
+        (row(&format!(" {}", &QUESTION[1..]), ANSWER, "1"), "line 3, question: found 80 cells"),
         (row(QUESTION, four, "1"), "line 3, answer: found 16 cells, expected 81 cells"),
         (row(&wrong(QUESTION, 2, "x"), ANSWER, "1"), "line 3, question: found 'x' at character 3"),
         (row(QUESTION, &wrong(ANSWER, 80, "é"), "1"), "line 3, answer: found 'é' at character 81"),

@@ -1,6 +1,6 @@
 //! Curves in a terminal: one line of blocks, or a small picture in braille.
 
-use super::{Axis, label};
+use super::{Axis, label, room};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -38,7 +38,7 @@ pub fn braille(points: &[(f64, f64)], columns: usize, rows: usize) -> String {
     }
     let bounds = |values: &mut dyn Iterator<Item = f64>| {
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-        if high > low { (low, high) } else { (low - 0.5, high + 0.5) }
+        room(low, high)
     };
     let axis = |(low, high)| Axis { low, high, ticks: Vec::new(), log: false };
     let x = axis(bounds(&mut finite().map(|p| p.0)));
@@ -113,6 +113,13 @@ mod tests {
     fn a_diagonal_is_drawn_from_corner_to_corner() {
         let picture = braille(&[(0.0, 0.0), (300.0, 1.0)], 4, 2);
         assert_eq!(picture, "1 ┤⠀⠀⡠⠊\n0 ┤⡠⠊⠀⠀\n   0 300\n");
+    }
+
+    #[test]
+    fn a_flat_line_lies_in_the_middle_and_at_zero_on_the_ground() {
+        let picture = |y: f64| braille(&[(0.0, y), (300.0, y)], 4, 2);
+        assert_eq!(picture(0.0), "1 ┤⠀⠀⠀⠀\n0 ┤⣀⣀⣀⣀\n   0 300\n");
+        assert!(picture(0.5).starts_with("1 ┤"), "{}", picture(0.5));
     }
 
     #[test]
