@@ -151,7 +151,7 @@ fn other_formats_are_named() {
         fs::write(&path, bytes).unwrap();
         quickly_refused(&path, expected);
     }
-    quickly_refused(dir.path(), "cannot read");
+    quickly_refused(dir.path(), "not a model: expected config.json");
     quickly_refused(&dir.path().join("none"), "cannot read");
 }
 
