@@ -286,6 +286,13 @@ fn resume<K: TrainBackend>(
         }
     };
     let state = checkpoint::read_state(&newest).map_err(fall_back)?;
+    if let Some(steps) = options.steps.filter(|steps| steps.get() < state.step) {
+        return Err(Error::usage(format!(
+            "given --steps {steps}, but the run has done {} steps",
+            state.step
+        ))
+        .hint("give more to train for longer, or leave it out to go on to the run's own end"));
+    }
     let settings = resumed_settings(options, state.settings)?;
     fits::<K>(&settings, &dataset, test)?;
     let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;

@@ -271,6 +271,9 @@ fn a_run_is_not_overwritten_and_not_mixed_with_another() {
     place
         .hrm("train --resume --data data --out run --backend reference --steps 50")
         .expect(2, &["backend cpu"]);
+    place
+        .hrm("train --resume --data data --out run --steps 30")
+        .expect(2, &["--steps 30", "has done 40 steps"]);
     place.hrm("train --resume --data data --out none").expect(2, &["none", "nothing to resume"]);
     place.hrm("data sudoku --generate 30 --size 4 --out other --split train --seed 9").expect(0, &[]);
     place

@@ -59,7 +59,7 @@ fn two_evaluations_are_compared_puzzle_by_puzzle() {
 
     place
         .hrm("eval --model run --data data --first 8 --against one.jsonl")
-        .expect(2, &["9 puzzles there, 8 here"]);
+        .expect(2, &["one.jsonl: 9 answers, expected 8", "--first"]);
     place.write("bad.jsonl", lines.replacen("solved", "solvd", 1));
     place.hrm("eval --model run --data data --against bad.jsonl").expect(2, &["bad.jsonl, line 1", "solvd"]);
     place.hrm("eval --model run --data data --against none.jsonl").expect(2, &["none.jsonl"]);

@@ -109,6 +109,9 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let against = args.against.as_deref().map(read_answers).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
+    if let (Some(path), Some(there)) = (&args.against, &against) {
+        same_count(path, there.len(), sample.size(dataset.examples()))?;
+    }
     let rows = sample.size(dataset.examples()).saturating_mul(strategy.views).max(1);
     let mut model = Model::<K>::load_in(&args.model, size(args.batch).min(rows), args.backend.dtype)?;
     fits(&dataset, model.config())?;
@@ -220,10 +223,28 @@ fn write_lines(path: &Path, values: &[impl Serialize]) -> Result<()> {
 fn read_answers(path: &Path) -> Result<Vec<Answered>> {
     let text = std::fs::read_to_string(path).map_err(|error| files::read_error(path, error))?;
     let answer = |(index, line)| {
-        serde_json::from_str(line)
-            .map_err(|error| Error::input(format!("{}, line {}: {error}", path.display(), index + 1)))
+        serde_json::from_str(line).map_err(|error| {
+            // The parser counts lines from this one.
+            let told = error.to_string();
+            let problem = told.split(" at line ").next().unwrap_or_default();
+            let (file, line, column) = (path.display(), index + 1, error.column());
+            Error::input(format!("{file}, line {line}, column {column}: {problem}"))
+                .hint("expected an answer in every line, as --answers writes it")
+        })
     };
     text.lines().enumerate().map(answer).collect()
+}
+
+/// Refuses answers that cannot be of the puzzles that will be asked, before any is.
+fn same_count(path: &Path, there: usize, here: usize) -> Result<()> {
+    if there == here {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{}: {there} answers, expected {here}, as many as puzzles here",
+        path.display()
+    ))
+    .hint("give the --first, --limit and --seed with which they were written"))
 }
 
 /// What will compute, and what memory it takes.
