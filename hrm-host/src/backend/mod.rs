@@ -71,7 +71,7 @@ pub trait TrainBackend: HostBackend + TrainKernels {
     type Steps: TrainSteps<Self>;
 
     /// Creates the one that is held to the golden numbers of bf16. A backend that computes in f32 is the one that
-    /// [`create`](Self::create) gives: it must be at least as close to them.
+    /// [`create`](HostBackend::create) gives: it must be at least as close to them.
     ///
     /// # Errors
     /// As there.
