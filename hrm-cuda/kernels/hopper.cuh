@@ -112,6 +112,15 @@ DEVICE void cp_async_bulk_tensor(u32 to, const TensorMap &map, int row, int col,
         : "memory");
 }
 
+// The same, of a map of three dimensions: the rows of sequence `batch`.
+DEVICE void cp_async_bulk_tensor_3d(u32 to, const TensorMap &map, int batch, int row, int col, u32 barrier) {
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(
+            to),
+        "l"(&map), "r"(col), "r"(row), "r"(batch), "r"(barrier)
+        : "memory");
+}
+
 // The same, of a map of five dimensions, the inner coordinate `col`, the outer `row`, those between 0.
 DEVICE void cp_async_bulk_tensor_5d(u32 to, const TensorMap &map, int row, int col, u32 barrier) {
     asm volatile(
@@ -159,9 +168,10 @@ DEVICE void wgmma_fence() {
 }
 
 // Keeps the compiler from writing these registers of an accumulator later than here.
-DEVICE void wgmma_fence_operand(float (&d)[64]) {
+template <int COUNT>
+DEVICE void wgmma_fence_operand(float (&d)[COUNT]) {
 #pragma unroll
-    for (int i = 0; i < 64; ++i) {
+    for (int i = 0; i < COUNT; ++i) {
         asm volatile("" : "+f"(d[i])::"memory");
     }
 }
@@ -207,4 +217,53 @@ DEVICE void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, bool accumulate) {
           "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
           "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
         : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+#define WGMMA_32                                                                                     \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                          \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}"
+#define WGMMA_32_OPERANDS(d)                                                                         \
+    "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),    \
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]),       \
+        "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]),     \
+        "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]),     \
+        "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+
+// The same with b [64, 16]: a lane's columns are those of its d[4 j ..], j < 8.
+DEVICE void wgmma_m64n64k16(float (&d)[32], u64 a, u64 b, bool accumulate) {
+    asm volatile(
+        "{\n\t"
+        ".reg .pred accumulate;\n\t"
+        "setp.ne.b32 accumulate, %34, 0;\n\t"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGMMA_32 ", %32, %33, accumulate, 1, 1, 0, 0;\n\t"
+        "}"
+        : WGMMA_32_OPERANDS(d)
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+// The same with a from registers, each warp its 16 rows, as fragment A of mma.m16n8k16. They must not change until the
+// group is waited for.
+DEVICE void wgmma_m64n64k16(float (&d)[32], const u32 (&a)[4], u64 b, bool accumulate) {
+    asm volatile(
+        "{\n\t"
+        ".reg .pred accumulate;\n\t"
+        "setp.ne.b32 accumulate, %37, 0;\n\t"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGMMA_32
+        ", {%32, %33, %34, %35}, %36, accumulate, 1, 1, 0;\n\t"
+        "}"
+        : WGMMA_32_OPERANDS(d)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
+// d += a b: a from registers, b [16, 64] as 16 rows of the 64 that `matrix_descriptor` describes, from a multiple of 8 on.
+DEVICE void wgmma_m64n64k16_transposed(float (&d)[32], const u32 (&a)[4], u64 b) {
+    asm volatile(
+        "{\n\t"
+        ".reg .pred accumulate;\n\t"
+        "setp.eq.b32 accumulate, 0, 0;\n\t"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " WGMMA_32
+        ", {%32, %33, %34, %35}, %36, accumulate, 1, 1, 1;\n\t"
+        "}"
+        : WGMMA_32_OPERANDS(d)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
