@@ -13,6 +13,7 @@
 // Shared memory of a block: an array of a fixed size, and the bytes that the launch asks for.
 #define SHARED(type, name, count) __shared__ type name[count]
 #define SHARED_DYNAMIC(name) extern __shared__ __align__(128) unsigned char name[]
+#define SHARED_DYNAMIC_1024(name) extern __shared__ __align__(1024) unsigned char name[]
 // Makes a kernel known to the emulator.
 #define EXPORT_KERNEL(name)
 #endif

@@ -4,16 +4,12 @@
 // cluster, so that an address and a block's rank name a place in another block.
 #pragma once
 
-#include "common.cuh"
+#include "mma.cuh"
 
 // A CUtensorMap, filled in by the host. Passed as a `const __grid_constant__` argument.
 struct alignas(64) TensorMap {
     u64 words[16];
 };
-
-DEVICE u32 shared_address(const void *pointer) {
-    return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
 
 // ---- Clusters
 

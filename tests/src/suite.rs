@@ -257,6 +257,22 @@ pub fn products_at_widths_of_tiles<S: Subject>() {
     }
 }
 
+/// Checks attention and its vjp with heads of 64, at lengths that end at, before and after tiles of 64 and 192 rows, at 901,
+/// and with more heads than a GPU works on at once.
+///
+/// # Panics
+/// It did something wrong.
+pub fn attention_at_lengths_of_tiles<S: Subject>() {
+    let lengths = [(97, 1, 1), (128, 2, 1), (191, 1, 2), (193, 2, 2), (384, 1, 1), (901, 2, 1), (129, 3, 60)];
+    for (seq, heads, batch) in lengths {
+        let shape = Shape { seq, ndim: 0, heads, head_dim: 64, wide: 1, seed: 64 };
+        for kernel in [Kernel::Attention { rope: true }, Kernel::AttentionVjp { rope: true }] {
+            check::<S>(kernel, shape, batch)
+                .unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        }
+    }
+}
+
 /// The whole suite as tests of the module in which it is called, for a [`Subject`]; with a reason to ignore them
 /// unless they are asked for. `forward` before the subject leaves out what only training needs.
 #[macro_export]

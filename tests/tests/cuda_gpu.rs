@@ -76,6 +76,12 @@ mod bf16 {
     fn products_at_widths_of_tiles() {
         hrm_tests::suite::products_at_widths_of_tiles::<Bf16>();
     }
+
+    #[test]
+    #[ignore = "needs an NVIDIA GPU"]
+    fn attention_at_lengths_of_tiles() {
+        hrm_tests::suite::attention_at_lengths_of_tiles::<Bf16>();
+    }
 }
 
 #[test]

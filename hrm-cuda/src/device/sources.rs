@@ -9,13 +9,12 @@ macro_rules! sources {
 }
 
 /// The headers that units include, by their names.
-pub const HEADERS: &[(&str, &str)] =
-    sources!["": "attention.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh"];
+pub const HEADERS: &[(&str, &str)] = sources!["": "attention.cuh", "attention_sm90.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh"];
 
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":
-    "add", "attention_long", "attention_plain", "attention_short", "carry", "embedding", "gemm_sm90", "loss", "norm",
-    "optimizer", "q_head", "rope", "swiglu", "wrappers",
+    "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "carry", "embedding", "gemm_sm90",
+    "loss", "norm", "optimizer", "q_head", "rope", "swiglu", "wrappers",
 ];
 
 /// The source of a unit.

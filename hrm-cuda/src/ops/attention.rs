@@ -3,11 +3,13 @@
 //! | activations | head | sequence | kernels | queries and keys |
 //! |---|---|---|---|---|
 //! | bf16 | 32, 64 | short | `attention_short`: a block for each head, all in shared memory | stay as they are |
+//! | bf16 | 64 | any, on compute capability 9.0 | `attention_sm90`: blocks that stay, tiles from the copy engine | rotated in place |
 //! | bf16 | 32, 64, 128 | any | `attention_long`: a block for each tile of a head | rotated in place |
 //! | any | any | any | `attention_plain`: a warp for each row | rotated in place |
 //!
 //! The vjp takes the same way as the forward kernel: it reads queries and keys as that has left them.
 
+mod sm90;
 mod way;
 
 use super::{LANES, THREADS, int, launch, optional, typed};
@@ -78,6 +80,9 @@ pub fn rope_attention<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> R
         }
         Way::Long(kernels) => {
             op.rotate(l, dtype, KEYS)?;
+            if sm90::attention(l, op)? {
+                return Ok(());
+            }
             let args = [&[o, lse, qkv][..], &op.tables(), &op.tensor_sizes()?].concat();
             tensor(l, &kernels.forward, &op.shape, &args)
         }
@@ -103,6 +108,7 @@ pub fn rope_attention_vjp<L: Launcher>(l: &mut L, dtype: Dtype, op: &AttentionVj
             let args = [&[dqkv, d_o, o, lse, qkv][..], &tables, &forward.tensor_sizes()?].concat();
             tensor(l, &kernels.vjp, &forward.shape, &args)
         }
+        Way::Long(_) if sm90::attention_vjp(l, op)? => Ok(()),
         Way::Long(kernels) => {
             let (sizes, shape) = (forward.tensor_sizes()?, &forward.shape);
             let args = [&[dqkv, delta, d_o, o, lse, qkv][..], &tables, &sizes].concat();

@@ -1,0 +1,532 @@
+// Attention over sequences of any length on compute capability 9.0a, for heads of 64: what attention_long.cu computes, with
+// the operands in shared memory and the products asynchronous.
+//
+// The forward kernel gets rotated keys, and rotates its queries, which it writes back: the vjp reads both as rotated.
+//
+// qkv [batch, positions, 3D], o and its cotangent [batch, positions, D] come as maps of three dimensions, whose boxes are
+// tiles; rows after the last position are zero.
+
+// On other architectures this unit is empty.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+
+#include "attention_sm90.cuh"
+
+// Bytes in which a consumer's warp gathers 16 rows of a result, see store_rows.
+constexpr int STAGING = 16 * STRIDE<DIM> * 2;
+
+// ---- forward
+
+// In shared memory: a ring of keys, one of values, the rows on their way out, barriers.
+template <int CONSUMERS, int STAGES> struct ForwardMemory {
+    u32 keys, values, barriers;
+    bf16 *staging;
+    DEVICE ForwardMemory(unsigned char *shared) {
+        keys = shared_address(shared);
+        values = keys + STAGES * TILE_BYTES;
+        constexpr int RINGS = 2 * STAGES * TILE_BYTES, ALL_STAGING = 4 * CONSUMERS * STAGING;
+        staging = (bf16 *)(shared + RINGS);
+        barriers = keys + RINGS + ALL_STAGING;
+    }
+    DEVICE u32 keys_full(int stage) const { return barriers + 8 * stage; }
+    DEVICE u32 values_full(int stage) const { return barriers + 8 * (STAGES + stage); }
+    DEVICE u32 empty(int stage) const { return barriers + 8 * (2 * STAGES + stage); }
+    DEVICE void init_barriers() const {
+        for (int stage = 0; stage < STAGES; stage++) {
+            mbarrier_init(keys_full(stage), 1);
+            mbarrier_init(values_full(stage), 1);
+            mbarrier_init(empty(stage), 4 * CONSUMERS);
+        }
+        fence_mbarrier_init();
+    }
+};
+
+// 64 queries of a head, rotated, as operands in registers; rows after the last position are zero. The rotated rows go
+// back to where they came from.
+DEVICE void load_queries(u32 (&q)[DIM / 16][4], Head head, int first, int positions, const float *cos_table,
+                         const float *sin_table) {
+    constexpr int HALF = DIM / 2;
+    const int g = lane_index() / 4, t = lane_index() % 4 * 2;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int row = first + g + 8 * r;
+        // A pair of elements of the first half goes with one of the second.
+        u32 low[HALF / 8], high[HALF / 8];
+#pragma unroll
+        for (int n = 0; n < HALF / 8; n++) {
+            const u32 *const pair = (const u32 *)(head.row(row) + 8 * n + t);
+            low[n] = row < positions ? pair[0] : 0;
+            high[n] = row < positions ? pair[HALF / 2] : 0;
+        }
+        if (cos_table && row < positions)
+#pragma unroll
+            for (int n = 0; n < HALF / 8; n++) {
+                const float2 cos = *(const float2 *)(cos_table + row * HALF + 8 * n + t);
+                const float2 sin = *(const float2 *)(sin_table + row * HALF + 8 * n + t);
+                float x[2] = {__uint_as_float(low[n] << 16), __uint_as_float(low[n] & 0xffff0000u)};
+                float y[2] = {__uint_as_float(high[n] << 16), __uint_as_float(high[n] & 0xffff0000u)};
+                turn(x[0], y[0], cos.x, sin.x);
+                turn(x[1], y[1], cos.y, sin.y);
+                u32 *const pair = (u32 *)(head.row(row) + 8 * n + t);
+                pair[0] = low[n] = bf16_pair(x[0], x[1]);
+                pair[HALF / 2] = high[n] = bf16_pair(y[0], y[1]);
+            }
+#pragma unroll
+        for (int n = 0; n < HALF / 8; n++) {
+            q[n / 2][n % 2 * 2 + r] = low[n];
+            q[n / 2 + HALF / 16][n % 2 * 2 + r] = high[n];
+        }
+    }
+}
+
+// The online softmax over one tile of scores more: `s` becomes exp2(s scale - max), `sum` their sum, and what was summed
+// before is to be multiplied by `shrink`.
+DEVICE void soften(float (&s)[32], float (&max)[2], float (&sum)[2], float (&shrink)[2], float scale) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float top = s[2 * r];
+#pragma unroll
+        for (int i = 0; i < 32; i++)
+            if (i / 2 % 2 == r) top = fmaxf(top, s[i]);
+        top = fmaxf(max[r], row_max(top) * scale);
+        shrink[r] = exp2_fast(max[r] - top);
+        max[r] = top;
+        sum[r] *= shrink[r];
+    }
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        s[i] = exp2_fast(s[i] * scale - max[i / 2 % 2]);
+        sum[i / 2 % 2] += s[i];
+    }
+}
+
+// o = softmax(rope(q) k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
+// of FlashAttention. While the tensor cores sum the values of one tile, the exponentials of the next are taken. The last
+// tile of keys comes first: of all others each key exists.
+//
+// o [N, D], lse [batch * heads, positions], qkv [N, 3D], tables [positions, DIM / 2] or none.
+template <int CONSUMERS, int STAGES>
+DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const float *cos_table, const float *sin_table,
+                    const Sequences &s) {
+    SHARED_DYNAMIC_1024(shared);
+    const ForwardMemory<CONSUMERS, STAGES> memory(shared);
+    if (threadIdx.x == 0) memory.init_barriers();
+    __syncthreads();
+    Turn<STAGES> turn;
+    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    if (warpgroup == CONSUMERS) {
+        setmaxnreg_dec<32>();
+        if (threadIdx.x % WARPGROUP == 0)
+            for (Work<CONSUMERS> work(s); work.more(); work.advance()) {
+                const int batch = work.index() / s.heads, head = work.index() % s.heads;
+                for (int tile = s.tiles() - 1; tile >= 0; tile--, turn.advance()) {
+                    const int stage = turn.stage;
+                    mbarrier_wait(memory.empty(stage), turn.parity ^ 1);
+                    mbarrier_arrive_expect_tx(memory.keys_full(stage), TILE_BYTES);
+                    cp_async_bulk_tensor_3d(memory.keys + stage * TILE_BYTES, map, batch, tile * TILE,
+                                            (s.heads + head) * DIM, memory.keys_full(stage));
+                    mbarrier_arrive_expect_tx(memory.values_full(stage), TILE_BYTES);
+                    cp_async_bulk_tensor_3d(memory.values + stage * TILE_BYTES, map, batch, tile * TILE,
+                                            (2 * s.heads + head) * DIM, memory.values_full(stage));
+                }
+            }
+        __syncwarp();
+        return;
+    }
+
+    setmaxnreg_inc<160>();
+    const int warp = threadIdx.x / LANES;
+    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    const auto release = [&](int stage) {
+        if (lane == 0) mbarrier_arrive(memory.empty(stage));
+    };
+    for (Work<CONSUMERS> work(s); work.more(); work.advance()) {
+        const int batch = work.index() / s.heads, head = work.index() % s.heads;
+        // Of this warpgroup, and of this warp.
+        const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
+        if (begin >= s.positions) {
+            for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+                mbarrier_wait(memory.values_full(turn.stage), turn.parity);
+                release(turn.stage);
+            }
+            continue;
+        }
+        u32 q[DIM / 16][4], p[TILE / 16][4];
+        load_queries(q, head_of(qkv, 3, 0, batch, s.positions, head, s.heads, DIM), first, s.positions, cos_table,
+                     sin_table);
+        float scores[32], c[32], max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f}, shrink[2];
+        clear(c);
+        mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
+        registers_written(scores);
+        start_product(scores, q, memory.keys + turn.stage * TILE_BYTES);
+        finish<0>(scores);
+#pragma unroll
+        for (int i = 0; i < 32; i++)
+            if (column_of(i) >= s.positions - (s.tiles() - 1) * TILE) scores[i] = -infinity();
+        soften(scores, max, sum, shrink, s.scale);
+        // The stage whose values are being summed, if there is one.
+        int summed = -1;
+        const auto finish_sum = [&] {
+            finish<0>(c);
+            if (summed >= 0) release(summed);
+#pragma unroll
+            for (int i = 0; i < 32; i++) c[i] *= shrink[i / 2 % 2];
+            as_operands(p, scores);
+        };
+        for (int tile = 1; tile < s.tiles(); tile++) {
+            const Turn<STAGES> before = turn;
+            turn.advance();
+            // To wait at barriers between the exponentials and the sum keeps the compiler from waiting for the sum first.
+            mbarrier_wait(memory.values_full(before.stage), before.parity);
+            mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
+            finish_sum();
+            registers_written(scores);
+            registers_written(c);
+            start_product(scores, q, memory.keys + turn.stage * TILE_BYTES);
+            start_sum(c, p, memory.values + before.stage * TILE_BYTES);
+            summed = before.stage;
+            finish<1>(scores);
+            soften(scores, max, sum, shrink, s.scale);
+        }
+        mbarrier_wait(memory.values_full(turn.stage), turn.parity);
+        finish_sum();
+        registers_written(c);
+        start_sum(c, p, memory.values + turn.stage * TILE_BYTES);
+        finish<0>(c);
+        release(turn.stage);
+        turn.advance();
+
+        float factor[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            sum[r] = row_sum(sum[r]);
+            factor[r] = 1.0f / sum[r];
+            const int row = first + lane / 4 + 8 * r;
+            if (lane % 4 == 0 && row < s.positions)
+                lse[(u64)work.index() * s.positions + row] = max[r] * LN_2 + logf(sum[r]);
+        }
+        store_rows<DIM>(head_of(o, 1, 0, batch, s.positions, head, s.heads, DIM), fragments(c), factor, staging, first,
+                        s.positions);
+    }
+}
+
+// ---- the vjp: see attention_short_vjp for the formulas
+
+// In shared memory: each consumer's own rows of two matrices, a ring of tiles of two others, of which each stage has two
+// statistics of its rows beside it, the rows on their way out, barriers.
+template <int CONSUMERS, int STAGES> struct VjpMemory {
+    u32 own, ring, barriers;
+    float *stats;
+    bf16 *staging;
+    DEVICE VjpMemory(unsigned char *shared) {
+        own = shared_address(shared);
+        ring = own + 2 * CONSUMERS * TILE_BYTES;
+        constexpr int TILES = 2 * (CONSUMERS + STAGES) * TILE_BYTES, STATS = STAGES * 2 * TILE * 4;
+        stats = (float *)(shared + TILES);
+        staging = (bf16 *)(shared + TILES + STATS);
+        barriers = own + TILES + STATS + 4 * CONSUMERS * STAGING;
+    }
+    // The first and the second matrix.
+    DEVICE u32 own_a(int consumer) const { return own + 2 * consumer * TILE_BYTES; }
+    DEVICE u32 own_b(int consumer) const { return own_a(consumer) + TILE_BYTES; }
+    DEVICE u32 ring_a(int stage) const { return ring + 2 * stage * TILE_BYTES; }
+    DEVICE u32 ring_b(int stage) const { return ring_a(stage) + TILE_BYTES; }
+    DEVICE float *stats_of(int stage) const { return stats + stage * 2 * TILE; }
+
+    DEVICE u32 full(int stage) const { return barriers + 8 * stage; }
+    DEVICE u32 empty(int stage) const { return barriers + 8 * (STAGES + stage); }
+    DEVICE u32 own_full(int consumer) const { return barriers + 8 * (2 * STAGES + consumer); }
+    DEVICE u32 own_empty(int consumer) const { return barriers + 8 * (2 * STAGES + CONSUMERS + consumer); }
+    // `arrivals` end the filling of a stage.
+    DEVICE void init_barriers(int arrivals) const {
+        for (int stage = 0; stage < STAGES; stage++) {
+            mbarrier_init(full(stage), arrivals);
+            mbarrier_init(empty(stage), 4 * CONSUMERS);
+        }
+        for (int consumer = 0; consumer < CONSUMERS; consumer++) {
+            mbarrier_init(own_full(consumer), 1);
+            mbarrier_init(own_empty(consumer), 4);
+        }
+        fence_mbarrier_init();
+    }
+};
+
+// Which column of a map a part of it begins at: `part` counts heads.
+struct Source {
+    const TensorMap &map;
+    int part;
+    DEVICE void fetch(u32 to, int batch, int row, int head, u32 barrier) const {
+        cp_async_bulk_tensor_3d(to, map, batch, row, (part + head) * DIM, barrier);
+    }
+};
+
+// One thread: fetches each consumer's rows, then the tiles that all go through.
+template <int CONSUMERS, int STAGES>
+DEVICE void fetch(const VjpMemory<CONSUMERS, STAGES> &memory, const Sequences &s, const Source &own_a, const Source &own_b,
+                  const Source &ring_a, const Source &ring_b) {
+    Turn<STAGES> turn;
+    u32 parity = 0;
+    for (Work<CONSUMERS> work(s); work.more(); work.advance(), parity ^= 1) {
+        const int batch = work.index() / s.heads, head = work.index() % s.heads;
+        for (int consumer = 0; consumer < CONSUMERS; consumer++) {
+            const u32 barrier = memory.own_full(consumer);
+            const int row = work.row() + consumer * TILE;
+            mbarrier_wait(memory.own_empty(consumer), parity ^ 1);
+            mbarrier_arrive_expect_tx(barrier, 2 * TILE_BYTES);
+            own_a.fetch(memory.own_a(consumer), batch, row, head, barrier);
+            own_b.fetch(memory.own_b(consumer), batch, row, head, barrier);
+        }
+        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+            const u32 barrier = memory.full(turn.stage);
+            mbarrier_wait(memory.empty(turn.stage), turn.parity ^ 1);
+            mbarrier_arrive_expect_tx(barrier, 2 * TILE_BYTES);
+            ring_a.fetch(memory.ring_a(turn.stage), batch, tile * TILE, head, barrier);
+            ring_b.fetch(memory.ring_b(turn.stage), batch, tile * TILE, head, barrier);
+        }
+    }
+}
+
+// delta = rowsum(do * o) of rows first + g and first + g + 8 for lane 4 g + t, 0 after the last position.
+DEVICE void row_products(float (&delta)[2], Head d_o, Head o, int first, int positions) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int row = first + lane_index() / 4 + 8 * r, col = lane_index() % 4 * 16;
+        delta[r] = 0.0f;
+        if (row < positions) {
+            float x[16], y[16];
+            load<16>(x, d_o.row(row) + col);
+            load<16>(y, o.row(row) + col);
+#pragma unroll
+            for (int i = 0; i < 16; i++) delta[r] += x[i] * y[i];
+        }
+        delta[r] = row_sum(delta[r]);
+    }
+}
+
+// The queries' half of the vjp: dq = rope^-1(ds k), and delta, which the other half reads.
+//
+// dqkv [N, 3D], delta [batch * heads, positions], do [N, D], and what the forward kernel wrote; q and k are rotated.
+template <int CONSUMERS, int STAGES>
+DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, float *delta, const bf16 *d_o, const bf16 *o,
+                  const float *lse, const float *cos_table, const float *sin_table, const Sequences &s) {
+    SHARED_DYNAMIC_1024(shared);
+    const VjpMemory<CONSUMERS, STAGES> memory(shared);
+    if (threadIdx.x == 0) memory.init_barriers(1);
+    __syncthreads();
+    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    if (warpgroup == CONSUMERS) {
+        setmaxnreg_dec<32>();
+        if (threadIdx.x % WARPGROUP == 0)
+            fetch(memory, s, {qkv, 0}, {d_o_map, 0}, {qkv, s.heads}, {qkv, 2 * s.heads});
+        __syncwarp();
+        return;
+    }
+
+    setmaxnreg_inc<160>();
+    const int warp = threadIdx.x / LANES;
+    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    const auto arrive = [&](u32 barrier) {
+        if (lane == 0) mbarrier_arrive(barrier);
+    };
+    Turn<STAGES> turn;
+    u32 parity = 0;
+    for (Work<CONSUMERS> work(s); work.more(); work.advance(), parity ^= 1) {
+        const int batch = work.index() / s.heads, head = work.index() % s.heads;
+        const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
+        float row_lse[2], row_delta[2];
+        row_products(row_delta, head_of((bf16 *)d_o, 1, 0, batch, s.positions, head, s.heads, DIM),
+                     head_of((bf16 *)o, 1, 0, batch, s.positions, head, s.heads, DIM), first, s.positions);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const int row = first + lane / 4 + 8 * r;
+            const u64 at = (u64)work.index() * s.positions + row;
+            row_lse[r] = row < s.positions ? lse[at] * LOG2_E : infinity();
+            if (lane % 4 == 0 && row < s.positions) delta[at] = row_delta[r];
+        }
+        mbarrier_wait(memory.own_full(warpgroup), parity);
+        float scores[32], dp[32], dq[32];
+        u32 ds[TILE / 16][4];
+        clear(dq);
+        int before = -1;
+        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+            mbarrier_wait(memory.full(turn.stage), turn.parity);
+            if (begin < s.positions) {
+                registers_written(scores);
+                registers_written(dp);
+                start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
+                start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
+                // The sum of the tile before is finished with them.
+                finish<0>(scores);
+                wgmma_fence_operand(dp);
+                wgmma_fence_operand(dq);
+            }
+            if (before >= 0) arrive(memory.empty(before));
+            before = turn.stage;
+            if (begin >= s.positions) continue;
+            const int keys = s.positions - tile * TILE;
+#pragma unroll
+            for (int i = 0; i < 32; i++) {
+                const int r = i / 2 % 2;
+                dp[i] = exp2_fast(scores[i] * s.scale - row_lse[r]) * (dp[i] - row_delta[r]);
+            }
+            // The exponential of a key that does not exist may be anything.
+            if (keys < TILE)
+#pragma unroll
+                for (int i = 0; i < 32; i++)
+                    if (column_of(i) >= keys) dp[i] = 0.0f;
+            as_operands(ds, dp);
+            registers_written(dq);
+            start_sum(dq, ds, memory.ring_a(turn.stage));
+        }
+        finish<0>(dq);
+        arrive(memory.empty(before));
+        arrive(memory.own_empty(warpgroup));
+        if (begin >= s.positions) continue;
+
+        const float softmax_scale = s.scale * LN_2, scaled[2] = {softmax_scale, softmax_scale};
+        if (cos_table) turn_back<DIM>(fragments(dq), first, s.positions, cos_table, sin_table);
+        store_rows<DIM>(head_of(dqkv, 3, 0, batch, s.positions, head, s.heads, DIM), fragments(dq), scaled, staging, first,
+                        s.positions);
+    }
+}
+
+// One warp: puts lse, in units of log 2, and delta beside each tile of queries. Those of queries that do not exist are
+// infinite and 0, so that they have no part.
+template <int CONSUMERS, int STAGES>
+DEVICE void fetch_stats(const VjpMemory<CONSUMERS, STAGES> &memory, const Sequences &s, const float *lse,
+                        const float *delta) {
+    Turn<STAGES> turn;
+    for (Work<CONSUMERS> work(s); work.more(); work.advance())
+        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+            float own_lse[2], own_delta[2];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const int row = tile * TILE + i * LANES + lane_index();
+                const u64 at = (u64)work.index() * s.positions + row;
+                own_lse[i] = row < s.positions ? lse[at] * LOG2_E : infinity();
+                own_delta[i] = row < s.positions ? delta[at] : 0.0f;
+            }
+            mbarrier_wait(memory.empty(turn.stage), turn.parity ^ 1);
+            float *const stats = memory.stats_of(turn.stage);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                stats[i * LANES + lane_index()] = own_lse[i];
+                stats[TILE + i * LANES + lane_index()] = own_delta[i];
+            }
+            mbarrier_arrive(memory.full(turn.stage));
+        }
+}
+
+// The keys' half of the vjp: dv = p^T do, dk = rope^-1(ds^T q). Everything is transposed, keys down and queries across,
+// so that p and ds are operands as they come out.
+//
+// Operands as for the other half, which has written delta.
+template <int CONSUMERS, int STAGES>
+DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const float *delta, const float *lse,
+                   const float *cos_table, const float *sin_table, const Sequences &s) {
+    SHARED_DYNAMIC_1024(shared);
+    const VjpMemory<CONSUMERS, STAGES> memory(shared);
+    // One thread fetches tiles, a warp statistics.
+    if (threadIdx.x == 0) memory.init_barriers(1 + LANES);
+    __syncthreads();
+    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    if (warpgroup == CONSUMERS) {
+        setmaxnreg_dec<40>();
+        const int warp = threadIdx.x % WARPGROUP / LANES;
+        if (warp == 0 && lane == 0)
+            fetch(memory, s, {qkv, s.heads}, {qkv, 2 * s.heads}, {qkv, 0}, {d_o, 0});
+        if (warp == 1) fetch_stats(memory, s, lse, delta);
+        __syncwarp();
+        return;
+    }
+
+    setmaxnreg_inc<232>();
+    const int warp = threadIdx.x / LANES;
+    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    const auto arrive = [&](u32 barrier) {
+        if (lane == 0) mbarrier_arrive(barrier);
+    };
+    Turn<STAGES> turn;
+    u32 parity = 0;
+    for (Work<CONSUMERS> work(s); work.more(); work.advance(), parity ^= 1) {
+        const int batch = work.index() / s.heads, head = work.index() % s.heads;
+        const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
+        mbarrier_wait(memory.own_full(warpgroup), parity);
+        float scores[32], dp[32], dk[32], dv[32];
+        u32 p[TILE / 16][4], ds[TILE / 16][4];
+        clear(dk), clear(dv);
+        int before = -1;
+        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+            mbarrier_wait(memory.full(turn.stage), turn.parity);
+            if (begin < s.positions) {
+                registers_written(scores);
+                registers_written(dp);
+                start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
+                start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
+                // The sums of the tile before are finished with them.
+                finish<0>(scores);
+                wgmma_fence_operand(dp);
+                wgmma_fence_operand(dk);
+                wgmma_fence_operand(dv);
+            }
+            if (before >= 0) arrive(memory.empty(before));
+            before = turn.stage;
+            if (begin >= s.positions) continue;
+            const float *const stats = memory.stats_of(turn.stage) + lane % 4 * 2;
+#pragma unroll
+            for (int n = 0; n < TILE / 8; n++) {
+                const float2 own_lse = *(const float2 *)(stats + 8 * n);
+                const float2 own_delta = *(const float2 *)(stats + TILE + 8 * n);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float &x = scores[4 * n + i], &y = dp[4 * n + i];
+                    x = exp2_fast(x * s.scale - (i % 2 ? own_lse.y : own_lse.x));
+                    y = x * (y - (i % 2 ? own_delta.y : own_delta.x));
+                }
+            }
+            as_operands(p, scores);
+            as_operands(ds, dp);
+            registers_written(dv);
+            registers_written(dk);
+            start_sum(dv, p, memory.ring_b(turn.stage));
+            start_sum(dk, ds, memory.ring_a(turn.stage));
+        }
+        finish<0>(dv);
+        wgmma_fence_operand(dk);
+        arrive(memory.empty(before));
+        arrive(memory.own_empty(warpgroup));
+        if (begin >= s.positions) continue;
+
+        const float softmax_scale = s.scale * LN_2, one[2] = {1.0f, 1.0f}, scaled[2] = {softmax_scale, softmax_scale};
+        store_rows<DIM>(head_of(dqkv, 3, 2, batch, s.positions, head, s.heads, DIM), fragments(dv), one, staging, first,
+                        s.positions);
+        if (cos_table) turn_back<DIM>(fragments(dk), first, s.positions, cos_table, sin_table);
+        store_rows<DIM>(head_of(dqkv, 3, 1, batch, s.positions, head, s.heads, DIM), fragments(dk), scaled, staging, first,
+                        s.positions);
+    }
+}
+
+#define BLOCK(consumers) extern "C" __global__ void __launch_bounds__((consumers + 1) * WARPGROUP, 1)
+#define MAP const __grid_constant__ TensorMap
+
+BLOCK(3)
+attention_sm90(MAP map, bf16 *o, float *lse, bf16 *qkv, const float *cos_table, const float *sin_table, int batch,
+               int positions, int heads, float scale) {
+    forward<3, 4>(map, o, lse, qkv, cos_table, sin_table, {batch, positions, heads, scale});
+}
+EXPORT_KERNEL(attention_sm90)
+
+BLOCK(3)
+attention_vjp_q_sm90(MAP qkv, MAP d_o_map, bf16 *dqkv, float *delta, const bf16 *d_o, const bf16 *o, const float *lse,
+                     const float *cos_table, const float *sin_table, int batch, int positions, int heads, float scale) {
+    vjp_q<3, 4>(qkv, d_o_map, dqkv, delta, d_o, o, lse, cos_table, sin_table, {batch, positions, heads, scale});
+}
+EXPORT_KERNEL(attention_vjp_q_sm90)
+
+BLOCK(2)
+attention_vjp_kv_sm90(MAP qkv, MAP d_o, bf16 *dqkv, const float *delta, const float *lse, const float *cos_table,
+                      const float *sin_table, int batch, int positions, int heads, float scale) {
+    vjp_kv<2, 4>(qkv, d_o, dqkv, delta, lse, cos_table, sin_table, {batch, positions, heads, scale});
+}
+EXPORT_KERNEL(attention_vjp_kv_sm90)
+
+#endif

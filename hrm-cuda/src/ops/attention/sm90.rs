@@ -1,0 +1,101 @@
+//! Attention on compute capability 9.0 in bf16, heads of 64: see `kernels/attention_sm90.cu`.
+//!
+//! Each function says whether it did the work. It did not if the machine has no such kernels or the head has another
+//! width.
+
+use super::super::int;
+use super::{Attention, AttentionVjp, Shape};
+use crate::error::Error;
+use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
+
+/// Width of a head.
+const HEAD_DIM: usize = 64;
+/// Rows of a tile.
+const TILE: usize = 64;
+const TILE_BYTES: usize = 2 * TILE * HEAD_DIM;
+const WARPGROUP: usize = 128;
+/// Tiles of a ring.
+const STAGES: usize = 4;
+/// Bytes in which a warpgroup gathers its rows of a result: each is 8 elements longer than it need be.
+const STAGING: usize = 2 * TILE * (HEAD_DIM + 8);
+
+/// A kernel with what a launch of it takes.
+struct Persistent {
+    name: &'static str,
+    /// Warpgroups that work, each on a tile of rows of its own; one more fetches.
+    consumers: usize,
+    /// Shared memory of a block.
+    shared: usize,
+}
+
+/// Rings of keys and of values, rows on their way out, barriers.
+const FORWARD: Persistent = {
+    let consumers = 3;
+    let shared = 2 * STAGES * TILE_BYTES + consumers * STAGING + 8 * 3 * STAGES;
+    Persistent { name: "attention_sm90", consumers, shared }
+};
+const VJP_Q: Persistent = vjp("attention_vjp_q_sm90", 3);
+const VJP_KV: Persistent = vjp("attention_vjp_kv_sm90", 2);
+
+/// Each consumer's rows of two matrices, a ring of tiles of two more, two statistics of each of their rows, rows on their
+/// way out, barriers.
+const fn vjp(name: &'static str, consumers: usize) -> Persistent {
+    let tiles = 2 * (consumers + STAGES) * TILE_BYTES;
+    let stats = STAGES * 2 * TILE * 4;
+    let barriers = 8 * 2 * (STAGES + consumers);
+    Persistent { name, consumers, shared: tiles + stats + consumers * STAGING + barriers }
+}
+
+/// The forward kernel. Keys are rotated already.
+pub(super) fn attention<L: Launcher>(l: &mut L, op: &Attention) -> Result<bool, Error> {
+    let args = [&[Arg::TensorMap(map(op.qkv, &op.shape, 3))][..], &[op.o, op.lse, op.qkv].map(Arg::Ptr)];
+    FORWARD.launch(l, op, &args.concat())
+}
+
+/// The two halves of the vjp.
+pub(super) fn attention_vjp<L: Launcher>(l: &mut L, op: &AttentionVjp) -> Result<bool, Error> {
+    let Attention { o, lse, qkv, shape, .. } = &op.forward;
+    let maps = [map(*qkv, shape, 3), map(op.d_o, shape, 1)].map(Arg::TensorMap);
+    let args = [&maps[..], &[op.dqkv, op.scratch, op.d_o, *o, *lse].map(Arg::Ptr)].concat();
+    if !VJP_Q.launch(l, &op.forward, &args)? {
+        return Ok(false);
+    }
+    let args = [&maps[..], &[op.dqkv, op.scratch, *lse].map(Arg::Ptr)].concat();
+    VJP_KV.launch(l, &op.forward, &args)
+}
+
+impl Persistent {
+    /// Launches as many blocks as fit at once, with `args` ahead of what all kernels take.
+    fn launch<L: Launcher>(&self, l: &mut L, op: &Attention, args: &[Arg]) -> Result<bool, Error> {
+        let &Shape { batch, positions, heads, head_dim } = &op.shape;
+        if head_dim != HEAD_DIM {
+            return Ok(false);
+        }
+        let kernel = Kernel { unit: "attention_sm90", name: self.name };
+        let threads = [((self.consumers + 1) * WARPGROUP) as u32, 1, 1];
+        let mut grid = Grid { blocks: [0, 1, 1], threads, shared: self.shared as u32 };
+        let fit = l.clusters(kernel, grid, 1)?;
+        if fit == 0 {
+            return Ok(false);
+        }
+        let work = batch * heads * positions.div_ceil(self.consumers * TILE);
+        int(work)?;
+        if work == 0 {
+            return Ok(true);
+        }
+        grid.blocks[0] = fit.min(work) as u32;
+        let args = [args, &op.tables(), &[int(batch)?], &op.tensor_sizes()?].concat();
+        l.launch(kernel, grid, &args)?;
+        Ok(true)
+    }
+}
+
+/// Tiles of a head, of a matrix `[batch, positions, parts * heads * HEAD_DIM]`.
+fn map(base: Ptr, shape: &Shape, parts: usize) -> TensorMap {
+    let &Shape { batch, positions, heads, .. } = shape;
+    let width = parts * heads * HEAD_DIM;
+    let axis = |len, stride, boxed| Axis { len, stride, boxed };
+    let axes = [axis(width, 1, HEAD_DIM), axis(positions, width, TILE), axis(batch, positions * width, 1)];
+    let [inner, row, sequence] = axes;
+    TensorMap { base, axes: [inner, row, sequence, Axis::default(), Axis::default()] }
+}
