@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(read(&file.join("unit.cubin")), None);
     }
 
-    /// Compiles for real where NVRTC is installed, with an entry that is damaged on the way.
+    /// Compiles for real where NVRTC is installed, as it must be where `HRM_CUDA_PATH` says so, with an entry that is
+    /// damaged on the way.
     #[test]
     fn a_damaged_entry_is_compiled_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -141,7 +142,7 @@ mod tests {
         let arch = Arch { capability: (8, 0) };
         let cubin = match cache.cubin("add", arch) {
             Ok(cubin) => cubin,
-            Err(Error::Library { .. }) => return,
+            Err(Error::Library { .. }) if std::env::var_os("HRM_CUDA_PATH").is_none() => return,
             Err(other) => panic!("{other}"),
         };
         let path = cache.path("add", arch).unwrap().unwrap();
