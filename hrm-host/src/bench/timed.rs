@@ -17,6 +17,8 @@ use crate::backend::gauge::Gauge;
 pub struct KernelTime {
     /// The kernel, by the name of its method.
     pub kernel: &'static str,
+    /// Of a product, columns of its input and of its output: each pair is counted by itself.
+    pub widths: Option<[usize; 2]>,
     /// How often it ran.
     pub calls: u64,
     /// How long it ran, all calls together.
@@ -32,6 +34,8 @@ pub struct KernelTime {
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
     flops: Flops,
+    /// Of a product: columns of its input and of its output.
+    widths: Option<[usize; 2]>,
     /// Elements of activations and of the copies of weights beside them.
     acts: usize,
     /// Elements of f32 and integers.
@@ -53,6 +57,11 @@ impl Work {
 
     const fn flops(self, flops: Flops) -> Self {
         Self { flops, ..self }
+    }
+
+    /// Of a product of `[rows, inner]` and a weight `[outer, inner]`, in any of its three roles.
+    fn product(self, rows: usize, inner: usize, outer: usize) -> Self {
+        Self { widths: Some([inner, outer]), flops: Flops::linear(rows, inner, outer), ..self }
     }
 }
 
@@ -88,14 +97,17 @@ impl<K: Gauge> Timed<K> {
         for Call { kernel, work, from, to } in std::mem::take(&mut self.calls) {
             let seconds = self.backend.seconds(&from, &to)?;
             let bytes = (work.acts * self.sizes.act + work.words * 4) as u64;
-            match times.iter_mut().find(|t| t.kernel == kernel) {
+            match times.iter_mut().find(|t| t.kernel == kernel && t.widths == work.widths) {
                 Some(entry) => {
                     entry.calls += 1;
                     entry.seconds += seconds;
                     entry.flops = entry.flops + work.flops;
                     entry.bytes += bytes;
                 }
-                None => times.push(KernelTime { kernel, calls: 1, seconds, flops: work.flops, bytes }),
+                None => {
+                    let Work { flops, widths, .. } = work;
+                    times.push(KernelTime { kernel, widths, calls: 1, seconds, flops, bytes });
+                }
             }
         }
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -146,8 +158,8 @@ impl<K: Kernels + Gauge> Kernels for Timed<K> {
     }
 
     fn linear(&mut self, op: &Linear) -> Result<(), K::Error> {
-        let flops = Flops::linear(op.x.rows, op.x.cols, op.y.cols);
-        self.time("linear", acts(&[op.x, op.y]).weights(op.w).flops(flops), |k| k.linear(op))
+        let work = acts(&[op.x, op.y]).weights(op.w).product(op.x.rows, op.x.cols, op.y.cols);
+        self.time("linear", work, |k| k.linear(op))
     }
 
     fn rope_attention(&mut self, op: &Attention) -> Result<(), K::Error> {
@@ -165,14 +177,14 @@ impl<K: Kernels + Gauge> Kernels for Timed<K> {
     }
 
     fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), K::Error> {
-        let flops = Flops::linear(op.x.rows, op.x.cols, op.gate_up.cols);
         let work = if op.keep { acts(&[op.x, op.gate_up, op.a]) } else { acts(&[op.x, op.a]) };
-        self.time("linear_swiglu", work.weights(op.w).flops(flops), |k| k.linear_swiglu(op))
+        let work = work.weights(op.w).product(op.x.rows, op.x.cols, op.gate_up.cols);
+        self.time("linear_swiglu", work, |k| k.linear_swiglu(op))
     }
 
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
-        let flops = Flops::linear(op.y.rows, op.inner.cols, op.y.cols);
-        let work = acts(&[op.inner, op.x, op.y]).weights(op.w).words(op.rstd.len()).flops(flops);
+        let work = acts(&[op.inner, op.x, op.y]).weights(op.w).words(op.rstd.len());
+        let work = work.product(op.y.rows, op.inner.cols, op.y.cols);
         self.time("linear_add_rms_norm", work, |k| k.linear_add_rms_norm(op))
     }
 
@@ -203,16 +215,13 @@ impl<K: TrainKernels + Gauge> TrainKernels for Timed<K> {
     }
 
     fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), K::Error> {
-        let flops = Flops::linear(dy.rows, dx.cols, dy.cols);
         let work = if accumulate { acts(&[dx, dx, dy]) } else { acts(&[dx, dy]) };
-        self.time("linear_vjp_input", work.weights(w).flops(flops), |k| {
-            k.linear_vjp_input(dx, dy, w, accumulate)
-        })
+        let work = work.weights(w).product(dy.rows, dx.cols, dy.cols);
+        self.time("linear_vjp_input", work, |k| k.linear_vjp_input(dx, dy, w, accumulate))
     }
 
     fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), K::Error> {
-        let flops = Flops::linear(dy.rows, x.cols, dy.cols);
-        let work = acts(&[dy, x]).words(w.len()).flops(flops);
+        let work = acts(&[dy, x]).words(w.len()).product(dy.rows, x.cols, dy.cols);
         self.time("linear_vjp_weight", work, |k| k.linear_vjp_weight(w, dy, x))
     }
 

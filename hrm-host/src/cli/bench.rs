@@ -197,10 +197,11 @@ fn kernels(out: &mut impl Write, name: &str, measured: &Measured, report: &Repor
     for kernel in &measured.kernels {
         let per_second = |amount: u64| amount as f64 / kernel.seconds / 1e9;
         let (gflops, gbytes) = (per_second(kernel.flops.total()), per_second(kernel.bytes));
+        let of = kernel.widths.map_or(String::new(), |[inner, outer]| format!(" {inner}x{outer}"));
         writeln!(
             out,
             "{:<28}{:>11.0}{:>11.3}{:>8.1}%{:>10}{:>9}{:>9}{:>9}",
-            kernel.kernel,
+            format!("{}{of}", kernel.kernel),
             kernel.calls as f64 / steps,
             1e3 * kernel.seconds / steps,
             100.0 * kernel.seconds / all,
