@@ -130,36 +130,48 @@ DEVICE void turn(float &x, float &y, float cos, float sin) {
     x = turned;
 }
 
-// Writes rows first .. first + ROWS of HEADS heads, rotated, to tiles; rows from `positions` on are 0. The rotation is
-// that of NeoX: element i of the first half of a row goes with element i of the second. With `write_back`, to global
-// memory too.
-template <int DIM, int ROWS, int BLOCK, bool write_back, int HEADS>
-DEVICE void rotate_rows(bf16 *const (&tiles)[HEADS], const Head (&from)[HEADS], int first, int positions,
-                        const float *cos_table, const float *sin_table) {
-    constexpr int HALF = DIM / 2, CHUNKS = HALF / 8;
-    for (int at = threadIdx.x; at < ROWS * CHUNKS; at += BLOCK) {
-        const int row = at / CHUNKS, col = at % CHUNKS * 8, position = first + row;
-        const bool exists = position < positions;
-        float cos[8], sin[8];
-        if (exists) {
-            load<8>(cos, cos_table + position * HALF + col);
-            load<8>(sin, sin_table + position * HALF + col);
+// Waits for all but the last `groups_left` groups of copies, and rotates tiles that they have filled, in place: a barrier
+// has to follow. The rotation is that of NeoX: element i of the first half of a row goes with element i of the second.
+// Rotated rows go to the heads `to`, too, if these are given.
+template <int DIM, int ROWS, int BLOCK, int groups_left, int TILES>
+DEVICE void rotate_rows(bf16 *const (&tiles)[TILES], int first, int positions, const float *cos_table,
+                        const float *sin_table, const Head *to = nullptr) {
+    constexpr int HALF = DIM / 2, CHUNKS = HALF / 8, SHARE = ROWS * CHUNKS / BLOCK;
+    static_assert(ROWS * CHUNKS % BLOCK == 0 && ROWS % 8 == 0, "every thread rotates as much");
+    int row[SHARE];
+    float cos[SHARE][8], sin[SHARE][8];
+    const int col = threadIdx.x % CHUNKS * 8;
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) {
+        // Eight successive lanes take the halves of rows that are CHUNKS apart, which lie in different banks.
+        const int at = threadIdx.x / CHUNKS + i * (BLOCK / CHUNKS);
+        row[i] = at / 8 * 8 + at % (8 / CHUNKS) * CHUNKS + at / (8 / CHUNKS) % CHUNKS;
+        if (first + row[i] < positions) {
+            load<8>(cos[i], cos_table + (first + row[i]) * HALF + col);
+            load<8>(sin[i], sin_table + (first + row[i]) * HALF + col);
         }
+    }
+    // Keeps the compiler from reading the angles after the wait.
+    __syncwarp();
+    copy_wait<groups_left>();
+    __syncthreads();
 #pragma unroll
-        for (int h = 0; h < HEADS; h++) {
-            uint4 low{0, 0, 0, 0}, high{0, 0, 0, 0};
-            if (exists) {
-                bf16 *const source = from[h].row(position) + col;
-                float x[8], y[8];
-                load<8>(x, source);
-                load<8>(y, source + HALF);
+    for (int i = 0; i < SHARE; i++) {
+        if (first + row[i] >= positions) continue;
 #pragma unroll
-                for (int i = 0; i < 8; i++) turn(x[i], y[i], cos[i], sin[i]);
-                low = pack(x, bf16()), high = pack(y, bf16());
-                if constexpr (write_back) *(uint4 *)source = low, *(uint4 *)(source + HALF) = high;
+        for (int t = 0; t < TILES; t++) {
+            bf16 *const at = tiles[t] + row[i] * STRIDE<DIM> + col;
+            float x[8], y[8];
+            load<8>(x, at);
+            load<8>(y, at + HALF);
+#pragma unroll
+            for (int j = 0; j < 8; j++) turn(x[j], y[j], cos[i][j], sin[i][j]);
+            store<8>(at, x);
+            store<8>(at + HALF, y);
+            if (to) {
+                store<8>(to[t].row(first + row[i]) + col, x);
+                store<8>(to[t].row(first + row[i]) + col + HALF, y);
             }
-            bf16 *const target = tiles[h] + row * STRIDE<DIM> + col;
-            *(uint4 *)target = low, *(uint4 *)(target + HALF) = high;
         }
     }
 }
@@ -183,11 +195,11 @@ DEVICE void turn_back(float (&c)[DIM / 8][4], int row, int positions, const floa
 }
 
 // Writes accumulators [16, DIM] of a warp, times a factor for each row of this lane, to rows first .. first + 16 of a
-// head: by way of a tile of 16 rows that is the warp's own, so that it writes 16 bytes at a time.
+// head: by way of a tile of 16 rows that is the warp's own, so that it writes 16 bytes at a time. `l` is the lane.
 template <int DIM>
-DEVICE void store_rows(Head to, const float (&c)[DIM / 8][4], const float (&factor)[2], bf16 *tile, int first, int positions) {
+DEVICE void store_rows(Head to, const float (&c)[DIM / 8][4], const float (&factor)[2], bf16 *tile, int first, int positions,
+                       int l = lane_index()) {
     constexpr int CHUNKS = DIM / 8;
-    const int l = lane_index();
     __syncwarp();
 #pragma unroll
     for (int n = 0; n < DIM / 8; n++)

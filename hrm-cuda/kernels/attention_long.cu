@@ -45,11 +45,11 @@ DEVICE void attention_long(bf16 *o, float *lse, bf16 *qkv, const float *cos_tabl
         copy_rows<DIM, STEP, BLOCK>(k, part[1], key, positions);
         copy_rows<DIM, STEP, BLOCK>(k + STEP * LD, part[2], key, positions);
     };
-    if (!cos_table) copy_rows<DIM, ROWS, BLOCK>(q, part[0], place.tile, positions);
+    copy_rows<DIM, ROWS, BLOCK>(q, part[0], place.tile, positions);
+    copy_commit();
     fetch(0);
     copy_commit();
-    if (cos_table)
-        rotate_rows<DIM, ROWS, BLOCK, true, 1>({q}, {part[0]}, place.tile, positions, cos_table, sin_table);
+    if (cos_table) rotate_rows<DIM, ROWS, BLOCK, 1>({q}, place.tile, positions, cos_table, sin_table, part);
 
     u32 a[M][DIM / 16][4];
     float c[M][DIM / 8][4], max[M][2], sum[M][2];

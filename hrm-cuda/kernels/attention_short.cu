@@ -1,9 +1,54 @@
 // Attention over sequences that fit into shared memory as a whole: one block for each sequence and head, one warp for 16
 // positions. Nothing is read twice from global memory, and there is one pass over the keys.
 //
-// ROWS is the number of positions that there is room for. Queries and keys are rotated on their way into shared memory,
-// in the forward pass and again in the vjp: qkv stays as it is.
+// ROWS is the number of positions that there is room for. Queries and keys are rotated in shared memory, in the forward
+// pass and again in the vjp: qkv stays as it is.
 #include "attention.cuh"
+
+// The softmax of a warp's 16 queries over all keys: p = exp2(scale q k^T - max) as operands, factor = 1 / rowsum(p) for
+// the rows of this lane, the sum taken before p is rounded. Writes lse [positions].
+template <int DIM, int ROWS>
+DEVICE void softmax(u32 (&p)[ROWS / 16][1][4], float (&factor)[2], float *lse, const bf16 *q, const bf16 *k, int first,
+                    int positions, float scale) {
+    constexpr int LD = STRIDE<DIM>;
+    float s[1][ROWS / 8][4];
+    zero(s);
+#pragma unroll
+    for (int i = 0; i < DIM; i += 16) {
+        u32 a[1][1][4];
+        load_a<LD>(a[0][0], q, first, i);
+        add_product_rows<LD>(s, a, k + i, 0);
+    }
+
+    // The rows of this lane, and which of its columns exist.
+    float max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int n = 0; n < ROWS / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            if (8 * n + lane_index() % 4 * 2 + i % 2 >= positions) s[0][n][i] = -infinity();
+            max[i / 2] = fmaxf(max[i / 2], s[0][n][i]);
+        }
+#pragma unroll
+    for (int r = 0; r < 2; r++) max[r] = row_max(max[r]) * scale;
+#pragma unroll
+    for (int n = 0; n < ROWS / 16; n++) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            float &x = s[0][2 * n + i / 4][i % 4];
+            x = exp2_fast(x * scale - max[i / 2 % 2]);
+            sum[i / 2 % 2] += x;
+        }
+        as_operand(p[n][0], s[0][2 * n], s[0][2 * n + 1]);
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        sum[r] = row_sum(sum[r]);
+        factor[r] = 1.0f / sum[r];
+        const int row = first + lane_index() / 4 + 8 * r;
+        if (lane_index() % 4 == 0 && row < positions) lse[row] = max[r] * LN_2 + logf(sum[r]);
+    }
+}
 
 // o = softmax(rope(q) rope(k)^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores.
 //
@@ -19,61 +64,30 @@ DEVICE void attention_short(bf16 *o, float *lse, const bf16 *qkv, const float *c
 #pragma unroll
     for (int i = 0; i < 3; i++) part[i] = head_of((bf16 *)qkv, 3, i, batch, positions, head, heads, DIM);
 
-    copy_rows<DIM, ROWS, BLOCK>(v, part[2], 0, positions);
-    if (cos_table) {
-        rotate_rows<DIM, ROWS, BLOCK, false, 2>({q, k}, {part[0], part[1]}, 0, positions, cos_table, sin_table);
-    } else {
-        copy_rows<DIM, ROWS, BLOCK>(q, part[0], 0, positions);
-        copy_rows<DIM, ROWS, BLOCK>(k, part[1], 0, positions);
-    }
+    copy_rows<DIM, ROWS, BLOCK>(q, part[0], 0, positions);
+    copy_rows<DIM, ROWS, BLOCK>(k, part[1], 0, positions);
     copy_commit();
+    copy_rows<DIM, ROWS, BLOCK>(v, part[2], 0, positions);
+    copy_commit();
+    if (cos_table)
+        rotate_rows<DIM, ROWS, BLOCK, 1>({q, k}, 0, positions, cos_table, sin_table);
+    else
+        copy_wait<1>();
+    __syncthreads();
+
+    u32 p[ROWS / 16][1][4];
+    float factor[2];
+    if (first < positions)
+        softmax<DIM, ROWS>(p, factor, lse + (u64)blockIdx.x * positions, q, k, first, positions, scale);
+    // Only now are values needed.
     copy_wait<0>();
     __syncthreads();
     if (first >= positions) return;
 
-    u32 a[1][DIM / 16][4];
-#pragma unroll
-    for (int i = 0; i < DIM / 16; i++) load_a<LD>(a[0][i], q, first, 16 * i);
-    float s[1][ROWS / 8][4];
-    zero(s);
-    add_product_rows<LD>(s, a, k, 0);
-
-    // The rows of this lane, and which of its columns exist.
-    float max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
-#pragma unroll
-    for (int n = 0; n < ROWS / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            if (8 * n + lane_index() % 4 * 2 + i % 2 >= positions) s[0][n][i] = -infinity();
-            max[i / 2] = fmaxf(max[i / 2], s[0][n][i]);
-        }
-#pragma unroll
-    for (int r = 0; r < 2; r++) max[r] = row_max(max[r]) * scale;
-    u32 p[ROWS / 16][1][4];
-#pragma unroll
-    for (int n = 0; n < ROWS / 16; n++) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            float &x = s[0][2 * n + i / 4][i % 4];
-            x = exp2_fast(x * scale - max[i / 2 % 2]);
-            sum[i / 2 % 2] += x;
-        }
-        as_operand(p[n][0], s[0][2 * n], s[0][2 * n + 1]);
-    }
     float c[1][DIM / 8][4];
     zero(c);
 #pragma unroll
     for (int n = 0; n < ROWS / 16; n++) add_product_step<LD>(c, p[n], v, 16 * n);
-
-    float factor[2];
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        sum[r] = row_sum(sum[r]);
-        factor[r] = 1.0f / sum[r];
-        const int row = first + lane_index() / 4 + 8 * r;
-        if (lane_index() % 4 == 0 && row < positions)
-            lse[(u64)blockIdx.x * positions + row] = max[r] * LN_2 + logf(sum[r]);
-    }
     const Head to = head_of(o, 1, 0, batch, positions, head, heads, DIM);
     store_rows<DIM>(to, c[0], factor, q + first * LD, first, positions);
 }
@@ -102,20 +116,18 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     const Head out = head_of((bf16 *)o, 1, 0, batch, positions, head, heads, DIM);
     const Head d_out = head_of((bf16 *)d_o, 1, 0, batch, positions, head, heads, DIM);
 
+    copy_rows<DIM, ROWS, BLOCK>(q, part[0], 0, positions);
+    copy_rows<DIM, ROWS, BLOCK>(k, part[1], 0, positions);
+    copy_commit();
     copy_rows<DIM, ROWS, BLOCK>(v, part[2], 0, positions);
     copy_rows<DIM, ROWS, BLOCK>(g, d_out, 0, positions);
-    if (cos_table) {
-        rotate_rows<DIM, ROWS, BLOCK, false, 2>({q, k}, {part[0], part[1]}, 0, positions, cos_table, sin_table);
-    } else {
-        copy_rows<DIM, ROWS, BLOCK>(q, part[0], 0, positions);
-        copy_rows<DIM, ROWS, BLOCK>(k, part[1], 0, positions);
-    }
     copy_commit();
     row_products<DIM, ROWS, BLOCK>(delta, d_out, out, 0, positions);
     const int row = threadIdx.x;
     if (row < ROWS) {
         own_lse[row] = row < positions ? lse[(u64)blockIdx.x * positions + row] * LOG2_E : infinity();
     }
+    if (cos_table) rotate_rows<DIM, ROWS, BLOCK, 1>({q, k}, 0, positions, cos_table, sin_table);
     copy_wait<0>();
     __syncthreads();
 
@@ -158,19 +170,19 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
 }
 
 #define SHORT(dim, rows, forward_blocks, vjp_blocks)                                                                    \
-    extern "C" __global__ void __launch_bounds__(2 * rows, forward_blocks) attention_short_##dim##x##rows(                                  \
+    extern "C" __global__ void __launch_bounds__(2 * rows, forward_blocks) attention_short_##dim##x##rows(              \
         bf16 *o, float *lse, const bf16 *qkv, const float *cos_table, const float *sin_table, int positions, int heads, \
         float scale) {                                                                                                  \
         attention_short<dim, rows>(o, lse, qkv, cos_table, sin_table, positions, heads, scale);                         \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_##dim##x##rows)                                                                       \
-    extern "C" __global__ void __launch_bounds__(2 * rows, vjp_blocks) attention_short_vjp_##dim##x##rows(                                  \
+    extern "C" __global__ void __launch_bounds__(2 * rows, vjp_blocks) attention_short_vjp_##dim##x##rows(              \
         bf16 *dqkv, const bf16 *d_o, const bf16 *o, const float *lse, const bf16 *qkv, const float *cos_table,          \
         const float *sin_table, int positions, int heads, float scale) {                                                \
         attention_short_vjp<dim, rows>(dqkv, d_o, o, lse, qkv, cos_table, sin_table, positions, heads, scale);          \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_vjp_##dim##x##rows)
 
-SHORT(32, 96, 3, 2)
+SHORT(32, 96, 4, 2)
 SHORT(32, 128, 2, 2)
-SHORT(64, 96, 2, 2)
+SHORT(64, 96, 4, 2)

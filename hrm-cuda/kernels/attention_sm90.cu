@@ -16,16 +16,21 @@ constexpr int STAGING = 16 * STRIDE<DIM> * 2;
 
 // ---- forward
 
-// In shared memory: a ring of keys, one of values, the rows on their way out, barriers.
+// Keys that are worked on at a time; of the last ones, if there are at most 64, only those.
+constexpr int KEYS = 128;
+constexpr int KEYS_BYTES = KEYS * DIM * 2;
+
+// In shared memory: each consumer's queries, a ring of keys, one of values, the rows on their way out, barriers.
 template <int CONSUMERS, int STAGES> struct ForwardMemory {
-    u32 keys, values, barriers;
+    u32 queries, keys, values, barriers;
     bf16 *staging;
     DEVICE ForwardMemory(unsigned char *shared) {
-        keys = shared_address(shared);
-        values = keys + STAGES * TILE_BYTES;
-        constexpr int RINGS = 2 * STAGES * TILE_BYTES, ALL_STAGING = 4 * CONSUMERS * STAGING;
-        staging = (bf16 *)(shared + RINGS);
-        barriers = keys + RINGS + ALL_STAGING;
+        queries = shared_address(shared);
+        keys = queries + CONSUMERS * TILE_BYTES;
+        values = keys + STAGES * KEYS_BYTES;
+        constexpr int TILES = CONSUMERS * TILE_BYTES + 2 * STAGES * KEYS_BYTES;
+        staging = (bf16 *)(shared + TILES);
+        barriers = queries + TILES + 4 * CONSUMERS * STAGING;
     }
     DEVICE u32 keys_full(int stage) const { return barriers + 8 * stage; }
     DEVICE u32 values_full(int stage) const { return barriers + 8 * (STAGES + stage); }
@@ -40,68 +45,82 @@ template <int CONSUMERS, int STAGES> struct ForwardMemory {
     }
 };
 
-// 64 queries of a head, rotated, as operands in registers; rows after the last position are zero. The rotated rows go
-// back to where they came from.
-DEVICE void load_queries(u32 (&q)[DIM / 16][4], Head head, int first, int positions, const float *cos_table,
+// One warpgroup: 64 queries of a head, rotated, to a tile in the copy engine's swizzle and back to where they came from.
+// Rows after the last position are zero.
+DEVICE void load_queries(unsigned char *tile, Head head, int first, int positions, const float *cos_table,
                          const float *sin_table) {
-    constexpr int HALF = DIM / 2;
-    const int g = lane_index() / 4, t = lane_index() % 4 * 2;
+    constexpr int HALF = DIM / 2, CHUNKS = HALF / 8, SHARE = TILE * CHUNKS / WARPGROUP;
+    const int col = threadIdx.x % CHUNKS, begin = threadIdx.x % WARPGROUP / CHUNKS;
+    uint4 low[SHARE], high[SHARE];
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const int row = first + g + 8 * r;
-        // A pair of elements of the first half goes with one of the second.
-        u32 low[HALF / 8], high[HALF / 8];
+    for (int i = 0; i < SHARE; i++) {
+        const int row = min(first + begin + i * (TILE / SHARE), positions - 1);
+        low[i] = *(const uint4 *)(head.row(row) + col * 8);
+        high[i] = *(const uint4 *)(head.row(row) + col * 8 + HALF);
+    }
 #pragma unroll
-        for (int n = 0; n < HALF / 8; n++) {
-            const u32 *const pair = (const u32 *)(head.row(row) + 8 * n + t);
-            low[n] = row < positions ? pair[0] : 0;
-            high[n] = row < positions ? pair[HALF / 2] : 0;
+    for (int i = 0; i < SHARE; i++) {
+        const int place = begin + i * (TILE / SHARE), row = first + place;
+        const bool exists = row < positions;
+        if (cos_table && exists) {
+            float x[8], y[8], cos[8], sin[8];
+            unpack(x, low[i], bf16());
+            unpack(y, high[i], bf16());
+            load<8>(cos, cos_table + row * HALF + col * 8);
+            load<8>(sin, sin_table + row * HALF + col * 8);
+#pragma unroll
+            for (int j = 0; j < 8; j++) turn(x[j], y[j], cos[j], sin[j]);
+            *(uint4 *)(head.row(row) + col * 8) = low[i] = pack(x, bf16());
+            *(uint4 *)(head.row(row) + col * 8 + HALF) = high[i] = pack(y, bf16());
         }
-        if (cos_table && row < positions)
-#pragma unroll
-            for (int n = 0; n < HALF / 8; n++) {
-                const float2 cos = *(const float2 *)(cos_table + row * HALF + 8 * n + t);
-                const float2 sin = *(const float2 *)(sin_table + row * HALF + 8 * n + t);
-                float x[2] = {__uint_as_float(low[n] << 16), __uint_as_float(low[n] & 0xffff0000u)};
-                float y[2] = {__uint_as_float(high[n] << 16), __uint_as_float(high[n] & 0xffff0000u)};
-                turn(x[0], y[0], cos.x, sin.x);
-                turn(x[1], y[1], cos.y, sin.y);
-                u32 *const pair = (u32 *)(head.row(row) + 8 * n + t);
-                pair[0] = low[n] = bf16_pair(x[0], x[1]);
-                pair[HALF / 2] = high[n] = bf16_pair(y[0], y[1]);
-            }
-#pragma unroll
-        for (int n = 0; n < HALF / 8; n++) {
-            q[n / 2][n % 2 * 2 + r] = low[n];
-            q[n / 2 + HALF / 16][n % 2 * 2 + r] = high[n];
-        }
+        const uint4 none{0, 0, 0, 0};
+        *(uint4 *)(tile + place * 128 + (col ^ place % 8) * 16) = exists ? low[i] : none;
+        *(uint4 *)(tile + place * 128 + ((col + CHUNKS) ^ place % 8) * 16) = exists ? high[i] : none;
     }
 }
 
-// The online softmax over one tile of scores more: `s` becomes exp2(s scale - max), `sum` their sum, and what was summed
-// before is to be multiplied by `shrink`.
-DEVICE void soften(float (&s)[32], float (&max)[2], float (&sum)[2], float (&shrink)[2], float scale) {
+// What a lane knows of its two rows.
+struct Softmax {
+    float max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
+    float shrink[2];
+
+    // The online softmax over some scores more: `s` becomes exp2(s scale - max), and what was summed before is to be
+    // multiplied by `shrink`. Each row's maximum and sum are taken in two chains, so that neither waits for the other.
+    template <int COUNT> DEVICE void add(float (&s)[COUNT], float scale) {
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        float top = s[2 * r];
+        for (int r = 0; r < 2; r++) {
+            float top[2] = {s[2 * r], s[2 * r + 1]};
 #pragma unroll
-        for (int i = 0; i < 32; i++)
-            if (i / 2 % 2 == r) top = fmaxf(top, s[i]);
-        top = fmaxf(max[r], row_max(top) * scale);
-        shrink[r] = exp2_fast(max[r] - top);
-        max[r] = top;
-        sum[r] *= shrink[r];
+            for (int i = 4; i < COUNT; i += 4)
+#pragma unroll
+                for (int e = 0; e < 2; e++) top[e] = fmaxf(top[e], s[i + 2 * r + e]);
+            const float own = fmaxf(max[r], row_max(fmaxf(top[0], top[1])) * scale);
+            shrink[r] = exp2_fast(max[r] - own);
+            max[r] = own;
+        }
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) s[i] = exp2_fast(s[i] * scale - max[i / 2 % 2]);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float more[2] = {s[2 * r], s[2 * r + 1]};
+#pragma unroll
+            for (int i = 4; i < COUNT; i += 4)
+#pragma unroll
+                for (int e = 0; e < 2; e++) more[e] += s[i + 2 * r + e];
+            sum[r] = sum[r] * shrink[r] + (more[0] + more[1]);
+        }
     }
+};
+
+template <int COUNT> DEVICE void mask(float (&s)[COUNT], int keys) {
 #pragma unroll
-    for (int i = 0; i < 32; i++) {
-        s[i] = exp2_fast(s[i] * scale - max[i / 2 % 2]);
-        sum[i / 2 % 2] += s[i];
-    }
+    for (int i = 0; i < COUNT; i++)
+        if (column_of(i) >= keys) s[i] = -infinity();
 }
 
 // o = softmax(rope(q) k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
-// of FlashAttention. While the tensor cores sum the values of one tile, the exponentials of the next are taken. The last
-// tile of keys comes first: of all others each key exists.
+// of FlashAttention. While the tensor cores sum the values of some keys, the exponentials of the next are taken. The last
+// keys come first: of all others each exists.
 //
 // o [N, D], lse [batch * heads, positions], qkv [N, 3D], tables [positions, DIM / 2] or none.
 template <int CONSUMERS, int STAGES>
@@ -112,20 +131,20 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     if (threadIdx.x == 0) memory.init_barriers();
     __syncthreads();
     Turn<STAGES> turn;
-    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index(), steps = (s.positions + KEYS - 1) / KEYS;
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<32>();
         if (threadIdx.x % WARPGROUP == 0)
             for (Work<CONSUMERS> work(s); work.more(); work.advance()) {
                 const int batch = work.index() / s.heads, head = work.index() % s.heads;
-                for (int tile = s.tiles() - 1; tile >= 0; tile--, turn.advance()) {
+                for (int step = steps - 1; step >= 0; step--, turn.advance()) {
                     const int stage = turn.stage;
                     mbarrier_wait(memory.empty(stage), turn.parity ^ 1);
-                    mbarrier_arrive_expect_tx(memory.keys_full(stage), TILE_BYTES);
-                    cp_async_bulk_tensor_3d(memory.keys + stage * TILE_BYTES, map, batch, tile * TILE,
+                    mbarrier_arrive_expect_tx(memory.keys_full(stage), KEYS_BYTES);
+                    cp_async_bulk_tensor_3d(memory.keys + stage * KEYS_BYTES, map, batch, step * KEYS,
                                             (s.heads + head) * DIM, memory.keys_full(stage));
-                    mbarrier_arrive_expect_tx(memory.values_full(stage), TILE_BYTES);
-                    cp_async_bulk_tensor_3d(memory.values + stage * TILE_BYTES, map, batch, tile * TILE,
+                    mbarrier_arrive_expect_tx(memory.values_full(stage), KEYS_BYTES);
+                    cp_async_bulk_tensor_3d(memory.values + stage * KEYS_BYTES, map, batch, step * KEYS,
                                             (2 * s.heads + head) * DIM, memory.values_full(stage));
                 }
             }
@@ -136,6 +155,7 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     setmaxnreg_inc<160>();
     const int warp = threadIdx.x / LANES;
     bf16 *const staging = memory.staging + warp * STAGING / 2;
+    const u32 queries = memory.queries + warpgroup * TILE_BYTES;
     const auto release = [&](int stage) {
         if (lane == 0) mbarrier_arrive(memory.empty(stage));
     };
@@ -144,68 +164,96 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
         // Of this warpgroup, and of this warp.
         const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
         if (begin >= s.positions) {
-            for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+            for (int step = 0; step < steps; step++, turn.advance()) {
                 mbarrier_wait(memory.values_full(turn.stage), turn.parity);
                 release(turn.stage);
             }
             continue;
         }
-        u32 q[DIM / 16][4], p[TILE / 16][4];
-        load_queries(q, head_of(qkv, 3, 0, batch, s.positions, head, s.heads, DIM), first, s.positions, cos_table,
-                     sin_table);
-        float scores[32], c[32], max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f}, shrink[2];
+        // No warp of the group reads the queries of before any more.
+        barrier_sync(1 + warpgroup, WARPGROUP);
+        load_queries(shared + warpgroup * TILE_BYTES, head_of(qkv, 3, 0, batch, s.positions, head, s.heads, DIM), begin,
+                     s.positions, cos_table, sin_table);
+        fence_proxy_async();
+        barrier_sync(1 + warpgroup, WARPGROUP);
+
+        float c[32];
         clear(c);
-        mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
-        registers_written(scores);
-        start_product(scores, q, memory.keys + turn.stage * TILE_BYTES);
-        finish<0>(scores);
-#pragma unroll
-        for (int i = 0; i < 32; i++)
-            if (column_of(i) >= s.positions - (s.tiles() - 1) * TILE) scores[i] = -infinity();
-        soften(scores, max, sum, shrink, s.scale);
-        // The stage whose values are being summed, if there is one.
-        int summed = -1;
-        const auto finish_sum = [&] {
-            finish<0>(c);
-            if (summed >= 0) release(summed);
-#pragma unroll
-            for (int i = 0; i < 32; i++) c[i] *= shrink[i / 2 % 2];
-            as_operands(p, scores);
-        };
-        for (int tile = 1; tile < s.tiles(); tile++) {
-            const Turn<STAGES> before = turn;
-            turn.advance();
-            // To wait at barriers between the exponentials and the sum keeps the compiler from waiting for the sum first.
-            mbarrier_wait(memory.values_full(before.stage), before.parity);
+        Softmax softmax;
+        int step = 0;
+        const int tail = s.positions % KEYS;
+        if (tail > 0 && tail <= TILE) {
+            float scores[32];
+            u32 p[TILE / 16][4];
             mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
-            finish_sum();
             registers_written(scores);
+            start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
+            finish<0>(scores);
+            mask(scores, tail);
+            softmax.add(scores, s.scale);
+            as_operands(p, scores);
+            mbarrier_wait(memory.values_full(turn.stage), turn.parity);
             registers_written(c);
-            start_product(scores, q, memory.keys + turn.stage * TILE_BYTES);
-            start_sum(c, p, memory.values + before.stage * TILE_BYTES);
-            summed = before.stage;
-            finish<1>(scores);
-            soften(scores, max, sum, shrink, s.scale);
+            start_sum(c, p, memory.values + turn.stage * KEYS_BYTES);
+            finish<0>(c);
+            release(turn.stage);
+            turn.advance();
+            step = 1;
         }
-        mbarrier_wait(memory.values_full(turn.stage), turn.parity);
-        finish_sum();
-        registers_written(c);
-        start_sum(c, p, memory.values + turn.stage * TILE_BYTES);
-        finish<0>(c);
-        release(turn.stage);
-        turn.advance();
+        if (step < steps) {
+            float scores[64];
+            u32 p[KEYS / 16][4];
+            mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
+            registers_written(scores);
+            start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
+            finish<0>(scores);
+            if (tail > TILE) mask(scores, tail);
+            softmax.add(scores, s.scale);
+            // The stage whose values are being summed, if there is one.
+            int summed = -1;
+            const auto finish_sum = [&] {
+                finish<0>(c);
+                if (summed >= 0) release(summed);
+#pragma unroll
+                for (int i = 0; i < 32; i++) c[i] *= softmax.shrink[i / 2 % 2];
+                as_operands(p, scores);
+            };
+            for (step++; step < steps; step++) {
+                const Turn<STAGES> before = turn;
+                turn.advance();
+                // To wait at barriers between the exponentials and the sum keeps the compiler from waiting for the sum
+                // first.
+                mbarrier_wait(memory.values_full(before.stage), before.parity);
+                mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
+                finish_sum();
+                registers_written(scores);
+                registers_written(c);
+                start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
+                start_sum(c, p, memory.values + before.stage * KEYS_BYTES);
+                summed = before.stage;
+                finish<1>(scores);
+                softmax.add(scores, s.scale);
+            }
+            mbarrier_wait(memory.values_full(turn.stage), turn.parity);
+            finish_sum();
+            registers_written(c);
+            start_sum(c, p, memory.values + turn.stage * KEYS_BYTES);
+            finish<0>(c);
+            release(turn.stage);
+            turn.advance();
+        }
 
         float factor[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            sum[r] = row_sum(sum[r]);
-            factor[r] = 1.0f / sum[r];
+            const float sum = row_sum(softmax.sum[r]);
+            factor[r] = 1.0f / sum;
             const int row = first + lane / 4 + 8 * r;
             if (lane % 4 == 0 && row < s.positions)
-                lse[(u64)work.index() * s.positions + row] = max[r] * LN_2 + logf(sum[r]);
+                lse[(u64)work.index() * s.positions + row] = softmax.max[r] * LN_2 + logf(sum);
         }
         store_rows<DIM>(head_of(o, 1, 0, batch, s.positions, head, s.heads, DIM), fragments(c), factor, staging, first,
-                        s.positions);
+                        s.positions, fresh(lane));
     }
 }
 
@@ -511,7 +559,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
 BLOCK(3)
 attention_sm90(MAP map, bf16 *o, float *lse, bf16 *qkv, const float *cos_table, const float *sin_table, int batch,
                int positions, int heads, float scale) {
-    forward<3, 4>(map, o, lse, qkv, cos_table, sin_table, {batch, positions, heads, scale});
+    forward<3, 3>(map, o, lse, qkv, cos_table, sin_table, {batch, positions, heads, scale});
 }
 EXPORT_KERNEL(attention_sm90)
 

@@ -52,35 +52,36 @@ DEVICE void start_product(float (&c)[32], u32 a, u32 b) {
         wgmma_m64n64k16(c, matrix_descriptor(a) + 2 * k, matrix_descriptor(b) + 2 * k, k > 0);
     wgmma_commit_group();
 }
-// The same with A in registers.
-DEVICE void start_product(float (&c)[32], const u32 (&a)[DIM / 16][4], u32 b) {
+// The same for a B of 128 rows.
+DEVICE void start_product(float (&c)[64], u32 a, u32 b) {
 #pragma unroll
-    for (int k = 0; k < DIM / 16; k++) wgmma_m64n64k16(c, a[k], matrix_descriptor(b) + 2 * k, k > 0);
+    for (int k = 0; k < DIM / 16; k++)
+        wgmma_m64n128k16(c, matrix_descriptor(a) + 2 * k, matrix_descriptor(b) + 2 * k, k > 0);
     wgmma_commit_group();
 }
-// C += A B, A [64, TILE] in registers.
-DEVICE void start_sum(float (&c)[32], const u32 (&a)[TILE / 16][4], u32 b) {
+// C += A B, A [64, 16 K] in registers.
+template <int K> DEVICE void start_sum(float (&c)[32], const u32 (&a)[K][4], u32 b) {
 #pragma unroll
-    for (int k = 0; k < TILE / 16; k++) wgmma_m64n64k16_transposed(c, a[k], matrix_descriptor(b) + 128 * k);
+    for (int k = 0; k < K; k++) wgmma_m64n64k16_transposed(c, a[k], matrix_descriptor(b) + 128 * k);
     wgmma_commit_group();
 }
 
 // Waits until at most PENDING of the products started last are unfinished, `c` being of one that is finished then.
-template <int PENDING> DEVICE void finish(float (&c)[32]) {
+template <int PENDING, int COUNT> DEVICE void finish(float (&c)[COUNT]) {
     wgmma_wait_group<PENDING>();
     wgmma_fence_operand(c);
 }
 
 // Before products are started whose operands in registers were written.
-DEVICE void registers_written(float (&c)[32]) {
+template <int COUNT> DEVICE void registers_written(float (&c)[COUNT]) {
     wgmma_fence_operand(c);
     wgmma_fence();
 }
 
-// Accumulators [64, TILE] as operands A, rounded to bf16.
-DEVICE void as_operands(u32 (&a)[TILE / 16][4], const float (&c)[32]) {
+// Accumulators [64, 16 K] as operands A, rounded to bf16.
+template <int K> DEVICE void as_operands(u32 (&a)[K][4], const float (&c)[8 * K]) {
 #pragma unroll
-    for (int k = 0; k < TILE / 16; k++)
+    for (int k = 0; k < K; k++)
 #pragma unroll
         for (int i = 0; i < 4; i++) a[k][i] = bf16_pair(c[8 * k + 2 * i], c[8 * k + 2 * i + 1]);
 }
@@ -88,6 +89,12 @@ DEVICE void as_operands(u32 (&a)[TILE / 16][4], const float (&c)[32]) {
 DEVICE void clear(float (&c)[32]) {
 #pragma unroll
     for (int i = 0; i < 32; i++) c[i] = 0.0f;
+}
+
+// The same number, unknown to the compiler: what it derives of it stays behind this place, and takes no registers before.
+DEVICE int fresh(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
 }
 
 // Column of c[i] in a tile, for this lane.

@@ -7,29 +7,34 @@
 //     (x, y) = (x cos - y sin, y cos + x sin)
 //
 // qkv [rows, 3 * heads * dim], of which the parts first_part up to 2 are rotated; tables [positions, dim / 2]. A thread has
-// WIDTH pairs.
+// WIDTH pairs of every head of its row: their angles are the same.
 template <int WIDTH, class T>
 DEVICE void rope_pairs(T *qkv, const float *cos_table, const float *sin_table, int rows, int positions, int heads, int dim,
                        int first_part) {
-    const int half = dim / 2, chunks = half / WIDTH, in_row = (2 - first_part) * heads * chunks;
-    const int at = thread_index();
-    if (at / in_row >= rows) return;
-    const int row = at / in_row, head = at % in_row / chunks, col = at % chunks * WIDTH;
-    T *const x_at = qkv + ((u64)row * 3 + first_part) * heads * dim + head * dim + col, *const y_at = x_at + half;
+    const int half = dim / 2, chunks = half / WIDTH, at = thread_index();
+    const int row = at / chunks, col = at % chunks * WIDTH;
+    if (row >= rows) return;
+    T *const begin = qkv + ((u64)row * 3 + first_part) * heads * dim + col;
     const u64 angle = (u64)(row % positions) * half + col;
-    float x[WIDTH], y[WIDTH], cos[WIDTH], sin[WIDTH];
-    load<WIDTH>(x, x_at);
-    load<WIDTH>(y, y_at);
+    float cos[WIDTH], sin[WIDTH];
     load<WIDTH>(cos, cos_table + angle);
     load<WIDTH>(sin, sin_table + angle);
+    // Those of the keys lie behind those of the queries.
+#pragma unroll 4
+    for (int head = 0; head < (2 - first_part) * heads; head++) {
+        T *const x_at = begin + head * dim, *const y_at = x_at + half;
+        float x[WIDTH], y[WIDTH];
+        load<WIDTH>(x, x_at);
+        load<WIDTH>(y, y_at);
 #pragma unroll
-    for (int i = 0; i < WIDTH; i++) {
-        const float turned = x[i] * cos[i] - y[i] * sin[i];
-        y[i] = y[i] * cos[i] + x[i] * sin[i];
-        x[i] = turned;
+        for (int i = 0; i < WIDTH; i++) {
+            const float turned = x[i] * cos[i] - y[i] * sin[i];
+            y[i] = y[i] * cos[i] + x[i] * sin[i];
+            x[i] = turned;
+        }
+        store<WIDTH>(x_at, x);
+        store<WIDTH>(y_at, y);
     }
-    store<WIDTH>(x_at, x);
-    store<WIDTH>(y_at, y);
 }
 
 template <class T>

@@ -160,7 +160,7 @@ impl Attention {
         let Shape { batch, positions, heads, head_dim } = self.shape;
         let rows = batch * positions;
         let width = if head_dim.is_multiple_of(16) { 8 } else { 1 };
-        let threads = rows * (2 - first_part) * heads * (head_dim / 2 / width);
+        let threads = rows * (head_dim / 2 / width);
         let sizes = [int(rows)?, int(positions)?, int(heads)?, int(head_dim)?, int(first_part)?];
         let args = [&[self.qkv, tables.cos, tables.sin].map(Arg::Ptr)[..], &sizes].concat();
         launch(l, typed!("rope", "rope", dtype), threads, &args)

@@ -10,12 +10,12 @@ use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
 
 /// Width of a head.
 const HEAD_DIM: usize = 64;
-/// Rows of a tile.
+/// Rows of a warpgroup's own tile, and of those that the vjp goes through.
 const TILE: usize = 64;
-const TILE_BYTES: usize = 2 * TILE * HEAD_DIM;
+/// Keys that the forward kernel works on at a time.
+const KEYS: usize = 128;
+const ROW_BYTES: usize = 2 * HEAD_DIM;
 const WARPGROUP: usize = 128;
-/// Tiles of a ring.
-const STAGES: usize = 4;
 /// Bytes in which a warpgroup gathers its rows of a result: each is 8 elements longer than it need be.
 const STAGING: usize = 2 * TILE * (HEAD_DIM + 8);
 
@@ -28,11 +28,11 @@ struct Persistent {
     shared: usize,
 }
 
-/// Rings of keys and of values, rows on their way out, barriers.
+/// Each consumer's queries, rings of keys and of values, rows on their way out, barriers.
 const FORWARD: Persistent = {
-    let consumers = 3;
-    let shared = 2 * STAGES * TILE_BYTES + consumers * STAGING + 8 * 3 * STAGES;
-    Persistent { name: "attention_sm90", consumers, shared }
+    let (consumers, stages) = (3, 3);
+    let tiles = (consumers * TILE + 2 * stages * KEYS) * ROW_BYTES;
+    Persistent { name: "attention_sm90", consumers, shared: tiles + consumers * STAGING + 8 * 3 * stages }
 };
 const VJP_Q: Persistent = vjp("attention_vjp_q_sm90", 3);
 const VJP_KV: Persistent = vjp("attention_vjp_kv_sm90", 2);
@@ -40,22 +40,24 @@ const VJP_KV: Persistent = vjp("attention_vjp_kv_sm90", 2);
 /// Each consumer's rows of two matrices, a ring of tiles of two more, two statistics of each of their rows, rows on their
 /// way out, barriers.
 const fn vjp(name: &'static str, consumers: usize) -> Persistent {
-    let tiles = 2 * (consumers + STAGES) * TILE_BYTES;
-    let stats = STAGES * 2 * TILE * 4;
-    let barriers = 8 * 2 * (STAGES + consumers);
+    let stages = 4;
+    let tiles = 2 * (consumers + stages) * TILE * ROW_BYTES;
+    let stats = stages * 2 * TILE * 4;
+    let barriers = 8 * 2 * (stages + consumers);
     Persistent { name, consumers, shared: tiles + stats + consumers * STAGING + barriers }
 }
 
 /// The forward kernel. Keys are rotated already.
 pub(super) fn attention<L: Launcher>(l: &mut L, op: &Attention) -> Result<bool, Error> {
-    let args = [&[Arg::TensorMap(map(op.qkv, &op.shape, 3))][..], &[op.o, op.lse, op.qkv].map(Arg::Ptr)];
+    let args =
+        [&[Arg::TensorMap(map(op.qkv, &op.shape, 3, KEYS))][..], &[op.o, op.lse, op.qkv].map(Arg::Ptr)];
     FORWARD.launch(l, op, &args.concat())
 }
 
 /// The two halves of the vjp.
 pub(super) fn attention_vjp<L: Launcher>(l: &mut L, op: &AttentionVjp) -> Result<bool, Error> {
     let Attention { o, lse, qkv, shape, .. } = &op.forward;
-    let maps = [map(*qkv, shape, 3), map(op.d_o, shape, 1)].map(Arg::TensorMap);
+    let maps = [map(*qkv, shape, 3, TILE), map(op.d_o, shape, 1, TILE)].map(Arg::TensorMap);
     let args = [&maps[..], &[op.dqkv, op.scratch, op.d_o, *o, *lse].map(Arg::Ptr)].concat();
     if !VJP_Q.launch(l, &op.forward, &args)? {
         return Ok(false);
@@ -90,12 +92,12 @@ impl Persistent {
     }
 }
 
-/// Tiles of a head, of a matrix `[batch, positions, parts * heads * HEAD_DIM]`.
-fn map(base: Ptr, shape: &Shape, parts: usize) -> TensorMap {
+/// Tiles of `rows` rows of a head, of a matrix `[batch, positions, parts * heads * HEAD_DIM]`.
+fn map(base: Ptr, shape: &Shape, parts: usize, rows: usize) -> TensorMap {
     let &Shape { batch, positions, heads, .. } = shape;
     let width = parts * heads * HEAD_DIM;
     let axis = |len, stride, boxed| Axis { len, stride, boxed };
-    let axes = [axis(width, 1, HEAD_DIM), axis(positions, width, TILE), axis(batch, positions * width, 1)];
+    let axes = [axis(width, 1, HEAD_DIM), axis(positions, width, rows), axis(batch, positions * width, 1)];
     let [inner, row, sequence] = axes;
     TensorMap { base, axes: [inner, row, sequence, Axis::default(), Axis::default()] }
 }
