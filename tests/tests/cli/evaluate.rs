@@ -159,6 +159,15 @@ fn a_puzzle_is_asked_as_told() {
         let ended = place.hrm(&format!("solve --model run --json {flags} {PUZZLE}"));
         (json(&ended.out), ended.err)
     };
+    let beyond = "given --halt 9, the model was trained with at most 4 ACT steps";
+    for line in
+        [format!("solve --model run --halt 9 {PUZZLE}"), "eval --model run --data data --halt 9".into()]
+    {
+        let told = place.hrm(&line).err;
+        assert!(told.contains(beyond), "{told}");
+    }
+    let within = place.hrm(&format!("solve --model run --halt 4 {PUZZLE}")).err;
+    assert!(!within.contains("was trained with"), "{within}");
     let (found, err) = solve("--halt 3 --vote 4 --verbose");
     assert_eq!((&found["steps"], &found["views"]), (&Value::from(12), &Value::from(4)));
     assert!(found["votes"].as_u64().is_some_and(|votes| (1..=4).contains(&votes)));

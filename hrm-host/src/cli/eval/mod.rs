@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use hrm_core::plan::Plan;
 use serde::Serialize;
 
-use super::ask::AskArgs;
+use super::ask::{AskArgs, note_if_beyond};
 use super::counter::Counter;
 use super::values::{Split, count};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
@@ -118,6 +118,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
         args.note_if_fewer(dataset.examples())?;
+        note_if_beyond(&strategy, model.config())?;
     }
     let mut counter = Counter::start(args.json, "puzzle")?;
     let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);

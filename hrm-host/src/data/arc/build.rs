@@ -84,7 +84,7 @@ pub fn build(options: &Options, mut progress: Option<Progress<'_>>) -> Result<Su
     if !has_test && old_test.exists() {
         let expected =
             format!("no {}: these tasks have no evaluation split to replace it", old_test.display());
-        return Err(Error::argument("out", options.out.display(), expected));
+        return Err(Error::argument("--out", options.out.display(), expected));
     }
     // The last to be dropped, when all files in it are gone or in place.
     let _directory = NewDirectory::create(&options.out)?;

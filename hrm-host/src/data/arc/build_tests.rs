@@ -216,7 +216,7 @@ fn a_failed_or_interrupted_build_changes_nothing() {
     // Without tasks to evaluate on, the old test split would keep identifiers that mean something else.
     fs::remove_dir_all(dir.path().join("tasks/evaluation")).unwrap();
     let error = build(&options, None).unwrap_err().to_string();
-    assert!(error.contains("out: found") && error.contains("test/dataset.json"), "{error}");
+    assert!(error.contains("--out: found") && error.contains("test/dataset.json"), "{error}");
     assert!(files(&options.out) == before);
 }
 

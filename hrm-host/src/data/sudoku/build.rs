@@ -95,7 +95,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
         && (wanted == 0 || u64::from(wanted) > rows.eligible)
     {
         let expected = format!("1 to {}, the rows of {} to choose from", rows.eligible, path.display());
-        return Err(Error::argument("subsample", wanted, expected));
+        return Err(Error::argument("--subsample", wanted, expected));
     }
     let size = csv::check(path, &first, None)?.question.size();
     let wanted = options.subsample.map_or(rows.eligible, u64::from);
@@ -141,7 +141,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
     check_augment(split, augment)?;
     generate::check_clues(size, clues)?;
     if count == 0 {
-        return Err(Error::argument("puzzles to generate", 0, "at least 1"));
+        return Err(Error::argument("--generate", 0, "at least 1"));
     }
     let mut output = Output::create(&options.out, split, size, false)?;
     // 9x9 puzzles do not repeat; 4x4 ones do, and are few enough to remember.
@@ -166,7 +166,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
         if repeats > MAX_REPEATS || end == index {
             let found = output.summary.puzzles;
             let expected = format!("about {found} at most: no more different {size} puzzles were found");
-            return Err(Error::argument("puzzles to generate", count, expected));
+            return Err(Error::argument("--generate", count, expected));
         }
         index = end;
         tell(&mut progress, output.summary.puzzles, u64::from(count))?;
@@ -199,7 +199,7 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
     let mut reader = PuzzleReader::open(path)?;
     if let (Some(least), false) = (min_rating, reader.has_ratings()) {
         let expected = format!("no minimum, as {} has no column rating", path.display());
-        return Err(Error::argument("min-rating", least, expected));
+        return Err(Error::argument("--min-rating", least, expected));
     }
     let mut rows = Survey { all: 0, eligible: 0 };
     let mut first = None;
@@ -215,7 +215,7 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
         None if rows.all == 0 => Err(Error::format(path, Place::File, "rows", 0, "at least one puzzle")),
         None => {
             let expected = format!("at most the highest rating in {}", path.display());
-            Err(Error::argument("min-rating", min_rating.unwrap_or(0), expected))
+            Err(Error::argument("--min-rating", min_rating.unwrap_or(0), expected))
         }
     }
 }
