@@ -146,7 +146,7 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     let cases = [
         (CsvOptions { subsample: Some(4), ..good.clone() }, "--subsample: found 4, expected 1 to 3"),
         (CsvOptions { subsample: Some(0), ..good.clone() }, "--subsample: found 0"),
-        (CsvOptions { split: Split::Test, dihedral: true, ..good.clone() }, "augment: found dihedral"),
+        (CsvOptions { split: Split::Test, dihedral: true, ..good.clone() }, "--augment: found dihedral"),
         (CsvOptions { csv: dir.path().join("none.csv"), ..good.clone() }, "none.csv: cannot open"),
     ];
     for (options, expected) in cases {

@@ -179,7 +179,7 @@ const MAX_REPEATS: u32 = 2000;
 
 fn check_augment(split: Split, augment: u32) -> Result<()> {
     if split == Split::Test && augment > 0 {
-        return Err(Error::argument("augment", augment, "0 for the test split, which is not augmented"));
+        return Err(Error::argument("--augment", augment, "0 for the test split, which is not augmented"));
     }
     Ok(())
 }
@@ -220,6 +220,9 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
     }
 }
 
+/// Copies of a puzzle that are shuffled at once, on all threads.
+const COPIES: usize = 1024;
+
 /// The dataset being written, and what to say of it.
 struct Output {
     writer: DatasetWriter,
@@ -255,15 +258,17 @@ impl Output {
     fn group(&mut self, puzzle: &Puzzle, rating: Option<i32>, copies: u32, seed: u64) -> Result<()> {
         let rng = Rng::new(seed, Stream::Augment, self.summary.puzzles as u32);
         self.row(&puzzle.question, &puzzle.answer)?;
-        for copy in 0..copies {
+        let shuffled = |copy: u32| {
             // Far apart enough for any number of draws.
             let mut rng = rng.at(u64::from(copy) << 24);
-            match training_shuffle(&puzzle.question, &mut rng) {
-                Some(shuffle) => {
-                    self.row(&shuffle.apply(&puzzle.question), &shuffle.apply(&puzzle.answer))?
-                }
-                None => self.row(&puzzle.question, &puzzle.answer)?,
-            }
+            let shuffle = training_shuffle(&puzzle.question, &mut rng);
+            [&puzzle.question, &puzzle.answer].map(|board| shuffle.map_or(*board, |it| it.apply(board)))
+        };
+        for start in (0..copies).step_by(COPIES) {
+            let end = start.saturating_add(COPIES as u32).min(copies);
+            let boards: Vec<[Board; 2]> =
+                (start..end).into_par_iter().with_min_len(16).map(shuffled).collect();
+            boards.iter().try_for_each(|[question, answer]| self.row(question, answer))?;
         }
         self.summary.puzzles += 1;
         self.summary.mean_clues += puzzle.question.clues() as f64;
