@@ -251,6 +251,14 @@ fn arc_is_answered_by_votes_and_scored() {
     let score =
         json(&place.hrm("arc score submission.json --tasks tasks/evaluation --json").expect(0, &[]).out);
     assert_eq!(score["pass_at"][1], told["score"]["pass_at"][1]);
+    place.hrm("export run --to postcard --quantize int8 --out a.hrm").expect(0, &[]);
+    let in_integers = |model: &str| {
+        let line = format!("arc predict --model {model} --data data --out int8.json --backend int8");
+        place.hrm(&line).expect(0, &["on int8"]);
+        json(&String::from_utf8(place.read("int8.json")).unwrap())
+    };
+    let from_run = in_integers("run");
+    assert_eq!((from_run["three"].as_array().unwrap().len(), &from_run), (2, &in_integers("a.hrm")));
     let fewer = place.hrm(&format!("{predict} --votes 1 --attempts 3")).expect(0, &["on cpu"]);
     assert!(fewer.out.contains("submission.json: 4 answers in 2.00 ACT steps"), "{}", fewer.out);
     place.hrm(&format!("{predict} --vote 3")).expect(2, &["--votes"]);
