@@ -106,7 +106,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let strategy = args.ask.strategy()?;
     let files = [&args.svg, &args.near_ties, &args.answers];
     files.into_iter().flatten().try_for_each(|path| files::expect_place(path))?;
-    let against = args.against.as_deref().map(read_answers).transpose()?;
+    let against = args.against.as_deref().map(Answered::read).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
     if let (Some(path), Some(there)) = (&args.against, &against) {
@@ -219,21 +219,6 @@ fn write_lines(path: &Path, values: &[impl Serialize]) -> Result<()> {
         text.push('\n');
     }
     files::write_bytes(path, text.as_bytes()).map(drop)
-}
-
-fn read_answers(path: &Path) -> Result<Vec<Answered>> {
-    let text = std::fs::read_to_string(path).map_err(|error| files::read_error(path, error))?;
-    let answer = |(index, line)| {
-        serde_json::from_str(line).map_err(|error| {
-            // The parser counts lines from this one.
-            let told = error.to_string();
-            let problem = told.split(" at line ").next().unwrap_or_default();
-            let (file, line, column) = (path.display(), index + 1, error.column());
-            Error::input(format!("{file}, line {line}, column {column}: {problem}"))
-                .hint("expected an answer in every line, as --answers writes it")
-        })
-    };
-    text.lines().enumerate().map(answer).collect()
 }
 
 /// Refuses answers that cannot be of the puzzles that will be asked, before any is.
