@@ -37,8 +37,9 @@ pub struct Architecture {
     pub parameters: usize,
     /// Bytes to solve one puzzle on the CPU.
     pub bytes_to_solve_one: usize,
-    /// Bytes to train 64 puzzles at a time on the CPU.
-    pub bytes_to_train_64: usize,
+    /// Bytes to train 64 puzzles at a time on the CPU; nothing for a bundle, which is for inference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_to_train_64: Option<usize>,
     /// The configuration, under the published keys.
     pub config: Config,
 }
@@ -135,13 +136,16 @@ impl Description {
 }
 
 impl Architecture {
-    fn of(config: &Config) -> Result<Self> {
+    /// Of a model that `trains`, or of one that does not.
+    fn of(config: &Config, trains: bool) -> Result<Self> {
         let plan = |batch, mode| Plan::new(config, batch, mode).map_err(|e| Error::input(e.to_string()));
         let one = plan(1, Mode::Inference)?;
         Ok(Self {
             parameters: one.trained_parameters(),
             bytes_to_solve_one: one.bytes(ElementSizes::F32).total(),
-            bytes_to_train_64: plan(64, Mode::Training)?.bytes(ElementSizes::F32).total(),
+            bytes_to_train_64: trains
+                .then(|| Ok::<_, Error>(plan(64, Mode::Training)?.bytes(ElementSizes::F32).total()))
+                .transpose()?,
             config: *config,
         })
     }
@@ -153,7 +157,7 @@ impl Model {
             .map_err(|e| Error::from(e).hint("a dataset has the directories train or test"))?;
         let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
         let (_, checksum) = model_dir::open_weights::<Infallible>(&dir.join(WEIGHTS), &config)?;
-        Ok(Self { path: dir, architecture: Architecture::of(&config)?, checksum })
+        Ok(Self { path: dir, architecture: Architecture::of(&config, true)?, checksum })
     }
 }
 
@@ -182,7 +186,7 @@ impl Bundle {
         types.dedup();
         Ok(Self {
             path: path.to_owned(),
-            architecture: Architecture::of(bundle.config())?,
+            architecture: Architecture::of(bundle.config(), false)?,
             tensors: tensors.len(),
             types,
             bytes: bundle.size(),

@@ -56,6 +56,7 @@ pub mod memory;
 pub mod metrics;
 pub mod model_dir;
 pub mod model_io;
+mod nearest;
 pub mod numbers;
 pub mod progress;
 pub mod row_metrics;

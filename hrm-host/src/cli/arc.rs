@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::ask::AskArgs;
+use super::ask::{AskArgs, note_if_beyond};
 use super::counter::Counter;
 use super::eval::{describe, fits, interrupted, size};
 use super::values::{Split, count};
@@ -142,6 +142,7 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
     fits(&dataset, model.config())?;
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
+        note_if_beyond(&strategy, model.config())?;
     }
     let mut counter = Counter::start(args.json, "example")?;
     let (backend, plan) = model.parts();

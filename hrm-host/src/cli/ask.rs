@@ -1,10 +1,15 @@
 //! How a model is asked, on the command line: the flags that `eval` and `solve` share.
 
+use std::io::Write;
 use std::num::NonZeroU64;
 
+use hrm_core::config::Config;
+
 use super::values::{Halt, act_steps, count};
+use super::words::counted;
 use crate::error::{Error, Result};
-use crate::strategy::{Answer, Strategy};
+use crate::strategy::{self, Answer, Strategy};
+use crate::style;
 
 /// When to halt, which board is the answer, and how many views vote.
 ///
@@ -47,11 +52,26 @@ impl AskArgs {
     }
 }
 
+/// Says so on standard error where rows halt after more steps than a model of `config` was trained with.
+///
+/// # Errors
+/// Standard error is closed.
+pub fn note_if_beyond(strategy: &Strategy, config: &Config) -> Result<()> {
+    match strategy.halt {
+        strategy::Halt::Steps(steps) if steps > config.halt_max_steps => writeln!(
+            style::stderr(),
+            "given --halt {steps}, the model was trained with at most {}",
+            counted(config.halt_max_steps, "ACT step")
+        )
+        .map_err(Error::output),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::testing::parse;
-    use crate::strategy;
 
     #[test]
     fn what_is_given_replaces_the_default() {

@@ -20,6 +20,7 @@ mod trace;
 pub mod train;
 pub mod values;
 mod watch;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::puzzle::Puzzle;
 use super::trace;
 use super::watch::Watch;
+use super::words::program;
 use crate::backend::Cpu;
 use crate::data::Dataset;
 use crate::data::sudoku::build;
@@ -160,8 +161,9 @@ pub fn run(args: &Args) -> Result<()> {
     let puzzle = question.text(&tokens).replace('0', ".");
     writeln!(
         out,
-        "\n{:.0} s in all. Try it yourself:\n  hrm solve --model {} --trace {puzzle}",
+        "\n{:.0} s in all. Try it yourself:\n  {} solve --model {} --trace {puzzle}",
         seconds,
+        program(),
         run.display()
     )
     .map_err(Error::output)

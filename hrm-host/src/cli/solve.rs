@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 
 use serde_json::json;
 
-use super::ask::AskArgs;
+use super::ask::{AskArgs, note_if_beyond};
 use super::puzzle::Puzzle;
 use super::trace;
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
@@ -158,6 +158,9 @@ fn run_on<K: HostBackend>(options: &Options) -> Result<()> {
     if options.verbose {
         writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
             .map_err(Error::output)?;
+    }
+    if !options.json {
+        note_if_beyond(&strategy, model.config())?;
     }
     let found = model.solve(&puzzle.tokens(), options.puzzle_id, strategy)?;
     let mut out = style::stdout();

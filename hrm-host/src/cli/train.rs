@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use super::values::{Assignment, count, minutes};
 use super::watch::Watch;
+use super::words::{program, shell_word};
 use crate::backend::{BackendArgs, Dtype, TrainBackend, WithTrainBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::memory;
+use crate::nearest::nearest;
 use crate::progress::Mode;
 use crate::settings;
 use crate::train::run::{End, SETTINGS};
@@ -164,7 +166,8 @@ fn train<K: TrainBackend>(options: &Options) -> Result<()> {
     let outcome = outcome?;
     let out = options.out.display();
     let go_on = format!(
-        "go on with: hrm train --resume --backend {} --data {} --out {}",
+        "go on with: {} train --resume --backend {} --data {} --out {}",
+        program(),
         K::NAME,
         shell_word(&options.data),
         shell_word(&options.out)
@@ -186,13 +189,6 @@ fn train<K: TrainBackend>(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A path as one word of a shell's command line, quoted where it must be.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// The held-out split, if the dataset has one, with every token checked: the first evaluation would be late.
 fn open_test(data: &Path) -> Result<Option<Dataset>> {
     if !data.join("test").exists() {
@@ -206,8 +202,12 @@ fn open_test(data: &Path) -> Result<Option<Dataset>> {
 /// The preset called `name`.
 pub(super) fn preset(name: &str) -> Result<&'static presets::Preset> {
     presets::find(name).ok_or_else(|| {
-        let known = presets::PRESETS.map(|preset| preset.name).join(", ");
-        Error::usage(format!("given --preset {name}, expected one of {known}"))
+        let known = presets::PRESETS.map(|preset| preset.name);
+        let error = Error::usage(format!("given --preset {name}, expected one of {}", known.join(", ")));
+        match nearest(name, &known) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error,
+        }
     })
 }
 
@@ -272,7 +272,9 @@ fn resume<K: TrainBackend>(
         merged.file(&recorded)?;
         let settings = resumed_settings(options, merged.build()?)?;
         fits::<K>(&settings, &dataset, test)?;
-        return Trainer::new(&settings, dataset);
+        let trainer = Trainer::new(&settings, dataset)?;
+        record_steps(options, &recorded)?;
+        return Ok(trainer);
     }
     let newest = checkpoint::newest(&options.out)?;
     let fall_back = |error: Error| {
@@ -297,7 +299,17 @@ fn resume<K: TrainBackend>(
     fits::<K>(&settings, &dataset, test)?;
     let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;
     trainer.set_steps(settings.steps);
+    record_steps(options, &recorded)?;
     Ok(trainer)
+}
+
+/// Notes in the run's settings that it shall have other steps than it began with.
+fn record_steps(options: &Options, recorded: &Path) -> Result<()> {
+    let Some(steps) = options.steps.filter(|_| recorded.is_file()) else { return Ok(()) };
+    let mut merged = settings::Settings::default();
+    merged.file(recorded)?;
+    merged.set(&format!("steps={steps}"))?;
+    files::write_bytes(recorded, merged.to_toml().as_bytes()).map(drop)
 }
 
 /// The settings of a run that goes on: its own, and as many steps as are asked for now.
@@ -405,12 +417,6 @@ mod tests {
             resume: true,
         };
         assert_eq!(options(&line.split(' ').collect::<Vec<_>>()), Ok(expected));
-    }
-
-    #[test]
-    fn a_path_is_quoted_only_where_it_must_be() {
-        assert_eq!(shell_word("runs/a-1".as_ref()), "runs/a-1");
-        assert_eq!(shell_word("my runs/it's".as_ref()), r"'my runs/it'\''s'");
     }
 
     #[test]

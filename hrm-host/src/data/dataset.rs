@@ -13,6 +13,7 @@ pub use super::metadata::Metadata;
 
 use super::error::{Error, Place, Result};
 use super::npy::Npy;
+use super::split::Split;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -36,6 +37,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`], naming the file, the row and the field.
     pub fn open(dir: &Path, split: &str) -> Result<Self> {
+        expect_split(dir, split)?;
         let path = dir.join(split);
         let json = path.join("dataset.json");
         let metadata = Metadata::read(&json)?;
@@ -118,6 +120,18 @@ impl Dataset {
         }
         Ok(())
     }
+}
+
+/// Refuses a dataset that has no `split`, with the splits that it has.
+fn expect_split(dir: &Path, split: &str) -> Result<()> {
+    fs::read_dir(dir).map_err(Error::io(dir, "open the dataset"))?;
+    if dir.join(split).is_dir() {
+        return Ok(());
+    }
+    let others = Split::ALL.map(Split::name).into_iter().filter(|name| dir.join(name).is_dir());
+    let found = others.map(|name| format!("only {name}")).next();
+    let found = found.unwrap_or_else(|| "neither train nor test".to_owned());
+    Err(Error::format(dir, Place::File, "splits", found, split))
 }
 
 /// `identifiers.json`: a list of names, at least one for each identifier. Some published datasets lack it.

@@ -176,3 +176,37 @@ fn the_published_maze_format_loads() {
     assert_eq!(inputs.iter().filter(|&&t| t == 4).count(), 1);
     assert!(!inputs.contains(&5) && labels.contains(&5) && !labels.contains(&IGNORE_LABEL));
 }
+
+#[test]
+fn whole_puzzles_are_written_as_one_by_one() {
+    use super::super::writer::{DatasetWriter, Format};
+    let format =
+        Format { seq_len: 2, vocab_size: 9, pad_id: 0, ignore_label_id: None, identifiers: &["a", "b"] };
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = DatasetWriter::create(&dir.path().join("one"), "train", &format, false).unwrap();
+    let mut all = DatasetWriter::create(&dir.path().join("all"), "train", &format, false).unwrap();
+    let (inputs, labels) = ([1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1]);
+    for (puzzle, identifier) in [(0, 1), (4, 0)] {
+        for example in [puzzle, puzzle + 2] {
+            one.example(&inputs[example..example + 2], &labels[example..example + 2]).unwrap();
+        }
+        one.end_puzzle(identifier).unwrap();
+    }
+    all.puzzles(&[1, 0], &inputs, &labels).unwrap();
+    for (mut writer, name) in [(one, "one"), (all, "all")] {
+        writer.end_group(None).unwrap();
+        writer.finish().unwrap();
+        let dataset = Dataset::open(&dir.path().join(name), "train").unwrap();
+        let set = &dataset.sets()[0];
+        assert_eq!((set.group(0), set.puzzle(0), set.puzzle(1)), (0..2, 0..2, 2..4), "{name}");
+        assert_eq!((set.identifier(0), set.identifier(1)), (1, 0), "{name}");
+    }
+    for file in ["inputs", "labels", "puzzle_indices"] {
+        let read =
+            |name: &str| fs::read(dir.path().join(name).join(format!("train/all__{file}.npy"))).unwrap();
+        assert_eq!(read("one"), read("all"), "{file}");
+    }
+    let mut uneven = DatasetWriter::create(&dir.path().join("uneven"), "train", &format, false).unwrap();
+    let error = uneven.puzzles(&[1, 0], &inputs[..6], &labels[..6]).unwrap_err().to_string();
+    assert!(error.contains("as many examples for each of 2 puzzles"), "{error}");
+}

@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// The caller asked for something that cannot be done.
     Argument {
-        /// The argument's name.
+        /// The argument's name; of what a flag of the program says, that flag.
         name: &'static str,
         /// Its value.
         found: String,

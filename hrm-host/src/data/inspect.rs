@@ -135,8 +135,9 @@ impl Sample {
                 Some(set) if example < set.examples() => break set,
                 Some(set) => example -= set.examples(),
                 None => {
-                    let expected = format!("below {}, the examples of the split", dataset.examples());
-                    return Err(Error::argument("index", index, expected));
+                    let (examples, split) = (dataset.examples(), dataset.path().display());
+                    let expected = format!("below {examples}, the examples of {split}");
+                    return Err(Error::argument("--index", index, expected));
                 }
             }
             number += 1;
@@ -229,7 +230,9 @@ mod tests {
         assert_eq!((sample.identifier, sample.name.as_deref()), (2, Some("two")));
         assert_eq!((sample.inputs, sample.labels), (vec![4, 1, 2, 3], vec![-100, 4, 5, 4]));
         let error = Sample::read(&dataset, 6).unwrap_err().to_string();
-        assert_eq!(error, "index: found 6, expected below 6, the examples of the split");
+        let split = dir.path().join("train");
+        let expected = format!("--index: found 6, expected below 6, the examples of {}", split.display());
+        assert_eq!(error, expected);
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub enum Split {
 }
 
 impl Split {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+
     /// The name of its directory.
     #[must_use]
     pub const fn name(self) -> &'static str {

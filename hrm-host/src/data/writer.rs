@@ -11,6 +11,7 @@ use super::metadata::Metadata;
 use super::new_directory::NewDirectory;
 use super::npy::{Dtype, NpyWriter, commit};
 use crate::files::{self, Staged};
+use rayon::prelude::*;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -106,14 +107,34 @@ impl DatasetWriter {
         if inputs.len() != seq_len {
             return Err(wrong_length(inputs, labels, format!("{seq_len} tokens each")));
         }
-        self.examples(inputs, labels)
+        self.count(inputs, labels)?;
+        self.inputs.write_bytes(inputs)?;
+        self.labels.write_bytes(labels)
     }
 
-    /// Appends examples that lie end to end.
+    /// Appends whole puzzles, of as many examples each, which lie end to end; `identifiers` has one for each.
     ///
     /// # Errors
     /// As [`Self::example`].
-    pub fn examples(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
+    pub fn puzzles(&mut self, identifiers: &[i32], inputs: &[u8], labels: &[u8]) -> Result<()> {
+        let before = self.examples;
+        self.count(inputs, labels)?;
+        let of_each = (self.examples - before) as usize / identifiers.len().max(1);
+        if of_each * identifiers.len() * self.metadata.seq_len != inputs.len() {
+            let expected = format!("as many examples for each of {} puzzles", identifiers.len());
+            return Err(wrong_length(inputs, labels, expected));
+        }
+        let (these, those) = (&mut self.inputs, &mut self.labels);
+        let (these, those) = rayon::join(|| these.write_bytes(inputs), || those.write_bytes(labels));
+        these.and(those)?;
+        self.puzzles += identifiers.len() as i32;
+        let ends = (1..=identifiers.len()).map(|puzzles| before + (puzzles * of_each) as i32);
+        self.puzzle_indices.write(&ends.collect::<Vec<i32>>())?;
+        self.puzzle_identifiers.write(identifiers)
+    }
+
+    /// Counts examples that lie end to end.
+    fn count(&mut self, inputs: &[u8], labels: &[u8]) -> Result<()> {
         let seq_len = self.metadata.seq_len;
         if inputs.len() != labels.len() || !inputs.len().is_multiple_of(seq_len) {
             return Err(wrong_length(inputs, labels, format!("as many, {seq_len} for each example")));
@@ -122,8 +143,7 @@ impl DatasetWriter {
             .ok()
             .and_then(|more| self.examples.checked_add(more))
             .ok_or_else(|| Error::argument("examples", "more", format!("at most {}", i32::MAX)))?;
-        self.inputs.write_bytes(inputs)?;
-        self.labels.write_bytes(labels)
+        Ok(())
     }
 
     /// Ends the current puzzle, which has `identifier`.
@@ -186,8 +206,9 @@ impl DatasetWriter {
         let has_ratings = self.ratings.is_some();
         let arrays =
             [self.inputs, self.labels, self.puzzle_indices, self.group_indices, self.puzzle_identifiers];
-        let arrays = arrays.into_iter().chain(self.ratings).map(NpyWriter::stage);
-        let arrays = arrays.collect::<Result<Vec<Staged>>>()?;
+        let arrays: Vec<NpyWriter> = arrays.into_iter().chain(self.ratings).collect();
+        // The disk is waited for once, not for one array after the other.
+        let arrays = arrays.into_par_iter().map(NpyWriter::stage).collect::<Result<Vec<Staged>>>()?;
         let json = self.split.join("dataset.json");
         let text = serde_json::to_string(&self.metadata)
             .map_err(|e| Error::io(&json, "write the dataset's description")(e.into()))?;

@@ -1,5 +1,6 @@
 //! Evaluation of a model on a dataset.
 
+mod answers;
 pub mod interval;
 pub mod laws;
 mod near_ties;
@@ -19,8 +20,9 @@ use hrm_core::q_learning::solved;
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use answers::Answered;
 pub use near_ties::NearTie;
-pub use paired::{Answered, Paired};
+pub use paired::Paired;
 pub use sample::{Bucket, Coverage, Sample};
 pub use tally::{Intervals, Means};
 

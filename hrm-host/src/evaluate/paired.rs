@@ -2,26 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::answers::Answered;
 use super::interval::Interval;
 use crate::error::{Error, Result};
-
-/// How one puzzle was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Answered {
-    /// The set, by its place in the dataset.
-    pub set: usize,
-    /// The example, by its place in the set.
-    pub example: usize,
-    /// Whether every label was right.
-    pub solved: bool,
-    /// Labels that were right.
-    pub correct: i32,
-    /// ACT steps, those of all views together.
-    pub steps: i32,
-}
 
 /// How two evaluations of the same puzzles differ.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -55,7 +55,9 @@ pub fn open(path: &Path) -> Result<HashMap<String, Tensor>> {
 /// Looks at every pickle in the archive before any is interpreted.
 fn check_pickles(file: File) -> std::result::Result<(), String> {
     let broken = |error: zip::result::ZipError| format!("not a whole PyTorch checkpoint: {error}");
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+        format!("not a whole PyTorch checkpoint: the file is cut short, or no ZIP file ({error})")
+    })?;
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(broken)?;
         let name = entry.name().map_err(broken)?.into_owned();

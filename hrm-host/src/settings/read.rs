@@ -7,6 +7,8 @@ use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visi
 use serde::forward_to_deserialize_any;
 use toml::{Table, Value};
 
+use crate::nearest::nearest;
+
 /// A value and the dotted path that leads to it.
 pub(super) struct At<'a> {
     value: Node<'a>,
@@ -57,11 +59,11 @@ impl de::Error for ReadError {
     }
 
     fn invalid_type(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("given {given}, expected {expected}"))
+        Self::new(format!("given {}, expected {}", Given(given), plain(expected)))
     }
 
     fn invalid_value(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("given {given}, expected {expected}"))
+        Self::invalid_type(given, expected)
     }
 
     fn invalid_length(given: usize, expected: &dyn Expected) -> Self {
@@ -89,6 +91,34 @@ impl de::Error for ReadError {
         let mut error = Self::new("missing, and it has no default".to_owned());
         field.clone_into(&mut error.path);
         error
+    }
+}
+
+/// A value as it stands in TOML, where it is short.
+struct Given<'a>(Unexpected<'a>);
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Str(text) => write!(f, "{text:?}"),
+            Unexpected::Signed(number) => write!(f, "{number}"),
+            Unexpected::Float(number) => write!(f, "{number}"),
+            Unexpected::Bool(truth) => write!(f, "{truth}"),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+/// What is expected, with words for the types of Rust that serde names.
+fn plain(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    match expected.as_str() {
+        "f32" | "f64" => "a number".to_owned(),
+        "i8" | "i16" | "i32" | "i64" => "a whole number".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" | "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
+        text if text.starts_with("struct ") => "a table of settings".to_owned(),
+        _ => expected,
     }
 }
 
@@ -203,46 +233,5 @@ fn join(path: &str, key: &str) -> String {
         (true, _) => key.to_owned(),
         (_, true) => path.to_owned(),
         _ => format!("{path}.{key}"),
-    }
-}
-
-/// The known name closest to the given one, if it is close: within a third of its length, and at least two edits.
-fn nearest(given: &str, known: &[&'static str]) -> Option<&'static str> {
-    let (distance, name) = known.iter().map(|name| (distance(given, name), *name)).min()?;
-    (distance <= (name.len() / 3).max(2)).then_some(name)
-}
-
-/// Levenshtein distance over bytes, without regard to case.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        for (a, b, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("Lr", "lR", 0)] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn only_a_close_name_is_suggested() {
-        let known = ["hidden_size", "num_heads", "lr"];
-        assert_eq!(nearest("hiden_size", &known), Some("hidden_size"));
-        assert_eq!(nearest("colour_of_money", &known), None);
     }
 }

@@ -12,9 +12,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
 use hrm_core::kernels::StepScalars;
-use hrm_core::plan::{BackwardPlan, Mode, Plan};
+use hrm_core::plan::{BackwardPlan, Mode, Plan, PlanError};
 
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
@@ -42,8 +43,20 @@ pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
     settings.validate().map_err(|(field, given, expected)| {
         Error::input(format!("{field} is {given}, expected {expected}"))
     })?;
-    Plan::new(&settings.config(dataset.metadata()), settings.global_batch_size, Mode::Training)
-        .map_err(|e| Error::input(e.to_string()))
+    let config = settings.config(dataset.metadata());
+    Plan::new(&config, settings.global_batch_size, Mode::Training).map_err(|error| match error {
+        PlanError::Config(error) => Error::input(bad_arch(&error, &config)),
+        other => Error::input(other.to_string()),
+    })
+}
+
+/// A bad field by its key among the settings, and the width where it is measured by that.
+fn bad_arch(error: &ConfigError, config: &Config) -> String {
+    let of_data = ["seq_len", "vocab_size", "num_puzzle_identifiers"].contains(&error.field);
+    let table = if of_data { "" } else { "arch." };
+    let by_width = error.field != "hidden_size" && error.expected.contains("hidden_size");
+    let width = if by_width { format!("; hidden_size is {}", config.hidden_size) } else { String::new() };
+    format!("{table}{error}{width}")
 }
 
 /// Bytes that training takes on backend `K` for `plan`: what the backend plans, the batches made ahead of time, and the

@@ -18,7 +18,7 @@ use crate::row_metrics::MetricSums;
 pub const METRICS: &str = "metrics.jsonl";
 /// Wall-clock times of a run.
 pub const TIMING: &str = "timing.jsonl";
-/// Settings of a run, as they were merged.
+/// Settings of a run, as they were merged; its steps follow what a resumed run is asked for.
 pub const SETTINGS: &str = "settings.toml";
 /// The best model of a run.
 pub const BEST: &str = "best";

@@ -19,6 +19,7 @@ use hrm_host::data::maze;
 use hrm_host::data::npy::Npy;
 use hrm_host::data::sudoku::Board;
 use hrm_host::data::sudoku::csv::{PuzzleReader, check};
+use hrm_host::evaluate::{Answered, Paired};
 use hrm_host::model_dir;
 use hrm_host::model_io::architecture::{self, Sources};
 use hrm_host::model_io::checkpoint::Checkpoint;
@@ -33,7 +34,7 @@ use zip::write::SimpleFileOptions;
 pub type Reader = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const READERS: [Reader; 15] = [
+pub const READERS: [Reader; 16] = [
     ("npy", npy),
     ("dataset_json", dataset_json),
     ("identifiers_json", identifiers_json),
@@ -41,6 +42,7 @@ pub const READERS: [Reader; 15] = [
     ("maze_csv", maze_csv),
     ("arc_task", arc_task),
     ("arc_submission", arc_submission),
+    ("answers_jsonl", answers_jsonl),
     ("puzzle_text", puzzle_text),
     ("settings_toml", settings_toml),
     ("config_json", config_json),
@@ -128,6 +130,15 @@ pub fn arc_task(bytes: &[u8]) {
 pub fn arc_submission(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let _ = Submission::parse(text);
+}
+
+/// Answers of an evaluation, one to a line; they are compared with themselves.
+pub fn answers_jsonl(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(answers) = Answered::parse(Path::new("answers.jsonl"), text) else { return };
+    if let Ok(same) = Paired::of(&answers, &answers) {
+        assert_eq!((same.puzzles, same.only_here, same.only_there), (answers.len() as u64, 0, 0));
+    }
 }
 
 /// Puzzles as people write them.

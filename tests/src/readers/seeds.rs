@@ -36,6 +36,10 @@ const TASK: &str = r#"{"train": [{"input": [[0, 1, 2], [3, 4, 5]], "output": [[9
 
 const SUBMISSION: &str = r#"{"007bbfb7": [{"attempt_1": [[0, 1], [2, 3]], "attempt_2": [[9]]}]}"#;
 
+const ANSWERS: &str = r#"{"set":0,"example":0,"solved":true,"correct":81,"steps":5}
+{"set":0,"example":1,"solved":false,"correct":44,"steps":16}
+"#;
+
 const ALL_CONFIG: &str = "arch:
   H_cycles: 2
   H_layers: 4
@@ -106,6 +110,7 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "maze_csv" => texts(&[MAZES]),
         "arc_task" => texts(&[TASK, "00d62c1b_t4_0821357469"]),
         "arc_submission" => texts(&[SUBMISSION]),
+        "answers_jsonl" => texts(&[ANSWERS]),
         "pytorch" => FIXTURES.iter().map(|bytes| bytes.to_vec()).collect(),
         "pickle" => FIXTURES.iter().filter_map(|bytes| data_pkl(bytes)).collect(),
         "bundle" => [Encoding::Float(Precision::F32), Encoding::Float(Precision::F16), Encoding::Int8]

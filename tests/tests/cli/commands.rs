@@ -36,7 +36,7 @@ fn a_missing_model_or_dataset_is_named() {
         place.hrm(line).expect(2, &["error:", "file"]);
     }
     std::fs::remove_dir_all(place.path("data/test")).unwrap();
-    place.hrm("eval --model run --data data").expect(2, &["data/test"]);
+    place.hrm("eval --model run --data data").expect(2, &["data, splits: found only train, expected test"]);
     place.hrm("eval --model run --data data --split train").expect(0, &[]);
     // Training without a held-out split is allowed: there is nothing to evaluate on.
     place.train("untested", "").expect(0, &["done after 40 steps"]);

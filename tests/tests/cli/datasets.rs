@@ -35,9 +35,7 @@ fn mazes_are_generated_read_and_shown() {
     assert_same(&place.files("again"), &place.files("made"), "the same seed");
     place.hrm("info made").expect(0, &[]);
     let shown = place.hrm("data inspect made --index 3").expect(0, &[]).out;
-    assert!(
-        shown.contains("20 groups of 1 to 1 puzzles") && shown.contains('S') && !shown.contains('\u{1b}')
-    );
+    assert!(shown.contains("20 groups of 1 puzzle\n") && shown.contains('S') && !shown.contains('\u{1b}'));
     let coloured = place.hrm("data inspect made --index 3 --color always").expect(0, &[]).out;
     assert!(coloured.contains('\u{1b}'));
     place.hrm("data inspect made --index 20").expect(2, &["index", "20", "below 20"]);
@@ -61,6 +59,7 @@ fn arc_is_built_and_shown() {
     let example = &shown[0]["example"];
     assert!(example["name"].as_str().unwrap().starts_with("evaluation-b_t"), "{example}");
     assert_eq!((&shown[0]["identifiers"], &example["group"]), (&Value::from(25), &Value::from(1)));
+    place.hrm("data inspect arc --split test --index 12").expect(2, &["--index", "the examples of arc/test"]);
     let drawn = place.hrm("data inspect arc --split test").expect(0, &[]).out;
     assert!(drawn.contains("8 9 +     1 + "), "{drawn}");
     let summary = json(&place.hrm("data arc --tasks tasks --out arc --augment 2 --json").expect(0, &[]).out);
@@ -74,15 +73,20 @@ fn what_cannot_be_built_leaves_no_directory() {
     for (line, words) in [
         ("data maze --csv mazes.csv --out new --split train", &["mazes.csv", "line 3", "answer"][..]),
         ("data maze --generate 5 --size 4 --min-path 15 --out new --split train", &["4", "15"]),
-        ("data maze --generate 5 --size 1 --out new --split train", &["size", "2 to 255"]),
+        ("data maze --generate 5 --size 1 --out new --split train", &["--size: found 1", "2 to 255"]),
+        ("data maze --generate 5 --min-path 0 --out new --split train", &["--min-path: found 0"]),
         ("data maze --csv none.csv --out new --split train", &["none.csv"]),
         ("data arc --tasks none --out new", &["none"]),
         ("data arc --tasks mazes.csv --out new", &["mazes.csv"]),
-        ("data arc --tasks tasks/training --out new", &["tasks/training", "no task", "training/"]),
+        (
+            "data arc --tasks tasks/training --out new",
+            &["tasks/training", "no task", "training/", "; tasks has them"],
+        ),
+        ("data arc --tasks . --out new", &["no task", "; ./tasks has them"]),
         ("data arc --tasks tasks tasks --out new", &["another name"]),
         ("data sudoku --csv mazes.csv --out new --split train", &["mazes.csv", "line 2", "question"]),
         ("data inspect new", &["new", "expected a dataset"]),
-        ("data inspect tasks --split test", &["tasks/test/dataset.json"]),
+        ("data inspect tasks --split test", &["tasks, splits: found neither train nor test, expected test"]),
     ] {
         place.hrm(line).expect(2, &[&["error:"], words].concat());
         assert!(place.is_free("new"), "{line}");

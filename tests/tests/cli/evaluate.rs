@@ -159,6 +159,15 @@ fn a_puzzle_is_asked_as_told() {
         let ended = place.hrm(&format!("solve --model run --json {flags} {PUZZLE}"));
         (json(&ended.out), ended.err)
     };
+    let beyond = "given --halt 9, the model was trained with at most 4 ACT steps";
+    for line in
+        [format!("solve --model run --halt 9 {PUZZLE}"), "eval --model run --data data --halt 9".into()]
+    {
+        let told = place.hrm(&line).err;
+        assert!(told.contains(beyond), "{told}");
+    }
+    let within = place.hrm(&format!("solve --model run --halt 4 {PUZZLE}")).err;
+    assert!(!within.contains("was trained with"), "{within}");
     let (found, err) = solve("--halt 3 --vote 4 --verbose");
     assert_eq!((&found["steps"], &found["views"]), (&Value::from(12), &Value::from(4)));
     assert!(found["votes"].as_u64().is_some_and(|votes| (1..=4).contains(&votes)));
@@ -242,6 +251,14 @@ fn arc_is_answered_by_votes_and_scored() {
     let score =
         json(&place.hrm("arc score submission.json --tasks tasks/evaluation --json").expect(0, &[]).out);
     assert_eq!(score["pass_at"][1], told["score"]["pass_at"][1]);
+    place.hrm("export run --to postcard --quantize int8 --out a.hrm").expect(0, &[]);
+    let in_integers = |model: &str| {
+        let line = format!("arc predict --model {model} --data data --out int8.json --backend int8");
+        place.hrm(&line).expect(0, &["on int8"]);
+        json(&String::from_utf8(place.read("int8.json")).unwrap())
+    };
+    let from_run = in_integers("run");
+    assert_eq!((from_run["three"].as_array().unwrap().len(), &from_run), (2, &in_integers("a.hrm")));
     let fewer = place.hrm(&format!("{predict} --votes 1 --attempts 3")).expect(0, &["on cpu"]);
     assert!(fewer.out.contains("submission.json: 4 answers in 2.00 ACT steps"), "{}", fewer.out);
     place.hrm(&format!("{predict} --vote 3")).expect(2, &["--votes"]);

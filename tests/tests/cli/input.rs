@@ -118,12 +118,17 @@ fn bad_datasets() {
     let text = |place: &Place| place.write("data/train/dataset.json", "{\"pad_id\": 0,\n oh");
     dataset_is_refused(text, &["dataset.json", "line 2"]);
     let split = |place: &Place| fs::remove_dir_all(place.path("data/train")).unwrap();
-    dataset_is_refused(split, &["data/train"]);
+    dataset_is_refused(split, &["data, splits: found only test, expected train"]);
+    let both = |place: &Place| {
+        split(place);
+        fs::remove_dir_all(place.path("data/test")).unwrap();
+    };
+    dataset_is_refused(both, &["data, splits: found neither train nor test, expected train"]);
     let file = |place: &Place| {
         fs::remove_dir_all(place.path("data")).unwrap();
         place.write("data", "");
     };
-    dataset_is_refused(file, &["data/train"]);
+    dataset_is_refused(file, &["data: cannot open the dataset"]);
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn bad_settings_on_the_command_line() {
         ("arch.hidden_size=many", &["arch.hidden_size", "many"]),
         ("arch.hidden_size=99999999999999", &["hidden_size", "expected"]),
         ("arch.hidden_size=65536", &["hint:"]),
-        ("arch.num_heads=3", &["num_heads", "divisor"]),
+        ("arch.num_heads=3", &["arch.num_heads is 3", "divisor of hidden_size; hidden_size is 16"]),
         ("arch.num_heads=0", &["num_heads", "expected"]),
         ("arch.H_layers=0", &["H_layers", "expected 1 to 1024"]),
         ("arch.L_cycles=100000", &["L_cycles", "expected 1 to 1024"]),
@@ -174,6 +179,7 @@ fn bad_settings_on_the_command_line() {
         ("arch=small", &["arch", "small"]),
         ("global_batch_size=0", &["global_batch_size", "expected 1 to 2^24"]),
         ("global_batch_size=16777216", &["hint:", "global_batch_size"]),
+        ("lr=abc", &["lr: given \"abc\", expected a number", "--set lr=abc"]),
         ("lr=0.0", &["lr is 0", "positive"]),
         ("lr=nan", &["lr is NaN", "positive"]),
         ("lr_min_ratio=2", &["lr_min_ratio"]),
@@ -194,6 +200,7 @@ fn bad_settings_on_the_command_line() {
     let short = format!("train {TINY} --set steps=0 --set epochs=1 --set global_batch_size=64 --out run");
     place.hrm(&short).expect(2, &["epochs is 1", "one step"]);
     place.hrm("train --preset tiny --data data --out run").expect(2, &["tiny", "sudoku-mini"]);
+    place.hrm("train --preset sudoku-mni --data data --out run").expect(2, &["did you mean `sudoku-mini`?"]);
     place.hrm("train --data data --out run").expect(2, &["--preset"]);
     assert!(place.is_free("run"));
 }
@@ -284,4 +291,17 @@ fn a_run_is_not_overwritten_and_not_mixed_with_another() {
     place.train("file", "").expect(2, &["file"]);
     place.train("file/run", "").expect(2, &["file/run"]);
     assert!(place.is_free("none"));
+}
+
+/// The settings beside a run say what it does now.
+#[test]
+fn the_settings_of_a_run_that_is_made_longer_have_its_steps() {
+    let place = Place::with_run();
+    let settings = |run: &str| String::from_utf8(place.read(&format!("{run}/settings.toml"))).unwrap();
+    let before = settings("run");
+    assert!(before.contains("\nsteps = 40\n"), "{before}");
+    place.hrm("train --resume --data data --out run").expect(0, &[]);
+    assert_eq!(settings("run"), before);
+    place.hrm("train --resume --data data --out run --steps 50").expect(0, &["done after 50 steps"]);
+    assert_eq!(settings("run"), before.replace("\nsteps = 40\n", "\nsteps = 50\n"));
 }

@@ -1,6 +1,6 @@
 //! Ctrl-C: the first saves and stops, the second stops at once. Both exit with 130.
 
-use crate::support::{Place, Running, assert_same, checkpoints};
+use crate::support::{Place, Running, assert_same, binary, checkpoints};
 
 const LONGER: &str = "--set checkpoint_interval=50 --set eval_interval=200 --steps 800";
 
@@ -17,13 +17,14 @@ fn ctrl_c_and_sigterm_save_and_the_resumed_run_is_the_same() {
         let run = place.path(signal);
         assert!(running.wait_until(|_| !checkpoints(&run).is_empty()), "{}", running.err());
         running.signal(signal);
-        let words = ["interrupted after step ", "saved ", "hint: go on with: hrm train --resume"];
+        let go_on = format!("hint: go on with: {} ", binary().display());
+        let words = ["interrupted after step ", "saved ", &go_on, "train --resume"];
         let ended = running.wait().expect(130, &words);
         assert!(!ended.err.contains("error:"), "{}", ended.err);
         let saved = checkpoints(&run).pop().unwrap();
         assert!(ended.err.contains(&saved), "{saved} is not named in {}", ended.err);
         // The command that the hint gives.
-        let hint = ended.err.lines().find_map(|line| line.split_once("go on with: hrm ")).unwrap().1;
+        let hint = ended.err.lines().find_map(|line| line.split_once(&go_on)).unwrap().1;
         place.hrm(hint).expect(0, &["done after 800 steps"]);
         assert_same(&place.result(signal), &place.result("whole"), signal);
     }

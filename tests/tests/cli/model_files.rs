@@ -15,6 +15,7 @@ fn a_bundle_is_a_model_and_comes_back_as_one() {
     let info = place.hrm("info a.hrm").expect(0, &[]);
     for words in ["bundle", "f32", "<pad> . 1 2 3 4", "verified"] {
         assert!(info.out.contains(words), "{}", info.out);
+        assert!(!info.out.contains("memory to train"), "a bundle is for inference: {}", info.out);
     }
     let solve = |model: &str| {
         let ended = place.hrm(&format!("solve --model {model} --json --trace {PUZZLE}"));
@@ -78,7 +79,7 @@ fn info_describes_for_people_and_for_programs() {
         ("a.hrm", "bundle", "bundle  a.hrm"),
         ("run", "run", "run  step 40 of 40 on cpu"),
         ("run/step-00000040", "run", "run  step 40 of 40 on cpu"),
-        ("data", "dataset", "train  60 examples in 60 groups, 16 cells, 6 tokens, 1 puzzle identifiers"),
+        ("data", "dataset", "train  60 examples in 60 groups, 16 cells, 6 tokens, 1 puzzle identifier,"),
     ] {
         let (text, found) = told(path);
         assert!(text.starts_with(words), "{text}");

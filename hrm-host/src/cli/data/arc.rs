@@ -55,6 +55,7 @@ fn text(summary: &Summary, augment: u32) -> String {
     });
     let short = match summary.short_tasks {
         0 => String::new(),
+        1 => format!("; 1 task has fewer than {augment} different augmentations"),
         tasks => format!("; {tasks} tasks have fewer than {augment} different augmentations"),
     };
     format!("{}{} puzzle identifiers{short}", splits.collect::<String>(), summary.identifiers)

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::values::Split;
+use crate::cli::words::counted;
 use crate::data::Dataset;
-use crate::data::inspect::{Report, Sample, SetReport};
+use crate::data::inspect::{Report, Sample, SetReport, Spread};
 use crate::error::{Error, Result};
 use crate::style::{self, FAINT, STRONG};
 
@@ -92,7 +93,8 @@ fn describe(out: &mut impl Write, view: &View, names: Option<&[String]>) -> std:
     }
     let first: Vec<&str> = names.unwrap_or_default().iter().take(4).map(String::as_str).collect();
     let more = if names.unwrap_or_default().len() > first.len() { ", ..." } else { "" };
-    writeln!(out, "  {} puzzle identifiers  {FAINT}{}{more}{FAINT:#}", report.identifiers, first.join(", "))?;
+    let identifiers = counted(report.identifiers as usize, "puzzle identifier");
+    writeln!(out, "  {identifiers}  {FAINT}{}{more}{FAINT:#}", first.join(", "))?;
 
     let name = example.name.as_deref().unwrap_or("unnamed");
     writeln!(
@@ -114,23 +116,35 @@ fn describe(out: &mut impl Write, view: &View, names: Option<&[String]>) -> std:
 fn describe_set(out: &mut impl Write, set: &SetReport, seq_len: usize) -> std::io::Result<()> {
     let SetReport { name, groups, puzzles, examples, puzzles_of_group, examples_of_puzzle } = set;
     writeln!(out, "  set {name}: inputs and labels [{examples}, {seq_len}]")?;
-    for (count, of, spread) in
-        [(groups, "groups", puzzles_of_group), (puzzles, "puzzles", examples_of_puzzle)]
+    for (count, of, inner, spread) in
+        [(groups, "group", "puzzle", puzzles_of_group), (puzzles, "puzzle", "example", examples_of_puzzle)]
     {
-        let inner = if of == "groups" { "puzzles" } else { "examples" };
-        writeln!(
-            out,
-            "    {count} {of} of {} to {} {inner}, {:.2} on average",
-            spread.least, spread.most, spread.mean
-        )?;
+        writeln!(out, "    {} of {}", counted(*count, of), extent(spread, inner))?;
     }
     Ok(())
+}
+
+/// How many of `what`, from the least to the most.
+fn extent(spread: &Spread, what: &str) -> String {
+    let most = counted(spread.most, what);
+    if spread.least == spread.most {
+        return most;
+    }
+    format!("{} to {most}, {:.2} on average", spread.least, spread.mean)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::testing::parse;
+
+    #[test]
+    fn an_extent_of_one_length_is_one_number() {
+        let text = |least, mean, most| extent(&Spread { least, mean, most }, "puzzle");
+        assert_eq!(text(1, 1.0, 1), "1 puzzle");
+        assert_eq!(text(3, 3.0, 3), "3 puzzles");
+        assert_eq!(text(1, 1.5, 2), "1 to 2 puzzles, 1.50 on average");
+    }
 
     #[test]
     fn takes_a_directory_and_an_index() {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use hrm_core::plan::Plan;
 use serde::Serialize;
 
-use super::ask::AskArgs;
+use super::ask::{AskArgs, note_if_beyond};
 use super::counter::Counter;
 use super::values::{Split, count};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
@@ -106,7 +106,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let strategy = args.ask.strategy()?;
     let files = [&args.svg, &args.near_ties, &args.answers];
     files.into_iter().flatten().try_for_each(|path| files::expect_place(path))?;
-    let against = args.against.as_deref().map(read_answers).transpose()?;
+    let against = args.against.as_deref().map(Answered::read).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
     if let (Some(path), Some(there)) = (&args.against, &against) {
@@ -118,6 +118,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     if !args.json {
         writeln!(style::stderr(), "{}", describe::<K>(model.parts().1)).map_err(Error::output)?;
         args.note_if_fewer(dataset.examples())?;
+        note_if_beyond(&strategy, model.config())?;
     }
     let mut counter = Counter::start(args.json, "puzzle")?;
     let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
@@ -218,21 +219,6 @@ fn write_lines(path: &Path, values: &[impl Serialize]) -> Result<()> {
         text.push('\n');
     }
     files::write_bytes(path, text.as_bytes()).map(drop)
-}
-
-fn read_answers(path: &Path) -> Result<Vec<Answered>> {
-    let text = std::fs::read_to_string(path).map_err(|error| files::read_error(path, error))?;
-    let answer = |(index, line)| {
-        serde_json::from_str(line).map_err(|error| {
-            // The parser counts lines from this one.
-            let told = error.to_string();
-            let problem = told.split(" at line ").next().unwrap_or_default();
-            let (file, line, column) = (path.display(), index + 1, error.column());
-            Error::input(format!("{file}, line {line}, column {column}: {problem}"))
-                .hint("expected an answer in every line, as --answers writes it")
-        })
-    };
-    text.lines().enumerate().map(answer).collect()
 }
 
 /// Refuses answers that cannot be of the puzzles that will be asked, before any is.

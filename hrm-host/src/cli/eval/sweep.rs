@@ -3,6 +3,7 @@
 use std::io::{Result, Write};
 
 use super::report::{covered, percent};
+use crate::cli::words::counted;
 use crate::evaluate::Coverage;
 use crate::evaluate::sweep::{Setting, Sweep};
 use crate::strategy::{Answer, Halt, Strategy};
@@ -12,7 +13,7 @@ pub fn print(out: &mut impl Write, sweep: &Sweep) -> Result<()> {
     let views = sweep.views();
     covered(out, sweep.sample, sweep.puzzles, sweep.examples)?;
     writeln!(out, "Solved of {} puzzles, and the mean ACT steps of a puzzle:\n", sweep.puzzles)?;
-    let names: Vec<String> = views.iter().map(|&views| plural(views)).collect();
+    let names: Vec<String> = views.iter().map(|&views| counted(views, "view")).collect();
     writeln!(out, "| halt | answer | {} |", names.join(" | "))?;
     writeln!(out, "|---|---|{}", "---|".repeat(views.len()))?;
     let first = sweep.settings.iter().filter(|setting| setting.strategy.views == 1);
@@ -49,7 +50,7 @@ fn row(out: &mut impl Write, budget: &str, setting: &Setting) -> Result<()> {
         "| {budget} | halt {}, answer {}, {} | {:.2} | {} ({}) |{}",
         halt(setting.strategy),
         answer(setting.strategy),
-        plural(views),
+        counted(views, "view"),
         setting.steps,
         setting.solved,
         percent(setting.exact_accuracy),
@@ -82,8 +83,4 @@ fn answer(strategy: Strategy) -> &'static str {
         Answer::Last => "last",
         Answer::BestQ => "best-q",
     }
-}
-
-fn plural(views: usize) -> String {
-    if views == 1 { "1 view".into() } else { format!("{views} views") }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use hrm_core::config::PosEncodings;
 
 use super::devices;
+use super::words::counted;
 use crate::data::sudoku::Style;
 use crate::describe::{Architecture, Bundle, Description, Model, Run, Split};
 use crate::error::{Error, Result};
@@ -119,9 +120,9 @@ fn architecture(out: &mut impl Write, found: &Architecture) -> io::Result<()> {
         ("positions", positions(config.pos_encodings).to_owned()),
         ("ACT steps at most", format!("{}", config.halt_max_steps)),
         ("memory to solve one", human(found.bytes_to_solve_one)),
-        ("memory to train 64", human(found.bytes_to_train_64)),
     ];
-    rows.iter().try_for_each(|(name, value)| row(out, name, value))
+    rows.iter().try_for_each(|(name, value)| row(out, name, value))?;
+    found.bytes_to_train_64.map_or(Ok(()), |bytes| row(out, "memory to train 64", &human(bytes)))
 }
 
 /// The published name.
@@ -144,8 +145,12 @@ fn split(out: &mut impl Write, split: &Split) -> io::Result<()> {
         .fold((0, 0), |(examples, groups), set| (examples + set.examples, groups + set.groups));
     writeln!(
         out,
-        "{STRONG}{split}{STRONG:#}  {examples} examples in {groups} groups, {} cells, {} tokens, {} puzzle identifiers, every token checked",
-        report.seq_len, report.vocab_size, report.identifiers
+        "{STRONG}{split}{STRONG:#}  {} in {}, {} cells, {} tokens, {}, every token checked",
+        counted(examples, "example"),
+        counted(groups, "group"),
+        report.seq_len,
+        report.vocab_size,
+        counted(report.identifiers as usize, "puzzle identifier")
     )?;
     write!(out, "{}", first.map(|board| board.render(|_| Style::PLAIN)).unwrap_or_default())
 }

@@ -84,7 +84,7 @@ pub fn build(options: &Options, mut progress: Option<Progress<'_>>) -> Result<Su
     if !has_test && old_test.exists() {
         let expected =
             format!("no {}: these tasks have no evaluation split to replace it", old_test.display());
-        return Err(Error::argument("out", options.out.display(), expected));
+        return Err(Error::argument("--out", options.out.display(), expected));
     }
     // The last to be dropped, when all files in it are gone or in place.
     let _directory = NewDirectory::create(&options.out)?;
@@ -132,16 +132,18 @@ impl Group {
         Self { name, train, test, augmentations, rng }
     }
 
-    /// Paints the puzzles from `start` on, as many as there are and `block` has room for, on all threads.
-    fn paint_block(&self, start: usize, block: &mut [[Canvases; 2]]) {
-        let puzzles = self.augmentations.par_iter().enumerate().skip(start);
-        puzzles.zip(block).for_each(|((index, augmentation), canvases)| {
-            self.paint(index, augmentation, canvases);
+    /// Paints the puzzles from `start` on, [`PUZZLES`] or as many as there are, on all threads.
+    fn paint_block(&self, start: usize, [train, test]: &mut [Canvases; 2]) {
+        let count = self.augmentations.len().saturating_sub(start).min(PUZZLES);
+        let (train, test) = (train.puzzles(count, self.train.len()), test.puzzles(count, self.test.len()));
+        let puzzles = self.augmentations.par_iter().enumerate().skip(start).zip(train).zip(test);
+        puzzles.for_each(|(((index, augmentation), train), test)| {
+            self.paint(index, augmentation, train, test);
         });
     }
 
     /// Paints the examples of puzzle `index` in each of the two splits.
-    fn paint(&self, index: usize, augmentation: &Augmentation, [train, test]: &mut [Canvases; 2]) {
+    fn paint(&self, index: usize, augmentation: &Augmentation, train: Painted<'_>, test: Painted<'_>) {
         // Far from the draws of the augmentations, and from those of the next puzzle.
         let mut rng = self.rng.at(1 << 63 | (index as u64) << 16);
         let stays = rng.below(self.train.len() as u32) as usize;
@@ -152,8 +154,8 @@ impl Group {
             let (top, left) = (draw(room(Grid::rows)), draw(room(Grid::columns)));
             (pair, top, left)
         };
-        train.paint(self.train.iter().enumerate().map(moved));
-        test.paint(self.test.iter().map(|pair| (augment(pair, augmentation), 0, 0)));
+        paint(self.train.iter().enumerate().map(moved), train);
+        paint(self.test.iter().map(|pair| (augment(pair, augmentation), 0, 0)), test);
     }
 }
 
@@ -175,23 +177,34 @@ fn fingerprint(task: &Task, augmentation: &Augmentation) -> u64 {
     hash(&|hasher| hashes.hash(hasher))
 }
 
-/// The examples of one puzzle in one split, end to end.
-#[derive(Clone, Default)]
+/// The canvases of one puzzle in one split: inputs and labels.
+type Painted<'a> = [&'a mut [[u8; CANVAS]]; 2];
+
+/// Paints pairs at their places, over what was there.
+fn paint(pairs: impl Iterator<Item = (Pair, usize, usize)>, [inputs, labels]: Painted<'_>) {
+    for (((pair, top, left), input), label) in pairs.zip(inputs).zip(labels) {
+        pair.input.paint(top, left, input);
+        pair.output.paint(top, left, label);
+    }
+}
+
+/// The examples of some puzzles in one split, end to end.
+#[derive(Default)]
 struct Canvases {
-    inputs: Vec<u8>,
-    labels: Vec<u8>,
+    inputs: Vec<[u8; CANVAS]>,
+    labels: Vec<[u8; CANVAS]>,
 }
 
 impl Canvases {
-    /// Paints pairs at their places, over what was here.
-    fn paint(&mut self, pairs: impl ExactSizeIterator<Item = (Pair, usize, usize)>) {
-        self.inputs.resize(pairs.len() * CANVAS, 0);
-        self.labels.resize(pairs.len() * CANVAS, 0);
-        let (inputs, labels) = (self.inputs.as_chunks_mut().0, self.labels.as_chunks_mut().0);
-        for (((pair, top, left), input), label) in pairs.zip(inputs).zip(labels) {
-            pair.input.paint(top, left, input);
-            pair.output.paint(top, left, label);
+    /// Room for `count` puzzles of `pairs` examples each.
+    fn puzzles(&mut self, count: usize, pairs: usize) -> Vec<Painted<'_>> {
+        self.inputs.resize(count * pairs, [0; CANVAS]);
+        self.labels.resize(count * pairs, [0; CANVAS]);
+        if pairs == 0 {
+            return (0..count).map(|_| Painted::default()).collect();
         }
+        let (inputs, labels) = (self.inputs.chunks_exact_mut(pairs), self.labels.chunks_exact_mut(pairs));
+        inputs.zip(labels).map(|(inputs, labels)| [inputs, labels]).collect()
     }
 }
 
@@ -201,7 +214,7 @@ struct Output {
     splits: Vec<DatasetWriter>,
     summary: Summary,
     /// Room for the puzzles that are written and for those that are painted, used again and again.
-    blocks: [Vec<[Canvases; 2]>; 2],
+    blocks: [[Canvases; 2]; 2],
 }
 
 impl Output {
@@ -226,7 +239,7 @@ impl Output {
                 identifiers: 1,
                 splits: splits.iter().map(summary).collect(),
             },
-            blocks: std::array::from_fn(|_| vec![Default::default(); PUZZLES]),
+            blocks: Default::default(),
         })
     }
 
@@ -260,14 +273,14 @@ impl Output {
     }
 
     /// Writes the puzzles of `group` from `start` on.
-    fn block(&mut self, group: &Group, start: usize, painted: &[[Canvases; 2]]) -> Result<()> {
-        for (augmentation, puzzle) in group.augmentations.iter().skip(start).zip(painted) {
-            let identifier = self.identifiers.push(&augmentation.name(&group.name))?;
-            for (split, canvases) in self.splits.iter_mut().zip(puzzle) {
-                if !canvases.inputs.is_empty() {
-                    split.examples(&canvases.inputs, &canvases.labels)?;
-                    split.end_puzzle(identifier)?;
-                }
+    fn block(&mut self, group: &Group, start: usize, painted: &[Canvases; 2]) -> Result<()> {
+        let augmentations = group.augmentations.iter().skip(start).take(PUZZLES);
+        let identifiers = augmentations.map(|it| self.identifiers.push(&it.name(&group.name)));
+        let identifiers = identifiers.collect::<Result<Vec<i32>>>()?;
+        for (split, canvases) in self.splits.iter_mut().zip(painted) {
+            if !canvases.inputs.is_empty() {
+                let (inputs, labels) = (canvases.inputs.as_flattened(), canvases.labels.as_flattened());
+                split.puzzles(&identifiers, inputs, labels)?;
             }
         }
         Ok(())

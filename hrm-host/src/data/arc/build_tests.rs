@@ -4,6 +4,8 @@ use super::super::grid::crop;
 use super::*;
 use crate::data::dataset::Dataset;
 use crate::data::test_support::shared;
+use hrm_core::rng::Rng;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
@@ -28,11 +30,14 @@ fn task_text(seed: u32) -> String {
 fn write_tasks(dir: &Path, order: &[u32]) -> PathBuf {
     let tasks = dir.join("tasks");
     for &number in order {
-        let folder = tasks.join(if number % 2 == 0 { "training" } else { "evaluation" });
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("t{number}.json")), task_text(number)).unwrap();
+        write_task(&tasks.join(if number % 2 == 0 { "training" } else { "evaluation" }), number);
     }
     tasks
+}
+
+fn write_task(folder: &Path, number: u32) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join(format!("t{number}.json")), task_text(number)).unwrap();
 }
 
 fn options(dir: &Path, tasks: PathBuf, augment: u32) -> Options {
@@ -145,9 +150,7 @@ fn bytes_depend_on_tasks_options_and_seed_only() {
     };
     let first = build_with(&[0, 1, 2, 3, 4], 1, 42);
     assert_eq!(first.len(), 13);
-    for (order, threads) in [([4, 2, 0, 3, 1], 3), ([1, 0, 3, 4, 2], 2)] {
-        assert!(build_with(&order, threads, 42) == first, "{order:?} on {threads} threads");
-    }
+    assert!(build_with(&[4, 2, 0, 3, 1], 3, 42) == first, "another order on three threads");
     assert!(build_with(&[0, 1, 2, 3, 4], 2, 43) != first);
     let fnv = |bytes: &[u8]| {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
@@ -158,6 +161,44 @@ fn bytes_depend_on_tasks_options_and_seed_only() {
         .map(|name| fnv(&first[Path::new(name)]));
     let expected = [0x55cc_fcb9_4f1b_438b, 0x263a_38ca_54ef_aef5, 0xead3_3383_8673_9e3b];
     assert_eq!(sums, expected);
+}
+
+/// Where a task lies: one of two directories, and a folder in it, if it is not to evaluate on.
+fn places() -> impl Strategy<Value = Vec<(u32, bool, String)>> {
+    let folder =
+        "[a-zA-Z0-9_. -]{1,8}".prop_filter("a name", |name| !["evaluation", ".", ".."].contains(&&**name));
+    let order = Just((0..6).collect::<Vec<u32>>()).prop_shuffle();
+    let folders = prop::collection::vec((any::<bool>(), folder), 6);
+    (order, folders).prop_map(|(order, folders)| {
+        order.into_iter().zip(folders).map(|(number, (second, name))| (number, second, name)).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The same bytes in whatever order files come to the disk, whatever their folders are called, and in whichever of
+    /// the directories these lie.
+    #[test]
+    fn bytes_do_not_depend_on_where_tasks_lie(places in places(), swapped: bool, threads in 1usize..4) {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = options(dir.path(), write_tasks(dir.path(), &[0, 1, 2, 3, 4, 5]), 6);
+        build(&expected, None).unwrap();
+
+        let mut tasks = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
+        for (number, second, name) in &places {
+            let folder = if number % 2 == 0 { name } else { "evaluation" };
+            write_task(&tasks[usize::from(*second)].join(folder), *number);
+        }
+        tasks.retain(|dir| dir.exists());
+        if swapped {
+            tasks.reverse();
+        }
+        let found = Options { tasks, out: dir.path().join("found"), ..expected.clone() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| build(&found, None)).unwrap();
+        prop_assert!(files(&found.out) == files(&expected.out));
+    }
 }
 
 /// What a task becomes does not change when others join it.
@@ -216,7 +257,7 @@ fn a_failed_or_interrupted_build_changes_nothing() {
     // Without tasks to evaluate on, the old test split would keep identifiers that mean something else.
     fs::remove_dir_all(dir.path().join("tasks/evaluation")).unwrap();
     let error = build(&options, None).unwrap_err().to_string();
-    assert!(error.contains("out: found") && error.contains("test/dataset.json"), "{error}");
+    assert!(error.contains("--out: found") && error.contains("test/dataset.json"), "{error}");
     assert!(files(&options.out) == before);
 }
 

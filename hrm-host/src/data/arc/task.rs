@@ -68,7 +68,9 @@ impl TaskFile {
                 }
             }
             if tasks == 0 {
-                let expected = "folders with tasks in JSON files, such as training/ and evaluation/";
+                let meant = meant(dir).map_or(String::new(), |dir| format!("; {} has them", dir.display()));
+                let expected =
+                    format!("folders with tasks in JSON files, such as training/ and evaluation/{meant}");
                 return Err(Error::format(dir, Place::File, "folders", "no task", expected));
             }
         }
@@ -86,6 +88,38 @@ impl TaskFile {
             .map_err(Error::io(&self.path, "read the task"))?;
         Task::parse(&self.path, &self.name, &bytes)
     }
+}
+
+/// Directories below the given one, where folders of tasks are looked for.
+const DEPTH: usize = 2;
+
+/// The directory that was meant by one without folders of tasks: the one above a folder of tasks, or one below.
+fn meant(dir: &Path) -> Option<PathBuf> {
+    if has_tasks(dir) {
+        let above = dir.file_name().and(dir.parent()).map_or_else(|| dir.join(".."), Path::to_owned);
+        return Some(if above.as_os_str().is_empty() { ".".into() } else { above });
+    }
+    below(dir, DEPTH)
+}
+
+fn below(dir: &Path, depth: usize) -> Option<PathBuf> {
+    let inner = folders(dir);
+    if inner.iter().any(|folder| has_tasks(folder)) {
+        return Some(dir.to_owned());
+    }
+    if depth == 0 { None } else { inner.iter().find_map(|folder| below(folder, depth - 1)) }
+}
+
+fn has_tasks(folder: &Path) -> bool {
+    entries(folder).is_ok_and(|paths| paths.iter().any(|path| task_name(path).is_some()))
+}
+
+/// The folders in `dir`, in order; none where it cannot be listed.
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let mut folders = entries(dir).unwrap_or_default();
+    folders.retain(|path| path.is_dir() && !path.is_symlink());
+    folders.sort();
+    folders
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -99,6 +99,18 @@ fn tasks_are_found_by_name_in_every_folder() {
     assert!(error.contains("b.json, task: found b, expected another name than that of"), "{error}");
     let error = TaskFile::find(&[dir.path().join("one/training")]).unwrap_err().to_string();
     assert!(error.contains("folders: found no task, expected folders with tasks"), "{error}");
+    write("far/deep/data/training/c.json");
+    let cases = [
+        ("one/training", "one"),
+        ("two/Copy", "two"),
+        ("far", "far/deep/data"),
+        ("far/deep", "far/deep/data"),
+    ];
+    for (given, meant) in cases {
+        let error = TaskFile::find(&[dir.path().join(given)]).unwrap_err().to_string();
+        let meant = format!("; {} has them", dir.path().join(meant).display());
+        assert!(error.ends_with(&meant), "{error}");
+    }
     assert!(matches!(TaskFile::find(&[dir.path().join("none")]), Err(Error::Io { .. })));
 }
 

@@ -80,14 +80,14 @@ pub struct Summary {
 pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Result<Summary> {
     if options.split == Split::Test && options.dihedral {
         let expected = "none for the test split, which is not augmented";
-        return Err(Error::argument("augment", "dihedral", expected));
+        return Err(Error::argument("--augment", "dihedral", expected));
     }
     let path = options.csv.as_path();
     let (rows, side) = survey(path)?;
     let wanted = match options.subsample.map(u64::from) {
         Some(wanted) if wanted == 0 || wanted > rows => {
             let expected = format!("1 to {rows}, the rows of {}", path.display());
-            return Err(Error::argument("subsample", wanted, expected));
+            return Err(Error::argument("--subsample", wanted, expected));
         }
         wanted => wanted.unwrap_or(rows),
     };
@@ -150,7 +150,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
     let count = u64::from(count);
     recipe.check()?;
     if count == 0 {
-        return Err(Error::argument("mazes to generate", 0, "at least 1"));
+        return Err(Error::argument("--generate", 0, "at least 1"));
     }
     let mut output = Output::create(&options.out, recipe.split, recipe.side, false)?;
     let mut seen = HashSet::new();
@@ -182,7 +182,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
                  {MAX_FRUITLESS} tries gave no more",
                 recipe.side, recipe.min_path
             );
-            return Err(Error::argument("mazes to generate", count, expected));
+            return Err(Error::argument("--generate", count, expected));
         }
         tell(&mut progress, output.summary.mazes, count)?;
     }

@@ -144,9 +144,9 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let good = options(dir.path(), csv_file(dir.path(), 3));
     let cases = [
-        (CsvOptions { subsample: Some(4), ..good.clone() }, "subsample: found 4, expected 1 to 3"),
-        (CsvOptions { subsample: Some(0), ..good.clone() }, "subsample: found 0"),
-        (CsvOptions { split: Split::Test, dihedral: true, ..good.clone() }, "augment: found dihedral"),
+        (CsvOptions { subsample: Some(4), ..good.clone() }, "--subsample: found 4, expected 1 to 3"),
+        (CsvOptions { subsample: Some(0), ..good.clone() }, "--subsample: found 0"),
+        (CsvOptions { split: Split::Test, dihedral: true, ..good.clone() }, "--augment: found dihedral"),
         (CsvOptions { csv: dir.path().join("none.csv"), ..good.clone() }, "none.csv: cannot open"),
     ];
     for (options, expected) in cases {

@@ -23,12 +23,12 @@ impl Recipe {
     pub(super) fn check(&self) -> Result<()> {
         let Self { side, min_path, .. } = *self;
         if !(2..=MAX_SIDE).contains(&side) {
-            return Err(Error::argument("size", side, format!("2 to {MAX_SIDE}")));
+            return Err(Error::argument("--size", side, format!("2 to {MAX_SIDE}")));
         }
         let longest = side * side - 1;
         if min_path as usize > longest || min_path == 0 {
             let expected = format!("1 to {longest}, the moves that {side} x {side} cells have room for");
-            return Err(Error::argument("min-path", min_path, expected));
+            return Err(Error::argument("--min-path", min_path, expected));
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
         && (wanted == 0 || u64::from(wanted) > rows.eligible)
     {
         let expected = format!("1 to {}, the rows of {} to choose from", rows.eligible, path.display());
-        return Err(Error::argument("subsample", wanted, expected));
+        return Err(Error::argument("--subsample", wanted, expected));
     }
     let size = csv::check(path, &first, None)?.question.size();
     let wanted = options.subsample.map_or(rows.eligible, u64::from);
@@ -141,7 +141,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
     check_augment(split, augment)?;
     generate::check_clues(size, clues)?;
     if count == 0 {
-        return Err(Error::argument("puzzles to generate", 0, "at least 1"));
+        return Err(Error::argument("--generate", 0, "at least 1"));
     }
     let mut output = Output::create(&options.out, split, size, false)?;
     // 9x9 puzzles do not repeat; 4x4 ones do, and are few enough to remember.
@@ -166,7 +166,7 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
         if repeats > MAX_REPEATS || end == index {
             let found = output.summary.puzzles;
             let expected = format!("about {found} at most: no more different {size} puzzles were found");
-            return Err(Error::argument("puzzles to generate", count, expected));
+            return Err(Error::argument("--generate", count, expected));
         }
         index = end;
         tell(&mut progress, output.summary.puzzles, u64::from(count))?;
@@ -179,7 +179,7 @@ const MAX_REPEATS: u32 = 2000;
 
 fn check_augment(split: Split, augment: u32) -> Result<()> {
     if split == Split::Test && augment > 0 {
-        return Err(Error::argument("augment", augment, "0 for the test split, which is not augmented"));
+        return Err(Error::argument("--augment", augment, "0 for the test split, which is not augmented"));
     }
     Ok(())
 }
@@ -199,7 +199,7 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
     let mut reader = PuzzleReader::open(path)?;
     if let (Some(least), false) = (min_rating, reader.has_ratings()) {
         let expected = format!("no minimum, as {} has no column rating", path.display());
-        return Err(Error::argument("min-rating", least, expected));
+        return Err(Error::argument("--min-rating", least, expected));
     }
     let mut rows = Survey { all: 0, eligible: 0 };
     let mut first = None;
@@ -215,10 +215,13 @@ fn survey(path: &Path, min_rating: Option<i32>) -> Result<(Survey, Row)> {
         None if rows.all == 0 => Err(Error::format(path, Place::File, "rows", 0, "at least one puzzle")),
         None => {
             let expected = format!("at most the highest rating in {}", path.display());
-            Err(Error::argument("min-rating", min_rating.unwrap_or(0), expected))
+            Err(Error::argument("--min-rating", min_rating.unwrap_or(0), expected))
         }
     }
 }
+
+/// Copies of a puzzle that are shuffled at once, on all threads.
+const COPIES: usize = 1024;
 
 /// The dataset being written, and what to say of it.
 struct Output {
@@ -255,15 +258,17 @@ impl Output {
     fn group(&mut self, puzzle: &Puzzle, rating: Option<i32>, copies: u32, seed: u64) -> Result<()> {
         let rng = Rng::new(seed, Stream::Augment, self.summary.puzzles as u32);
         self.row(&puzzle.question, &puzzle.answer)?;
-        for copy in 0..copies {
+        let shuffled = |copy: u32| {
             // Far apart enough for any number of draws.
             let mut rng = rng.at(u64::from(copy) << 24);
-            match training_shuffle(&puzzle.question, &mut rng) {
-                Some(shuffle) => {
-                    self.row(&shuffle.apply(&puzzle.question), &shuffle.apply(&puzzle.answer))?
-                }
-                None => self.row(&puzzle.question, &puzzle.answer)?,
-            }
+            let shuffle = training_shuffle(&puzzle.question, &mut rng);
+            [&puzzle.question, &puzzle.answer].map(|board| shuffle.map_or(*board, |it| it.apply(board)))
+        };
+        for start in (0..copies).step_by(COPIES) {
+            let end = start.saturating_add(COPIES as u32).min(copies);
+            let boards: Vec<[Board; 2]> =
+                (start..end).into_par_iter().with_min_len(16).map(shuffled).collect();
+            boards.iter().try_for_each(|[question, answer]| self.row(question, answer))?;
         }
         self.summary.puzzles += 1;
         self.summary.mean_clues += puzzle.question.clues() as f64;

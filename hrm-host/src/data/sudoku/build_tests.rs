@@ -119,10 +119,10 @@ fn options_that_cannot_be_met_are_errors() {
     let csv = csv_file(dir.path(), 3);
     let good = csv_options(dir.path(), &csv);
     let cases = [
-        (CsvOptions { subsample: Some(4), ..good.clone() }, "subsample: found 4, expected 1 to 3"),
-        (CsvOptions { subsample: Some(0), ..good.clone() }, "subsample: found 0"),
-        (CsvOptions { min_rating: Some(3), ..good.clone() }, "min-rating: found 3"),
-        (CsvOptions { split: Split::Test, augment: 1, ..good.clone() }, "augment: found 1, expected 0"),
+        (CsvOptions { subsample: Some(4), ..good.clone() }, "--subsample: found 4, expected 1 to 3"),
+        (CsvOptions { subsample: Some(0), ..good.clone() }, "--subsample: found 0"),
+        (CsvOptions { min_rating: Some(3), ..good.clone() }, "--min-rating: found 3"),
+        (CsvOptions { split: Split::Test, augment: 1, ..good.clone() }, "--augment: found 1, expected 0"),
         (CsvOptions { csv: dir.path().join("none.csv"), ..good.clone() }, "none.csv: cannot open"),
     ];
     for (options, expected) in cases {

@@ -61,7 +61,7 @@ pub fn puzzle(
     }
     let clues = clues.map_or("minimal".to_owned(), |clues| clues.to_string());
     let expected = format!("more for {size}: {ATTEMPTS} boards gave no puzzle with so few");
-    Err(Error::argument("clues", clues, expected))
+    Err(Error::argument("--clues", clues, expected))
 }
 
 /// Fewest givens that a puzzle with one solution can have: 4, and 17 (McGuire et al., 2012).
@@ -73,7 +73,7 @@ pub(super) fn check_clues(size: Size, clues: Option<&RangeInclusive<usize>>) -> 
     match clues {
         Some(clues) if clues.is_empty() || *clues.start() < least || *clues.end() > size.cells() => {
             let given = format!("{} to {}", clues.start(), clues.end());
-            Err(Error::argument("clues", given, format!("{least} to {} for {size}", size.cells())))
+            Err(Error::argument("--clues", given, format!("{least} to {} for {size}", size.cells())))
         }
         _ => Ok(()),
     }
