@@ -145,7 +145,8 @@ void barrier_init(uint32_t barrier, uint32_t arrivals) {
     if (find(*at.block, at.offset)) fault("mbarrier.init of the barrier at byte %u for a second time", at.offset);
     if (arrivals == 0) fault("mbarrier.init for no arrivals");
     std::memcpy(at.block->dynamic_base + at.offset, &MARK, sizeof MARK);
-    at.block->barriers.push_back({at.offset, arrivals, arrivals, 0, 0});
+    const size_t warps = (worker->per_block + WARP - 1) / WARP;
+    at.block->barriers.push_back({at.offset, arrivals, arrivals, 0, 0, std::vector<Passed>(warps)});
 }
 
 void barrier_arrive(uint32_t address, uint32_t bytes) {
@@ -159,19 +160,23 @@ void barrier_arrive(uint32_t address, uint32_t bytes) {
         fault("the barrier at byte %u of shared memory: %" PRId64 " bytes came that nobody announced", barrier.at,
               -barrier.bytes);
     try_to_end(*worker, barrier);
-    worker->yield();
 }
 
 void barrier_wait(uint32_t address, uint32_t parity) {
     Barrier& barrier = barrier_at(address, "mbarrier.try_wait");
-    worker->yield();
+    Thread& thread = *worker->running;
+    Passed& passed = barrier.passed[(&thread - worker->threads.data()) % worker->per_block / WARP];
+    const uint32_t own = 1u << thread.lane;
+    // The lanes of a warp come through together, whatever the first does right after.
+    const auto with_others = [&] { return !(passed.lanes & own) && passed.parity == parity; };
     // Looks again when its turn comes: who is late may find the next phase ended too.
-    while (barrier.phase % 2 == parity) {
-        Thread& thread = *worker->running;
+    while (!with_others() && barrier.phase % 2 == parity) {
         thread.awaited = &barrier;
         thread.parity = parity;
         worker->park(Thread::State::AtMbarrier);
     }
+    if (!with_others()) passed = {0, parity};
+    passed.lanes |= own;
 }
 
 void copy_box(uint32_t to, const Map& map, int dimensions, const int (&at)[5], uint32_t barrier, unsigned mask) {

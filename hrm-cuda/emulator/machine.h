@@ -67,6 +67,12 @@ struct Array {
     size_t bytes;
 };
 
+// Lanes of a warp that have come through a wait.
+struct Passed {
+    uint32_t lanes = ~0u;
+    uint32_t parity = 0;
+};
+
 // An mbarrier, by its offset in the block's dynamic shared memory.
 struct Barrier {
     uint32_t at;
@@ -74,6 +80,7 @@ struct Barrier {
     uint32_t missing;   // of them, in this phase
     int64_t bytes;      // announced and not come
     uint32_t phase;     // phases that have ended
+    std::vector<Passed> passed;  // by warp of the block
 };
 
 struct Block {

@@ -194,7 +194,6 @@ void wait_for_groups(unsigned left) {
     Warpgroup& own = warpgroup(first);
     Products& products = worker->running->products;
     const unsigned finished = products.groups > left ? products.groups - left : 0;
-    worker->yield();
     while (own.computed < finished) {
         if (own.closed.front() < WARPGROUP_THREADS) {
             worker->park(Thread::State::AtProducts);
