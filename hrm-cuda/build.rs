@@ -28,6 +28,8 @@ fn emulator() {
         // One rounding for each operation, on every machine.
         .flag("-ffp-contract=off")
         .flag("-Wno-unknown-pragmas")
+        // Nothing compiled by an older compiler is called.
+        .flag("-Wno-psabi")
         .flag("-x")
         .flag("c++")
         .include("emulator")

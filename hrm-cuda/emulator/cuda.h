@@ -8,13 +8,16 @@
 #include "runtime.h"
 
 #define HRM_EMULATOR
+// The sources for compute capability 9.0a are not empty.
+#define __CUDA_ARCH_FEAT_SM90_ALL
 #define __global__
 #define __device__
 #define __host__
 #define __constant__ static const
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
+#define __grid_constant__
 #define __align__(n) alignas(n)
 
 #define threadIdx (emulator::thread_index())
@@ -23,9 +26,10 @@
 #define gridDim (emulator::grid_size())
 constexpr int warpSize = emulator::WARP;
 
-// Shared memory: `SHARED_DYNAMIC(name)` is the bytes that the launch asks for, aligned to 16; `SHARED(type, name, count)`
-// is an array of the block's own.
+// Shared memory: `SHARED_DYNAMIC(name)` is the bytes that the launch asks for, aligned to 16, of `SHARED_DYNAMIC_1024(name)`
+// the shared address is a multiple of 1024; `SHARED(type, name, count)` is an array of the block's own.
 #define SHARED_DYNAMIC(name) unsigned char* name = static_cast<unsigned char*>(emulator::dynamic_shared())
+#define SHARED_DYNAMIC_1024(name) SHARED_DYNAMIC(name)
 #define SHARED(type, name, count)                                                                                        \
     type* name = static_cast<type*>(emulator::static_shared(sizeof(type) * (count), emulator::Site::here()))
 
@@ -170,8 +174,11 @@ namespace emulator {
 
 template <class T>
 constexpr char letter() {
-    static_assert(!std::is_same<T, bool>::value && !std::is_class<T>::value, "no launch passes this");
-    return std::is_pointer<T>::value                     ? 'p'
+    // Of the classes only the tensor map is passed.
+    constexpr bool map = std::is_class<T>::value && sizeof(T) == 128 && alignof(T) == 64;
+    static_assert(!std::is_same<T, bool>::value && (map || !std::is_class<T>::value), "no launch passes this");
+    return map                                           ? 't'
+           : std::is_pointer<T>::value                   ? 'p'
            : std::is_same<T, float>::value               ? 'f'
            : std::is_same<T, double>::value              ? 'd'
            : std::is_integral<T>::value && sizeof(T) == 4 ? 'i'
@@ -193,6 +200,8 @@ struct Export<kernel> {
 
 }  // namespace emulator
 
-#define EXPORT_KERNEL(name)                                                                                              \
+#define EXPORT_KERNEL(name) EXPORT_CLUSTERS(name, 1)
+// The same for a kernel whose __cluster_dims__ are (cluster, 1, 1).
+#define EXPORT_CLUSTERS(name, cluster)                                                                                   \
     static const emulator::Registration name##_registration(#name, emulator::Export<&name>::signature,                   \
-                                                            emulator::Export<&name>::entry);
+                                                            emulator::Export<&name>::entry, cluster);

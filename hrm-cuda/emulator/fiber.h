@@ -14,28 +14,6 @@ namespace emulator {
 
 #if defined(__x86_64__)
 extern "C" void hrm_emulator_switch(void** from, void* to);
-asm(R"(
-    .text
-    .globl hrm_emulator_switch
-    .type hrm_emulator_switch, @function
-hrm_emulator_switch:
-    push %rbp
-    push %rbx
-    push %r12
-    push %r13
-    push %r14
-    push %r15
-    mov %rsp, (%rdi)
-    mov %rsi, %rsp
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
-    ret
-    .size hrm_emulator_switch, .-hrm_emulator_switch
-)");
 #endif
 
 // Memory that was a stack, or becomes one: what its frames were is forgotten.

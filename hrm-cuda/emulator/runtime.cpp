@@ -1,146 +1,41 @@
 // Blocks, threads and warps on fibers; see runtime.h.
-#include "runtime.h"
-
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <map>
-#include <mutex>
-#include <random>
-#include <string>
 #include <sys/mman.h>
 #include <thread>
-#include <vector>
 
-#include "fiber.h"
+#include "machine.h"
 
 namespace emulator {
+
+thread_local Worker* worker = nullptr;
+
+Guarded::Guarded(size_t bytes) : size((bytes + PAGE - 1) / PAGE * PAGE) {
+    void* got = mmap(nullptr, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED || mprotect(got, size, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
+    base = static_cast<unsigned char*>(got);
+}
+
+Guarded::~Guarded() {
+    forget_frames(base, size);
+    munmap(base, size + PAGE);
+}
+
 namespace {
-
-enum class Order : unsigned { Forward, Reverse, Random };
-
-// The twin of `Options` in src/emulator/ffi.rs.
-struct Options {
-    Order order;
-    unsigned workers;
-    uint64_t seed;
-};
 
 struct Kernel {
     const char* signature;
     Entry entry;
+    int cluster;
 };
 
 std::map<std::string, Kernel>& kernels() {
     static std::map<std::string, Kernel> all;
     return all;
 }
-
-// What all workers of a launch share.
-struct Launch {
-    const char* name;
-    Entry entry;
-    void** arguments;
-    dim3 grid, block;
-    size_t dynamic_bytes;
-    Options options;
-    std::atomic<uint64_t> next_block{0};
-    std::atomic<bool> failed{false};
-    std::mutex lock;
-    std::string failure;
-};
-
-constexpr size_t PAGE = 4096;
-constexpr size_t STACK = 64 * 1024;
-// Shared memory that a block of an H100 or H200 may have.
-constexpr size_t SHARED_LIMIT = 227 * 1024;
-constexpr unsigned char POISON = 0xff;
-
-// Memory whose end meets a page that nobody may touch.
-struct Guarded {
-    unsigned char* base = nullptr;
-    size_t size = 0;
-    explicit Guarded(size_t bytes) : size((bytes + PAGE - 1) / PAGE * PAGE) {
-        void* got = mmap(nullptr, size + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (got == MAP_FAILED || mprotect(got, size, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
-        base = static_cast<unsigned char*>(got);
-    }
-    Guarded(const Guarded&) = delete;
-    ~Guarded() {
-        forget_frames(base, size);
-        munmap(base, size + PAGE);
-    }
-    unsigned char* end() const { return base + size; }
-};
-
-struct Copy {
-    void* to;
-    unsigned char bytes[16];
-    unsigned group;
-};
-
-struct Thread {
-    enum class State { Ready, AtWarp, AtBarrier, Exited };
-    Fiber fiber;
-    dim3 index;
-    int lane;
-    Warp* warp;
-    State state;
-    std::vector<Copy> copies;
-    unsigned groups;
-};
-
-struct Array {
-    Site site;
-    unsigned char* base;
-    size_t bytes;
-};
-
-// One host thread with all that a block needs.
-struct Worker {
-    Launch& launch;
-    const int count;
-    Guarded stacks;
-    Guarded dynamic;
-    Guarded arrays;
-    unsigned char* dynamic_base;
-    unsigned char* arrays_base;
-    std::vector<Array> declared;
-    std::vector<Thread> threads;
-    std::vector<Warp> warps;
-    // Positions of the threads in the order they get their turn, warp after warp.
-    std::vector<int> order;
-    int position = 0;
-    Thread* running = nullptr;
-    int live = 0, at_barrier = 0;
-    Site barrier_site{};
-    bool elsewhere = false;
-    bool stopped = false;
-    dim3 block{};
-    Fiber scheduler;
-    std::mt19937_64 random;
-
-    explicit Worker(Launch& launch)
-        : launch(launch),
-          count(int(launch.block.x * launch.block.y * launch.block.z)),
-          stacks(STACK * count),
-          dynamic(launch.dynamic_bytes),
-          arrays(SHARED_LIMIT),
-          dynamic_base(dynamic.end() - (launch.dynamic_bytes + 15) / 16 * 16),
-          threads(count),
-          warps((count + WARP - 1) / WARP) {}
-
-    void run_blocks();
-    void run_block(uint64_t number);
-    void arrange();
-    Thread* next();
-    void stop(const std::string& text);
-    std::string standstill() const;
-};
-
-thread_local Worker* worker = nullptr;
 
 std::string text(const char* format, va_list arguments) {
     char buffer[512];
@@ -153,18 +48,48 @@ const char* file_name(const char* path) {
     return slash ? slash + 1 : path;
 }
 
-std::string place(Site site) { return std::string(file_name(site.file)) + ":" + std::to_string(site.line); }
-
 std::string triple(dim3 at) {
     return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
 }
 
-void Worker::stop(const std::string& what) {
+}  // namespace
+
+std::string place(Site site) { return std::string(file_name(site.file)) + ":" + std::to_string(site.line); }
+
+Worker::Worker(Launch& launch)
+    : launch(launch),
+      per_block(int(launch.block.x * launch.block.y * launch.block.z)),
+      count(per_block * launch.cluster),
+      stacks(STACK * count),
+      threads(count),
+      warps((count + WARP - 1) / WARP),
+      warpgroups(count / WARPGROUP_THREADS) {
+    for (int rank = 0; rank < launch.cluster; rank++) blocks.emplace_back(launch.dynamic_bytes).rank = unsigned(rank);
+}
+
+void Worker::stop(const std::string& what, const Block* in) {
     stopped = true;
-    std::string message = std::string("kernel ") + launch.name + ", block " + triple(block);
+    if (!in) in = running ? running->block : &blocks[0];
+    std::string message = std::string("kernel ") + launch.name + ", block " + triple(in->index);
     if (running) message += ", thread " + triple(running->index);
     std::lock_guard<std::mutex> guard(launch.lock);
     if (!launch.failed.exchange(true)) launch.failure = message + ": " + what;
+}
+
+void Worker::wake(Thread::State state, const Block* of) {
+    for (Thread& thread : threads)
+        if (thread.state == state && (!of || thread.block == of)) thread.state = Thread::State::Ready;
+}
+
+void Worker::park(Thread::State state) {
+    running->state = state;
+    running->fiber.leave_for(scheduler);
+}
+
+void Worker::yield() {
+    if (launch.options.order != Order::Random || random() % 8 != 0) return;
+    elsewhere = true;
+    running->fiber.leave_for(scheduler);
 }
 
 // The next thread to run: of the same warp as long as one can, then of another. None if no thread can.
@@ -207,22 +132,45 @@ void Worker::arrange() {
     }
 }
 
+// The next thread to run, for which writes land if nothing else can happen.
+Thread* Worker::next_or_land() {
+    if (elsewhere && random() % 4 == 0) land();
+    Thread* thread = stopped ? nullptr : next();
+    while (!thread && !stopped && land()) thread = stopped ? nullptr : next();
+    return thread;
+}
+
 std::string Worker::standstill() const {
-    int at_warp = 0, barriers = 0, exited = 0;
+    int at_warp = 0, at_barrier = 0, at_products = 0, exited = 0;
     const Thread* stuck = nullptr;
+    Site barrier_site{};
+    // How many threads wait at each barrier in shared memory.
+    std::map<std::string, int> waiting;
     for (const Thread& thread : threads) {
         at_warp += thread.state == Thread::State::AtWarp;
-        barriers += thread.state == Thread::State::AtBarrier;
+        at_products += thread.state == Thread::State::AtProducts;
         exited += thread.state == Thread::State::Exited;
+        if (thread.state == Thread::State::AtBarrier) at_barrier++, barrier_site = thread.block->barrier_site;
         if (!stuck && thread.state == Thread::State::AtWarp) stuck = &thread;
+        if (thread.state != Thread::State::AtMbarrier) continue;
+        const Barrier& barrier = *thread.awaited;
+        waiting["the barrier at byte " + std::to_string(barrier.at) + " of block " + triple(thread.block->index) +
+                " for parity " + std::to_string(thread.parity) + " (" + std::to_string(barrier.missing) + " of " +
+                std::to_string(barrier.arrivals) + " arrivals and " + std::to_string(barrier.bytes) + " bytes missing)"]++;
     }
     std::string message = "deadlock: no thread can run";
-    if (barriers) message += ", " + std::to_string(barriers) + " wait at __syncthreads of " + place(barrier_site);
+    if (at_barrier) message += ", " + std::to_string(at_barrier) + " wait at __syncthreads of " + place(barrier_site);
     if (stuck)
         message += ", " + std::to_string(at_warp) + " wait for their warp, the first, thread " + triple(stuck->index) +
                    ", at " + stuck->warp->name + " of " + place(stuck->warp->site);
-    return message + ", " + std::to_string(exited) + " have exited";
+    if (at_cluster) message += ", " + std::to_string(at_cluster) + " wait for their cluster";
+    if (at_products) message += ", " + std::to_string(at_products) + " wait for wgmma of their warpgroup";
+    message += ", " + std::to_string(exited) + " have exited";
+    for (const auto& [barrier, threads] : waiting) message += ", " + std::to_string(threads) + " wait at " + barrier;
+    return message;
 }
+
+namespace {
 
 void body() {
     Worker& own = *worker;
@@ -230,62 +178,83 @@ void body() {
     own.launch.entry(own.launch.arguments);
     Thread& thread = *own.running;
     if (!thread.copies.empty()) fault("the kernel ends with copies in flight that nobody waited for");
+    if (!thread.products.accumulators.empty()) fault("the kernel ends with wgmma under way that nobody waited for");
     thread.state = Thread::State::Exited;
     own.live--;
-    if (own.live > 0 && own.at_barrier == own.live) {
-        // Those that wait at a barrier do not wait for threads that have exited.
-        own.at_barrier = 0;
-        for (Thread& other : own.threads)
-            if (other.state == Thread::State::AtBarrier) other.state = Thread::State::Ready;
+    // Those that wait at a barrier do not wait for threads that have exited.
+    Block& block = *thread.block;
+    if (--block.live > 0 && block.at_barrier == block.live) {
+        block.at_barrier = 0;
+        own.wake(Thread::State::AtBarrier, &block);
+    }
+    if (own.live > 0 && own.at_cluster == own.live) {
+        own.at_cluster = 0;
+        own.wake(Thread::State::AtCluster);
     }
     thread.fiber.leave_for(own.scheduler);
     __builtin_unreachable();
 }
 
-void Worker::run_block(uint64_t number) {
-    const dim3 grid = launch.grid;
-    block = {unsigned(number % grid.x), unsigned(number / grid.x % grid.y), unsigned(number / grid.x / grid.y)};
+}  // namespace
+
+void Worker::run_cluster(uint64_t number) {
+    const dim3 grid = launch.grid, size = launch.block;
     random.seed(launch.options.seed + number * 0x9e3779b97f4a7c15u);
     arrange();
-    std::memset(dynamic_base, POISON, size_t(dynamic.end() - dynamic_base));
-    arrays_base = arrays.end();
-    declared.clear();
+    for (Block& block : blocks) {
+        const uint64_t at = number * blocks.size() + block.rank;
+        block.index = {unsigned(at % grid.x), unsigned(at / grid.x % grid.y), unsigned(at / grid.x / grid.y)};
+        std::memset(block.dynamic_base, POISON, size_t(block.dynamic.end() - block.dynamic_base));
+        block.arrays_base = block.arrays.end();
+        block.declared.clear();
+        block.barriers.clear();
+        block.live = per_block;
+        block.at_barrier = 0;
+    }
     for (Warp& warp : warps) {
         std::memset(warp.slots, POISON, sizeof warp.slots);
         warp.arrived = 0;
     }
-    const dim3 size = launch.block;
+    warpgroups.assign(warpgroups.size(), {});
+    flights.clear();
     for (int t = 0; t < count; t++) {
         Thread& thread = threads[t];
-        thread.index = {t % size.x, t / size.x % size.y, t / size.x / size.y};
+        const unsigned at = unsigned(t % per_block);
+        thread.index = {at % size.x, at / size.x % size.y, at / size.x / size.y};
         thread.lane = t % WARP;
+        thread.block = &blocks[t / per_block];
         thread.warp = &warps[t / WARP];
         thread.state = Thread::State::Ready;
         thread.copies.clear();
         thread.groups = 0;
+        thread.products = {};
         thread.fiber.prepare(stacks.base + STACK * t, STACK, body);
     }
     live = count;
-    at_barrier = 0;
+    at_cluster = 0;
     elsewhere = false;
     position = 0;
     running = &threads[order[0]];
     while (running) {
         scheduler.leave_for(running->fiber);
         if (stopped) return;
-        running = live > 0 ? next() : nullptr;
+        running = live > 0 ? next_or_land() : nullptr;
     }
-    if (live > 0) stop(standstill());
+    if (stopped) return;
+    if (live > 0) return stop(standstill());
+    if (!flights.empty()) stop("the kernel ends with bulk copies in flight that nobody waited for");
 }
 
-void Worker::run_blocks() {
-    const uint64_t blocks = uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
+void Worker::run_clusters() {
+    const uint64_t clusters = uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z / blocks.size();
     while (!launch.failed) {
-        const uint64_t number = launch.next_block.fetch_add(1);
-        if (number >= blocks) break;
-        run_block(number);
+        const uint64_t number = launch.next_cluster.fetch_add(1);
+        if (number >= clusters) break;
+        run_cluster(number);
     }
 }
+
+namespace {
 
 // A kernel that touches what it must not ends the launch, not the program.
 
@@ -294,11 +263,12 @@ struct sigaction previous_handlers[2];
 void touched(int signal, siginfo_t* info, void* context) {
     if (worker && worker->running && !worker->stopped) {
         const auto* at = static_cast<unsigned char*>(info->si_addr);
-        if (at >= worker->dynamic.end() && at < worker->dynamic.end() + PAGE)
-            fault("access %zu bytes past the end of its %zu bytes of dynamic shared memory",
-                  size_t(at - worker->dynamic.end()), worker->launch.dynamic_bytes);
-        if (at >= worker->arrays.end() && at < worker->arrays.end() + PAGE)
-            fault("access %zu bytes past the end of its shared arrays", size_t(at - worker->arrays.end()));
+        const Guarded &dynamic = worker->running->block->dynamic, &arrays = worker->running->block->arrays;
+        if (at >= dynamic.end() && at < dynamic.end() + PAGE)
+            fault("access %zu bytes past the end of its %zu bytes of dynamic shared memory", size_t(at - dynamic.end()),
+                  worker->launch.dynamic_bytes);
+        if (at >= arrays.end() && at < arrays.end() + PAGE)
+            fault("access %zu bytes past the end of its shared arrays", size_t(at - arrays.end()));
         fault("access to address %p, which belongs to no allocation", static_cast<void*>(info->si_addr));
     }
     const struct sigaction& previous = previous_handlers[signal == SIGBUS];
@@ -328,7 +298,7 @@ void work(Launch& launch) {
     try {
         Worker here(launch);
         worker = &here;
-        here.run_blocks();
+        here.run_clusters();
     } catch (const std::bad_alloc&) {
         std::lock_guard<std::mutex> guard(launch.lock);
         if (!launch.failed.exchange(true)) launch.failure = "no memory for the threads of a block";
@@ -342,7 +312,7 @@ std::string refusal(const Launch& launch, const char* signature, const char* exp
     const uint64_t threads = uint64_t(launch.block.x) * launch.block.y * launch.block.z;
     if (std::strcmp(signature, expected) != 0)
         return std::string("its parameters are ") + expected + ", the arguments " + signature +
-               " (p pointer, i int, u unsigned long long, f float, d double)";
+               " (p pointer, i int, u unsigned long long, f float, d double, t tensor map)";
     if (threads == 0 || threads > 1024 || launch.block.z > 64)
         return "a block of " + triple(launch.block) + " threads; there may be 1 to 1024, 64 in z";
     if (!launch.grid.x || !launch.grid.y || !launch.grid.z || launch.grid.x > 0x7fffffffu || launch.grid.y > 65535 ||
@@ -351,22 +321,25 @@ std::string refusal(const Launch& launch, const char* signature, const char* exp
     if (launch.dynamic_bytes > SHARED_LIMIT)
         return std::to_string(launch.dynamic_bytes) + " bytes of shared memory; there are " +
                std::to_string(SHARED_LIMIT);
+    if (launch.cluster > 1 && (threads % WARP != 0 || launch.grid.x % launch.cluster != 0))
+        return "clusters of " + std::to_string(launch.cluster) + " blocks, of a grid of " + triple(launch.grid) +
+               " blocks of " + triple(launch.block) + " threads";
     return {};
 }
 
 }  // namespace
 
-Registration::Registration(const char* name, const char* signature, Entry entry) {
-    kernels()[name] = {signature, entry};
+Registration::Registration(const char* name, const char* signature, Entry entry, int cluster) {
+    kernels()[name] = {signature, entry, cluster};
 }
 
 const dim3& thread_index() { return worker->running->index; }
-const dim3& block_index() { return worker->block; }
+const dim3& block_index() { return worker->running->block->index; }
 const dim3& block_size() { return worker->launch.block; }
 const dim3& grid_size() { return worker->launch.grid; }
 int lane() { return worker->running->lane; }
 Warp& warp() { return *worker->running->warp; }
-void* dynamic_shared() { return worker->dynamic_base; }
+void* dynamic_shared() { return worker->running->block->dynamic_base; }
 
 void fault(const char* format, ...) {
     va_list arguments;
@@ -378,51 +351,43 @@ void fault(const char* format, ...) {
 }
 
 void barrier(Site site) {
-    Worker& own = *worker;
-    if (own.at_barrier == 0) own.barrier_site = site;
-    if (site != own.barrier_site)
+    Block& block = *worker->running->block;
+    if (block.at_barrier == 0) block.barrier_site = site;
+    if (site != block.barrier_site)
         fault("divergence: __syncthreads of %s while others wait at that of %s", place(site).c_str(),
-              place(own.barrier_site).c_str());
-    Thread& thread = *own.running;
-    thread.state = Thread::State::AtBarrier;
-    if (++own.at_barrier == own.live) {
-        own.at_barrier = 0;
-        for (Thread& other : own.threads)
-            if (other.state == Thread::State::AtBarrier) other.state = Thread::State::Ready;
+              place(block.barrier_site).c_str());
+    worker->running->state = Thread::State::AtBarrier;
+    if (++block.at_barrier == block.live) {
+        block.at_barrier = 0;
+        worker->wake(Thread::State::AtBarrier, &block);
     }
-    thread.fiber.leave_for(own.scheduler);
+    worker->running->fiber.leave_for(worker->scheduler);
 }
 
 bool arrive(const char* name, Site site) {
     Worker& own = *worker;
-    Thread& thread = *own.running;
-    Warp& warp = *thread.warp;
+    Warp& warp = *own.running->warp;
     if (warp.arrived == 0) warp.name = name, warp.site = site;
     if (std::strcmp(name, warp.name) != 0 || site != warp.site)
         fault("divergence: %s of %s while lanes of its warp wait at %s of %s", name, place(site).c_str(), warp.name,
               place(warp.site).c_str());
-    const int first = int(&thread - own.threads.data()) / WARP * WARP;
-    if (++warp.arrived == std::min(WARP, own.count - first)) return true;
-    thread.state = Thread::State::AtWarp;
-    thread.fiber.leave_for(own.scheduler);
+    if (++warp.arrived == std::min(WARP, own.count - own.first_of(warp))) return true;
+    own.park(Thread::State::AtWarp);
     return false;
 }
 
 void release() {
     Worker& own = *worker;
-    Thread& thread = *own.running;
-    const int first = int(&thread - own.threads.data()) / WARP * WARP;
+    Warp& warp = *own.running->warp;
+    const int first = own.first_of(warp);
     for (int t = first; t < std::min(first + WARP, own.count); t++)
         if (own.threads[t].state == Thread::State::AtWarp) own.threads[t].state = Thread::State::Ready;
-    thread.warp->arrived = 0;
-    if (own.launch.options.order == Order::Random && own.random() % 8 == 0) {
-        own.elsewhere = true;
-        thread.fiber.leave_for(own.scheduler);
-    }
+    warp.arrived = 0;
+    own.yield();
 }
 
 void* static_shared(size_t bytes, Site site) {
-    Worker& own = *worker;
+    Block& own = *worker->running->block;
     for (const Array& array : own.declared)
         if (!(array.site != site) && array.bytes == bytes) return array.base;
     // An array ends where the one declared before begins, less a gap that stays poison.
@@ -436,14 +401,15 @@ void* static_shared(size_t bytes, Site site) {
 }
 
 void check_shared(const void* address, size_t bytes, size_t alignment, const char* what) {
-    const Worker& own = *worker;
+    const Block& own = *worker->running->block;
+    const size_t dynamic_bytes = worker->launch.dynamic_bytes;
     const auto* at = static_cast<const unsigned char*>(address);
     if (reinterpret_cast<uintptr_t>(at) % alignment != 0)
         fault("%s at a shared address that is no multiple of %zu", what, alignment);
-    if (at >= own.dynamic_base && at + bytes <= own.dynamic_base + own.launch.dynamic_bytes) return;
+    if (at >= own.dynamic_base && at + bytes <= own.dynamic_base + dynamic_bytes) return;
     for (const Array& array : own.declared)
         if (at >= array.base && at + bytes <= array.base + array.bytes) return;
-    fault("%s outside shared memory: byte %td of its %zu bytes", what, at - own.dynamic_base, own.launch.dynamic_bytes);
+    fault("%s outside shared memory: byte %td of its %zu bytes", what, at - own.dynamic_base, dynamic_bytes);
 }
 
 void copy_async(void* shared, const void* global, size_t bytes) {
@@ -482,6 +448,7 @@ extern "C" int hrm_emulator_launch(const char* name, const char* signature, cons
     Launch launch;
     launch.name = name;
     launch.entry = found->second.entry;
+    launch.cluster = found->second.cluster;
     launch.arguments = arguments;
     launch.grid = {grid[0], grid[1], grid[2]};
     launch.block = {block[0], block[1], block[2]};
@@ -490,8 +457,8 @@ extern "C" int hrm_emulator_launch(const char* name, const char* signature, cons
     const std::string reason = refusal(launch, signature, found->second.signature);
     if (!reason.empty()) return fail(std::string("kernel ") + name + ": " + reason);
     catch_touches();
-    const uint64_t blocks = uint64_t(grid[0]) * grid[1] * grid[2];
-    const unsigned workers = unsigned(std::min<uint64_t>(std::max(1u, launch.options.workers), blocks));
+    const uint64_t clusters = uint64_t(grid[0]) * grid[1] * grid[2] / launch.cluster;
+    const unsigned workers = unsigned(std::min<uint64_t>(std::max(1u, launch.options.workers), clusters));
     std::vector<std::thread> others;
     for (unsigned i = 1; i < workers; i++) others.emplace_back([&launch] { work(launch); });
     work(launch);

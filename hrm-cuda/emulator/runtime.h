@@ -1,4 +1,4 @@
-// The machine under the kernels: one block at a time on each worker, its threads as fibers.
+// The machine under the kernels: one block, or cluster of blocks, at a time on each worker, its threads as fibers.
 //
 // A warp runs until all its lanes wait or have exited; only then does another get its turn, so that warps drift as far
 // apart as the barriers let them and a missing barrier shows. What the kernels see of this is in cuda.h.
@@ -80,10 +80,11 @@ Part collective(const char* name, Site site, Part part, Combine combine) {
     return part;
 }
 
-// Kernels by name. `signature` has a letter for each parameter: p pointer, i int, u unsigned long long, f float, d double.
+// Kernels by name. `signature` has a letter for each parameter: p pointer, i int, u unsigned long long, f float, d double,
+// t tensor map. Blocks come in clusters of `cluster`.
 using Entry = void (*)(void** arguments);
 struct Registration {
-    Registration(const char* name, const char* signature, Entry entry);
+    Registration(const char* name, const char* signature, Entry entry, int cluster = 1);
 };
 
 }  // namespace emulator

@@ -14,8 +14,9 @@
 #define SHARED(type, name, count) __shared__ type name[count]
 #define SHARED_DYNAMIC(name) extern __shared__ __align__(128) unsigned char name[]
 #define SHARED_DYNAMIC_1024(name) extern __shared__ __align__(1024) unsigned char name[]
-// Makes a kernel known to the emulator.
+// Makes a kernel known to the emulator, or one whose __cluster_dims__ are (cluster, 1, 1).
 #define EXPORT_KERNEL(name)
+#define EXPORT_CLUSTERS(name, cluster)
 #endif
 
 #define DEVICE __device__ __forceinline__

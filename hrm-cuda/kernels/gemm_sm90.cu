@@ -21,7 +21,7 @@
 //
 // The order of every sum depends on K and D alone.
 
-// On other architectures, and for the emulator, this unit is empty.
+// On other architectures this unit is empty.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 #include "gemm_sm90.cuh"
@@ -146,7 +146,7 @@ template <class P> DEVICE void tile(const P &p, const Results &out, int group, i
 template <Epilogue EPILOGUE, Weights WEIGHTS, int CLUSTER, int STAGES>
 DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
     using P = Product<EPILOGUE, WEIGHTS, CLUSTER, STAGES>;
-    extern __shared__ __align__(1024) unsigned char shared[];
+    SHARED_DYNAMIC_1024(shared);
     const P p(shared_address(shared), shape);
     if (threadIdx.x == 0) {
         p.init_barriers();
@@ -201,7 +201,8 @@ DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, cons
     GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *y) {                                               \
         const Results out = {y, nullptr, nullptr, nullptr, 0.0f};                                 \
         run<Epilogue::Store, Weights::Resident, cluster, 6>(x, w, out, {rows, steps, groups});    \
-    }
+    }                                                                                             \
+    EXPORT_CLUSTERS(name, cluster)
 LINEAR(linear_1_sm90, 1)
 LINEAR(linear_2_sm90, 2)
 
@@ -209,7 +210,8 @@ LINEAR(linear_2_sm90, 2)
     GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                                \
         const Results out = {a, gate_up, nullptr, nullptr, 0.0f};                                 \
         run<Epilogue::SwiGlu, Weights::Resident, cluster, 6>(x, w, out, {rows, steps, groups});   \
-    }
+    }                                                                                             \
+    EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
 
@@ -217,7 +219,8 @@ LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
     GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) { \
         const Results out = {y, nullptr, residual, rstd, eps};                                    \
         run<Epilogue::AddRmsNorm, weights, cluster, stages>(x, w, out, {rows, steps, groups});    \
-    }
+    }                                                                                             \
+    EXPORT_CLUSTERS(name, cluster)
 LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 1, 6)
 LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 2, 5)
 LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 4, 5)

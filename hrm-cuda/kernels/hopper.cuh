@@ -1,4 +1,5 @@
-// Instructions of compute capability 9.0a, one wrapper each, named after its instruction.
+// Instructions of compute capability 9.0a, one wrapper each, named after its instruction. For the CPU the emulator brings
+// its own meaning of the names here.
 //
 // Addresses of shared memory are 32-bit, as `shared_address` gives them. They are the same in every block of a
 // cluster, so that an address and a block's rank name a place in another block.
@@ -10,6 +11,19 @@
 struct alignas(64) TensorMap {
     u64 words[16];
 };
+
+// Describes an operand in shared memory: rows of 64 bf16 along the summed dimension, 128 bytes apart, in the copy
+// engine's 128-byte swizzle. `address` is a multiple of 1024, plus 32 for each 16 columns further on.
+DEVICE u64 matrix_descriptor(u32 address) {
+    const u64 between_groups_of_8_rows = 1024 >> 4;
+    const u64 swizzle_128 = 1;
+    return (static_cast<u64>(address & 0x3ffff) >> 4) | (1ull << 16) | (between_groups_of_8_rows << 32) |
+           (swizzle_128 << 62);
+}
+
+#ifdef HRM_EMULATOR
+#include "hopper.h"
+#else
 
 // ---- Clusters
 
@@ -157,15 +171,6 @@ DEVICE void setmaxnreg_inc() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 
-// Describes an operand in shared memory: rows of 64 bf16 along the summed dimension, 128 bytes apart, in the copy
-// engine's 128-byte swizzle. `address` is a multiple of 1024, plus 32 for each 16 columns further on.
-DEVICE u64 matrix_descriptor(u32 address) {
-    const u64 between_groups_of_8_rows = 1024 >> 4;
-    const u64 swizzle_128 = 1;
-    return (static_cast<u64>(address & 0x3ffff) >> 4) | (1ull << 16) | (between_groups_of_8_rows << 32) |
-           (swizzle_128 << 62);
-}
-
 // Before the first wgmma, and after registers of an accumulator were touched.
 DEVICE void wgmma_fence() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -271,3 +276,5 @@ DEVICE void wgmma_m64n64k16_transposed(float (&d)[32], const u32 (&a)[4], u64 b)
         : WGMMA_32_OPERANDS(d)
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
+
+#endif

@@ -46,6 +46,7 @@ pub struct Emulator {
     tape: Tape,
     order: Order,
     workers: u32,
+    hopper: bool,
 }
 
 impl Emulator {
@@ -53,13 +54,19 @@ impl Emulator {
     #[must_use]
     pub fn new(order: Order) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { memory: Memory::default(), tape: Tape::default(), order, workers: workers as u32 }
+        Self { memory: Memory::default(), tape: Tape::default(), order, workers: workers as u32, hopper: false }
     }
 
     /// The same on one thread of the host: blocks run one after the other.
     #[must_use]
     pub fn single(order: Order) -> Self {
         Self { workers: 1, ..Self::new(order) }
+    }
+
+    /// One that runs the kernels for compute capability 9.0 too, where there are such.
+    #[must_use]
+    pub fn hopper(order: Order) -> Self {
+        Self { hopper: true, ..Self::new(order) }
     }
 }
 
@@ -90,6 +97,11 @@ impl Launcher for Emulator {
 
     fn gemm(&mut self, product: &Gemm) -> Result<(), Error> {
         self.tell(Call::Gemm(*product))
+    }
+
+    /// So few that each has several tiles to work on, one after the other.
+    fn clusters(&mut self, _: Kernel, _: Grid, _: u32) -> Result<usize, Error> {
+        Ok(if self.hopper { 2 } else { 0 })
     }
 }
 

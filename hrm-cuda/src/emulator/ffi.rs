@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 
 use super::Order;
-use crate::launch::{Arg, Grid};
+use crate::launch::{Arg, Grid, TensorMap};
 
 /// The twin of `Options` in `runtime.cpp`.
 #[repr(C)]
@@ -28,45 +28,45 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The bytes of an argument, as C passes it, and its letter in a signature.
-fn argument(arg: Arg) -> ([u8; 8], u8) {
-    let mut bytes = [0; 8];
-    let letter = match arg {
-        Arg::Ptr(at) => {
-            bytes = at.0.to_ne_bytes();
-            b'p'
-        }
-        Arg::I32(x) => {
-            bytes[..4].copy_from_slice(&x.to_ne_bytes());
-            b'i'
-        }
-        Arg::U64(x) => {
-            bytes = x.to_ne_bytes();
-            b'u'
-        }
-        Arg::F32(x) => {
-            bytes[..4].copy_from_slice(&x.to_ne_bytes());
-            b'f'
-        }
-        Arg::F64(x) => {
-            bytes = x.to_ne_bytes();
-            b'd'
-        }
-        // No kernel of the emulator has such a parameter, so its signature refuses it.
-        Arg::TensorMap(_) => b't',
+/// An argument's bytes as C passes it, aligned for any type that is passed.
+#[repr(C, align(64))]
+struct Slot([u64; 16]);
+
+/// An argument as C passes it, and its letter in a signature.
+fn argument(arg: Arg) -> (Slot, u8) {
+    let word = |bytes: [u8; 8], letter| {
+        let mut words = [0; 16];
+        words[0] = u64::from_ne_bytes(bytes);
+        (Slot(words), letter)
     };
-    (bytes, letter)
+    let half = |half: [u8; 4], letter| {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&half);
+        word(bytes, letter)
+    };
+    match arg {
+        Arg::Ptr(at) => word(at.0.to_ne_bytes(), b'p'),
+        Arg::I32(x) => half(x.to_ne_bytes(), b'i'),
+        Arg::U64(x) => word(x.to_ne_bytes(), b'u'),
+        Arg::F32(x) => half(x.to_ne_bytes(), b'f'),
+        Arg::F64(x) => word(x.to_ne_bytes(), b'd'),
+        Arg::TensorMap(map) => (Slot(encode(&map)), b't'),
+    }
 }
 
-/// An argument's bytes, aligned for any type that is passed.
-#[repr(align(8))]
-struct Slot([u8; 8]);
+/// The twin of `Map` in `cluster.h`.
+fn encode(map: &TensorMap) -> [u64; 16] {
+    let mut words = [map.base.0; 16];
+    let axes = map.axes.iter().flat_map(|axis| [axis.len, axis.stride, axis.boxed]);
+    words[1..].iter_mut().zip(axes).for_each(|(word, x)| *word = x as u64);
+    words
+}
 
 /// Runs a kernel to its end.
 pub(super) fn launch(name: &str, grid: Grid, args: &[Arg], order: Order, workers: u32) -> Result<(), String> {
     let text = |words: Vec<u8>| CString::new(words).map_err(|_| format!("{name:?} is no kernel's name"));
     let (mut slots, letters): (Vec<Slot>, Vec<u8>) =
-        args.iter().map(|arg| argument(*arg)).map(|(bytes, letter)| (Slot(bytes), letter)).unzip();
+        args.iter().map(|arg| argument(*arg)).unzip();
     let (symbol, signature) = (text(name.into())?, text(letters)?);
     let mut arguments: Vec<*mut c_void> =
         slots.iter_mut().map(|slot| (&raw mut slot.0).cast::<c_void>()).collect();

@@ -1,0 +1,139 @@
+//! Products with what follows them on compute capability 9.0, where the tiles end: of operands whose sums are exact, against
+//! the formula.
+//!
+//! On a GPU: `cargo test -p hrm-cuda --test products -- --ignored`.
+
+use half::bf16;
+use hrm_cuda::device::Gpu;
+#[cfg(feature = "emulator")]
+use hrm_cuda::emulator::{Emulator, Order};
+use hrm_cuda::launch::{Launcher, Ptr};
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
+
+/// A multiple of 1/4 between -1 and 1.
+fn value(i: usize) -> f32 {
+    ((i * 2_654_435_761 >> 7) % 9) as f32 / 4.0 - 1.0
+}
+
+fn upload<L: Launcher>(l: &mut L, values: &[f32]) -> Ptr {
+    let bytes: Vec<u8> = values.iter().flat_map(|x| bf16::from_f32(*x).to_ne_bytes()).collect();
+    let at = l.alloc(bytes.len()).unwrap();
+    l.upload(at, &bytes).unwrap();
+    at
+}
+
+fn download<L: Launcher>(l: &mut L, at: Ptr, len: usize) -> Vec<f32> {
+    let mut bytes = vec![0; 2 * len];
+    l.download(at, &mut bytes).unwrap();
+    bytes.as_chunks::<2>().0.iter().map(|x| bf16::from_ne_bytes(*x).to_f32()).collect()
+}
+
+/// x W^T, its operands on the machine, and what it is.
+struct Case {
+    product: Product,
+    sums: Vec<f32>,
+}
+
+impl Case {
+    fn new<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) -> Self {
+        let x: Vec<f32> = (0..rows * inner).map(value).collect();
+        let w: Vec<f32> = (0..outer * inner).map(|i| value(i + 12345)).collect();
+        let dot = |(x, w): (&[f32], &[f32])| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+        let pairs = x.chunks(inner).flat_map(|x| w.chunks(inner).map(move |w| (x, w)));
+        let sums = pairs.map(dot).collect();
+        let product = Product { x: upload(l, &x), w: upload(l, &w), rows, inner, outer };
+        Self { product, sums }
+    }
+
+    fn rounded(&self) -> impl Iterator<Item = f32> {
+        self.sums.iter().map(|x| bf16::from_f32(*x).to_f32())
+    }
+}
+
+fn linear<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
+    let case = Case::new(l, rows, inner, outer);
+    let y = l.alloc(2 * rows * outer).unwrap();
+    assert!(gemm_sm90::linear(l, &case.product, y).unwrap());
+    assert!(case.rounded().eq(download(l, y, rows * outer)), "[{rows}, {inner}] by [{inner}, {outer}]");
+}
+
+/// All within two units of the last place of the larger.
+fn close(found: &[f32], expected: impl Iterator<Item = f32>, what: &str) {
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(error <= expected.abs() / 128.0 + 1e-6, "{what}: element {at} is {found}, not {expected}");
+    }
+}
+
+fn linear_swiglu<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
+    let case = Case::new(l, rows, inner, outer);
+    let width = outer / 2;
+    let (a, kept) = (l.alloc(2 * rows * width).unwrap(), l.alloc(2 * rows * outer).unwrap());
+    assert!(gemm_sm90::linear_swiglu(l, &case.product, a, Some(kept)).unwrap());
+    let what = format!("SwiGLU of [{rows}, {inner}] by [{inner}, {outer}]");
+    let gate_up: Vec<f32> = case.rounded().collect();
+    assert_eq!(download(l, kept, rows * outer), gate_up, "{what}");
+    let gated = gate_up.chunks(outer).flat_map(|row| {
+        (0..width).map(|i| bf16::from_f32(row[i] / (1.0 + (-row[i]).exp())).to_f32() * row[width + i])
+    });
+    close(&download(l, a, rows * width), gated, &what);
+}
+
+fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
+    let case = Case::new(l, rows, inner, outer);
+    let residual: Vec<f32> = (0..rows * outer).map(|i| value(i + 777)).collect();
+    let x = upload(l, &residual);
+    let (y, rstd) = (l.alloc(2 * rows * outer).unwrap(), l.alloc(4 * rows).unwrap());
+    let op = AddRmsNorm { y, rstd, x, eps: 1e-5 };
+    assert!(gemm_sm90::linear_add_rms_norm(l, &case.product, &op).unwrap());
+    let sums: Vec<f32> = case.sums.iter().zip(&residual).map(|(sum, r)| sum + r).collect();
+    let normed = sums.chunks(outer).flat_map(|row| {
+        let mean = row.iter().map(|x| x * x).sum::<f32>() / outer as f32;
+        row.iter().map(move |x| x / (mean + 1e-5).sqrt())
+    });
+    let what = format!("norm of [{rows}, {inner}] by [{inner}, {outer}]");
+    close(&download(l, y, rows * outer), normed, &what);
+}
+
+/// Clusters of 1 and of 2 blocks; one tile, and several that change from one set of weights to the next; a last set of
+/// which a cluster has one tile only.
+fn resident<L: Launcher>(l: &mut L) {
+    for (rows, inner, outer) in [(1, 64, 128), (130, 128, 384), (64, 128, 384), (300, 512, 256), (520, 64, 512)] {
+        linear(l, rows, inner, outer);
+        linear_swiglu(l, rows, inner, outer);
+    }
+}
+
+/// Clusters of 1, 2 and 4 blocks, which exchange sums, with weights that stay and that come with the rows.
+fn norms<L: Launcher>(l: &mut L) {
+    for (rows, inner, outer) in [(130, 128, 128), (300, 64, 256), (1290, 64, 512), (200, 576, 256), (130, 576, 512)] {
+        linear_add_rms_norm(l, rows, inner, outer);
+    }
+}
+
+#[cfg(feature = "emulator")]
+mod on_the_emulator {
+    use super::*;
+
+    fn in_all_orders(check: impl Fn(&mut Emulator)) {
+        [Order::Forward, Order::Reverse, Order::Random(3)].map(|order| check(&mut Emulator::hopper(order)));
+    }
+
+    #[test]
+    fn resident() {
+        in_all_orders(super::resident);
+    }
+
+    #[test]
+    fn norms() {
+        in_all_orders(super::norms);
+    }
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU of compute capability 9.0"]
+fn on_a_gpu() {
+    let mut l = Gpu::new(0).unwrap();
+    resident(&mut l);
+    norms(&mut l);
+}
