@@ -10,9 +10,11 @@ use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::launch::{Launcher, Ptr};
 use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
 
-/// A multiple of 1/4 between -1 and 1.
+/// A multiple of 1/4 between -1 and 1, by a hash.
 fn value(i: usize) -> f32 {
-    ((i * 2_654_435_761 >> 7) % 9) as f32 / 4.0 - 1.0
+    let mixed = (i as u32 ^ 0x9e37).wrapping_mul(0x2c1b_3c6d);
+    let mixed = (mixed ^ mixed >> 12).wrapping_mul(0x297a_2d39);
+    ((mixed >> 15) % 9) as f32 / 4.0 - 1.0
 }
 
 fn upload<L: Launcher>(l: &mut L, values: &[f32]) -> Ptr {
