@@ -54,7 +54,13 @@ impl Emulator {
     #[must_use]
     pub fn new(order: Order) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { memory: Memory::default(), tape: Tape::default(), order, workers: workers as u32, hopper: false }
+        Self {
+            memory: Memory::default(),
+            tape: Tape::default(),
+            order,
+            workers: workers as u32,
+            hopper: false,
+        }
     }
 
     /// The same on one thread of the host: blocks run one after the other.
