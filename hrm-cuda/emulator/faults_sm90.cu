@@ -17,6 +17,7 @@ enum Mistake {
     ACCUMULATOR_TOUCHED,
     REGISTERS_TOUCHED,
     BARRIER_OVERWRITTEN,
+    STARTED_ONLY, // a copy that has started is waited for after the product
 };
 
 // y [64, 64] = the sum over tiles x [64, 64] of x x^T, and of 2 x^T: one thread fetches, a warpgroup multiplies, in one
@@ -32,17 +33,22 @@ extern "C" __global__ void fault_tiles(const __grid_constant__ TensorMap map, fl
         fence_mbarrier_init();
     }
     __syncthreads();
+    const auto started = [&] {
+        if (mistake == STARTED_ONLY) __syncthreads();
+    };
     if (threadIdx.x >= 128) {
         for (int t = 0; threadIdx.x == 128 && t < tiles; t++) {
             mbarrier_wait(empty, (t & 1) ^ 1);
             mbarrier_arrive_expect_tx(full, mistake == TOO_MANY_BYTES ? 8208 : mistake == TOO_FEW_BYTES ? 8176 : 8192);
             cp_async_bulk_tensor(tile, map, 64 * t, 0, full);
         }
+        started();
         return;
     }
+    started();
     float d[32] = {};
     for (int t = 0; t < tiles; t++) {
-        if (mistake != NO_WAIT) mbarrier_wait(full, (t & 1) ^ (mistake == WRONG_PARITY));
+        if (mistake != NO_WAIT && mistake != STARTED_ONLY) mbarrier_wait(full, (t & 1) ^ (mistake == WRONG_PARITY));
         // 2 in bf16, twice: rows of A that have 2 in the columns of one step.
         u32 twos[4] = {0x40004000, 0x40004000, 0x40004000, 0x40004000};
         wgmma_fence();
@@ -58,6 +64,7 @@ extern "C" __global__ void fault_tiles(const __grid_constant__ TensorMap map, fl
         if (lane_index() == 0 || (mistake == TOO_MANY_ARRIVALS && lane_index() == 1)) mbarrier_arrive(empty);
         if (mistake == EARLY_RELEASE) wgmma_wait_group<0>();
     }
+    if (mistake == STARTED_ONLY) mbarrier_wait(full, 0);
     for (int i = 0; i < 32; i++) {
         const int row = threadIdx.x / 32 * 16 + lane_index() / 4 + i / 2 % 2 * 8;
         y[row * 64 + i / 4 * 8 + lane_index() % 4 * 2 + i % 2] = d[i];

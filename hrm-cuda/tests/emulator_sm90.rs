@@ -26,6 +26,7 @@ const TOO_MANY_ARRIVALS: i32 = 10;
 const ACCUMULATOR_TOUCHED: i32 = 11;
 const REGISTERS_TOUCHED: i32 = 12;
 const BARRIER_OVERWRITTEN: i32 = 13;
+const STARTED_ONLY: i32 = 14;
 
 /// Element (row, col) of the tensor; what a box has after its last row is 0.
 fn element(row: usize, col: usize) -> f32 {
@@ -39,7 +40,7 @@ fn floats(l: &mut Emulator, at: Ptr, len: usize) -> Vec<f32> {
 }
 
 /// What the kernel makes of the tiles. All terms are multiples of 1/16: the sums are exact.
-fn tiles(order: Order, mistake: i32) -> Result<Vec<f32>, Error> {
+fn tiles(order: Order, tiles: usize, mistake: i32) -> Result<Vec<f32>, Error> {
     let mut l = Emulator::hopper(order);
     let x = (0..64 * ROWS).flat_map(|at| bf16::from_f32(element(at / 64, at % 64)).to_ne_bytes());
     let (base, y) = (l.alloc(128 * ROWS)?, l.alloc(4 * 64 * 64)?);
@@ -48,22 +49,22 @@ fn tiles(order: Order, mistake: i32) -> Result<Vec<f32>, Error> {
     let none = Axis::default();
     let map = TensorMap { base, axes: [axis(64, 1), axis(ROWS, 64), none, none, none] };
     let grid = Grid { blocks: [1, 1, 1], threads: [256, 1, 1], shared: 8192 + 16 };
-    let args = [Arg::TensorMap(map), Arg::Ptr(y), Arg::I32(TILES as i32), Arg::I32(mistake)];
+    let args = [Arg::TensorMap(map), Arg::Ptr(y), Arg::I32(tiles as i32), Arg::I32(mistake)];
     l.launch(Kernel { unit: "faults_sm90", name: "fault_tiles" }, grid, &args)?;
     Ok(floats(&mut l, y, 64 * 64))
 }
 
-fn expected() -> Vec<f32> {
+fn expected(tiles: usize) -> Vec<f32> {
     let term = |t: usize, i: usize, j: usize| {
         (0..64).map(|k| (element(64 * t + i, k) + 2.0) * element(64 * t + j, k)).sum::<f32>()
     };
-    (0..64 * 64).map(|at| (0..TILES).map(|t| term(t, at / 64, at % 64)).sum()).collect()
+    (0..64 * 64).map(|at| (0..tiles).map(|t| term(t, at / 64, at % 64)).sum()).collect()
 }
 
 #[test]
 fn tiles_are_what_the_formula_says() {
     for order in ORDERS {
-        assert_eq!(tiles(order, NONE).unwrap(), expected(), "{order:?}");
+        assert_eq!(tiles(order, TILES, NONE).unwrap(), expected(TILES), "{order:?}");
     }
 }
 
@@ -88,7 +89,7 @@ fn a_mistake_is_an_error_that_says_which() {
     ];
     for (mistake, words) in said {
         for order in ORDERS {
-            let error = tiles(order, mistake).expect_err("nothing was noticed").to_string();
+            let error = tiles(order, TILES, mistake).expect_err("nothing was noticed").to_string();
             assert!(
                 error.contains("fault_tiles") && error.contains(words),
                 "{error:?} does not hold {words:?}"
@@ -102,9 +103,17 @@ fn a_mistake_is_an_error_that_says_which() {
 fn waits_and_arrivals_that_are_wrong_show() {
     for mistake in [NO_WAIT, WRONG_PARITY, TOO_MANY_ARRIVALS] {
         for order in ORDERS {
-            let result = tiles(order, mistake);
-            assert!(result.is_err() || result != Ok(expected()), "mistake {mistake}, {order:?}");
+            let result = tiles(order, TILES, mistake);
+            assert!(result != Ok(expected(TILES)), "mistake {mistake}, {order:?}");
         }
+    }
+}
+
+/// Also when its copy has started long ago.
+#[test]
+fn a_tile_is_not_there_before_it_is_waited_for() {
+    for order in ORDERS {
+        assert!(tiles(order, 1, STARTED_ONLY) != Ok(expected(1)), "{order:?}");
     }
 }
 
