@@ -203,6 +203,10 @@ bool Worker::land() {
     Block& block = *flights[pick].block;
     const uint32_t barrier = flights[pick].barrier;
     const auto along = [&](const Flight& flight) { return flight.block == &block && flight.barrier == barrier; };
+    if (block.live == 0) {
+        stop("a write lands in the shared memory of a block that has exited", &block);
+        return true;
+    }
     for (const Flight& flight : flights) {
         if (!along(flight)) continue;
         std::memcpy(block.dynamic_base + flight.to, flight.bytes->data(), flight.bytes->size());

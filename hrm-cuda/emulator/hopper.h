@@ -58,14 +58,14 @@ DEVICE void wgmma_wait_group() {
     emulator::wait_for_groups(PENDING);
 }
 DEVICE void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
-    emulator::multiply({site, 128, a, nullptr, b, false, accumulate, d, 0});
+    emulator::multiply({site, 128, a, nullptr, b, false, accumulate, d});
 }
 DEVICE void wgmma_m64n64k16(float (&d)[32], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
-    emulator::multiply({site, 64, a, nullptr, b, false, accumulate, d, 0});
+    emulator::multiply({site, 64, a, nullptr, b, false, accumulate, d});
 }
 DEVICE void wgmma_m64n64k16(float (&d)[32], const u32 (&a)[4], u64 b, bool accumulate, Site site = Site::here()) {
-    emulator::multiply({site, 64, 0, a, b, false, accumulate, d, 0});
+    emulator::multiply({site, 64, 0, a, b, false, accumulate, d});
 }
 DEVICE void wgmma_m64n64k16_transposed(float (&d)[32], const u32 (&a)[4], u64 b, Site site = Site::here()) {
-    emulator::multiply({site, 64, 0, a, b, true, true, d, 0});
+    emulator::multiply({site, 64, 0, a, b, true, true, d});
 }

@@ -148,10 +148,14 @@ struct Worker {
     void run_clusters();
     void run_cluster(uint64_t number);
     void arrange();
+    // The next thread to run, none if no thread can.
     Thread* next();
+    // The same, and what is under way happens if no thread can run.
     Thread* next_or_land();
     // Lets a write land, with all others that are counted at the same barrier. False if there is none.
     bool land();
+    // Lets a thread that waits for products compute a group of them. False if there is none.
+    bool multiply();
     void complete(Block& block, uint32_t barrier, size_t bytes);
     // Ends the launch with an error in `block`, or in that of the running thread.
     void stop(const std::string& text, const Block* in = nullptr);

@@ -132,12 +132,15 @@ void Worker::arrange() {
     }
 }
 
-// The next thread to run, for which writes land if nothing else can happen.
 Thread* Worker::next_or_land() {
+    const Order in = launch.options.order;
     if (elsewhere && random() % 4 == 0) land();
-    Thread* thread = stopped ? nullptr : next();
-    while (!thread && !stopped && land()) thread = stopped ? nullptr : next();
-    return thread;
+    while (!stopped) {
+        if (Thread* thread = next()) return thread;
+        const bool products_first = in == Order::Reverse || (in == Order::Random && random() % 2 == 0);
+        if (!(products_first ? multiply() || land() : land() || multiply())) break;
+    }
+    return nullptr;
 }
 
 std::string Worker::standstill() const {

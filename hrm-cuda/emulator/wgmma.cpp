@@ -31,12 +31,63 @@ uint32_t described(uint64_t descriptor, const char* operand) {
     return uint32_t(descriptor & 0x3fff) << 4;
 }
 
-// 8 elements of row `row`, from column 8 `chunk` of the tile at `first` on.
-void read_chunk(float (&x)[8], uint32_t first, int row, int chunk, const char* operand) {
-    const uint32_t at = swizzled(first + row * 128 + chunk * 16);
-    uint32_t pairs[4];
-    std::memcpy(pairs, shared_bytes(at, 16, 16, operand), sizeof pairs);
-    for (int i = 0; i < 4; i++) x[2 * i] = low(pairs[i]), x[2 * i + 1] = high(pairs[i]);
+// Hashes what it is shown.
+struct Hash {
+    uint64_t value = 0xcbf29ce484222325;
+    void operator()(uint64_t word) { value = (value ^ word) * 0x9e3779b97f4a7c15, value ^= value >> 29; }
+};
+
+// An operand in shared memory: `rows` rows of `chunks` times 8 elements, in the swizzle of 128 bytes.
+struct Tile {
+    uint32_t first;
+    int rows, chunks;
+    const char* name;
+
+    Tile(uint64_t descriptor, int rows, int chunks, const char* name)
+        : first(described(descriptor, name)), rows(rows), chunks(chunks), name(name) {
+        if (first & 0x380) fault("%s begins at %#x, not in the first of 8 rows", name, first);
+        if (chunks == 8 && first & 0x7f) fault("%s begins at %#x, not where a row does", name, first);
+    }
+
+    template <class What>
+    void each_chunk(What what) const {
+        for (int row = 0; row < rows; row++)
+            for (int chunk = 0; chunk < chunks; chunk++) {
+                uint64_t words[2];
+                const void* const at = shared_bytes(swizzled(first + row * 128 + chunk * 16), sizeof words, 16, name);
+                std::memcpy(words, at, sizeof words);
+                what(row, chunk, words);
+            }
+    }
+    uint64_t hash() const {
+        Hash hash;
+        each_chunk([&](int, int, const uint64_t (&words)[2]) { hash(words[0]), hash(words[1]); });
+        return hash.value;
+    }
+    // what(row, column, element)
+    template <class What>
+    void each_element(What what) const {
+        each_chunk([&](int row, int chunk, const uint64_t (&words)[2]) {
+            for (int i = 0; i < 8; i++) what(row, 8 * chunk + i, low(uint32_t(words[i / 4] >> i % 4 * 16)));
+        });
+    }
+};
+
+Tile tile_a(const Product& product) { return {product.a, ROWS, DEPTH / 8, "wgmma's A"}; }
+Tile tile_b(const Product& product) {
+    const int columns = product.columns;
+    return product.transposed ? Tile(product.b, DEPTH, columns / 8, "wgmma's B")
+                              : Tile(product.b, columns, DEPTH / 8, "wgmma's B");
+}
+
+uint64_t hash_of_fragment(const uint32_t* fragment) {
+    Hash hash;
+    for (int i = 0; i < 4; i++) hash(fragment[i]);
+    return hash.value;
+}
+// Of what one thread of the warpgroup can see.
+uint64_t hash_of_tiles(const Product& product) {
+    return (product.fragment ? 0 : tile_a(product).hash()) + 3 * tile_b(product).hash();
 }
 
 // One product for all threads of a warpgroup.
@@ -54,27 +105,12 @@ struct Step {
                     a[i][k] = low(pair), a[i][k + 1] = high(pair);
                 }
         } else {
-            const uint32_t first = described(product.a, "A");
-            if (first & 0x380) fault("wgmma: A begins at %#x, not in the first of 8 rows", first);
-            for (int i = 0; i < ROWS; i++)
-                for (int chunk = 0; chunk < DEPTH / 8; chunk++)
-                    read_chunk(reinterpret_cast<float(&)[8]>(a[i][8 * chunk]), first, i, chunk, "wgmma's A");
+            tile_a(product).each_element([&](int i, int k, float x) { a[i][k] = x; });
         }
-        const uint32_t first = described(product.b, "B");
-        if (first & 0x380) fault("wgmma: B begins at %#x, not in the first of 8 rows", first);
-        if (product.transposed) {
-            if (first & 0x7f) fault("wgmma: transposed B begins at %#x, not at a row's start", first);
-            for (int k = 0; k < DEPTH; k++)
-                for (int chunk = 0; chunk < product.columns / 8; chunk++)
-                    read_chunk(reinterpret_cast<float(&)[8]>(b[k][8 * chunk]), first, k, chunk, "wgmma's B");
-        } else {
-            for (int j = 0; j < product.columns; j++)
-                for (int chunk = 0; chunk < DEPTH / 8; chunk++) {
-                    float x[8];
-                    read_chunk(x, first, j, chunk, "wgmma's B");
-                    for (int k = 0; k < 8; k++) b[8 * chunk + k][j] = x[k];
-                }
-        }
+        if (product.transposed)
+            tile_b(product).each_element([&](int k, int j, float x) { b[k][j] = x; });
+        else
+            tile_b(product).each_element([&](int j, int k, float x) { b[k][j] = x; });
     }
 
     template <int COLUMNS>
@@ -120,6 +156,16 @@ size_t agree(const Thread* threads, unsigned group) {
     return count;
 }
 
+// Fails unless the operands are what they were when they were issued.
+void check_unchanged(const Thread* threads, size_t number) {
+    const auto product = [&](int t) -> const Product& { return threads[t].products.waiting[number]; };
+    bool same = product(0).tiles_seen == hash_of_tiles(product(0));
+    for (int t = 0; t < WARPGROUP_THREADS && product(0).fragment; t++)
+        same = same && product(t).fragment_seen == hash_of_fragment(product(t).fragment);
+    if (!same)
+        fault("operands of wgmma changed before their group was waited for: those of %s", place(product(0).site).c_str());
+}
+
 // Computes a group that all threads have closed.
 void compute(Thread* threads, unsigned group) {
     const size_t count = agree(threads, group);
@@ -140,6 +186,7 @@ void compute(Thread* threads, unsigned group) {
             const Product& product = threads[0].products.waiting[number];
             if (product.d != accumulator) continue;
             done[number] = true;
+            check_unchanged(threads, number);
             if (!product.accumulate) std::memset(d, 0, sizeof d);
             Step step;
             step.read(threads, number);
@@ -168,6 +215,7 @@ void multiply(Product product) {
     Thread& thread = *worker->running;
     const int count = product.columns / 2;
     product.group = thread.products.groups;
+    if (product.fragment) product.fragment_seen = hash_of_fragment(product.fragment);
     thread.products.waiting.push_back(product);
     Accumulator* accumulator = find(thread, product.d);
     if (!accumulator) {
@@ -184,9 +232,9 @@ void close_group() {
     Warpgroup& own = warpgroup(first);
     const unsigned group = worker->running->products.groups++ - own.computed;
     if (own.closed.size() <= group) own.closed.resize(group + 1);
-    if (++own.closed[group] == WARPGROUP_THREADS)
-        for (int t = 0; t < WARPGROUP_THREADS; t++)
-            if (first[t].state == Thread::State::AtProducts) first[t].state = Thread::State::Ready;
+    if (++own.closed[group] < WARPGROUP_THREADS) return;
+    for (Product& product : first->products.waiting)
+        if (product.group == own.computed + group) product.tiles_seen = hash_of_tiles(product);
 }
 
 void wait_for_groups(unsigned left) {
@@ -195,13 +243,16 @@ void wait_for_groups(unsigned left) {
     Products& products = worker->running->products;
     const unsigned finished = products.groups > left ? products.groups - left : 0;
     while (own.computed < finished) {
-        if (own.closed.front() < WARPGROUP_THREADS) {
+        if (!own.due) {
             worker->park(Thread::State::AtProducts);
             continue;
         }
+        own.due = false;
         compute(first, own.computed);
         own.computed++;
         own.closed.pop_front();
+        for (int t = 0; t < WARPGROUP_THREADS; t++)
+            if (first[t].state == Thread::State::AtProducts) first[t].state = Thread::State::Ready;
     }
     auto& under_way = products.accumulators;
     for (const Accumulator& accumulator : under_way) {
@@ -214,6 +265,20 @@ void wait_for_groups(unsigned left) {
     }
     const auto delivered = [&](const Accumulator& accumulator) { return accumulator.group < finished; };
     under_way.erase(std::remove_if(under_way.begin(), under_way.end(), delivered), under_way.end());
+}
+
+bool Worker::multiply() {
+    for (size_t number = 0; number < warpgroups.size(); number++) {
+        Warpgroup& own = warpgroups[number];
+        if (own.closed.empty() || own.closed.front() < WARPGROUP_THREADS) continue;
+        for (int t = 0; t < WARPGROUP_THREADS; t++) {
+            Thread& thread = threads[number * WARPGROUP_THREADS + t];
+            if (thread.state != Thread::State::AtProducts) continue;
+            thread.state = Thread::State::Ready;
+            return own.due = true;
+        }
+    }
+    return false;
 }
 
 }  // namespace emulator

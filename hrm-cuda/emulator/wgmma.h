@@ -1,7 +1,7 @@
 // Products of a warpgroup, 128 threads: wgmma.mma_async with its groups.
 //
-// They are computed as late as a GPU may: when somebody waits for them, from what shared memory and registers hold then.
-// From issue to wait the accumulators are NaN. So tiles that are let go or results that are read too early show.
+// They are computed late: when somebody waits for them and no thread can run. It is an error if an operand in shared memory
+// or registers is not the same then as when all threads had issued them. From issue to wait the accumulators are NaN.
 #pragma once
 #include <deque>
 #include <vector>
@@ -21,7 +21,9 @@ struct Product {
     uint64_t b;                // of B^T [columns, 16], or of B [16, columns] if `transposed`
     bool transposed, accumulate;
     float* d;
-    unsigned group;
+    unsigned group = 0;
+    // Hashes of operands when they were issued: by this thread, and by all, in the first thread's.
+    uint64_t fragment_seen = 0, tiles_seen = 0;
 };
 
 // This thread's part of an accumulator that products are under way for.
@@ -41,6 +43,7 @@ struct Products {
 
 // Groups of a warpgroup.
 struct Warpgroup {
+    bool due = false;  // the next group may be computed
     unsigned computed = 0;
     std::deque<int> closed;  // of the groups after these: how many threads have closed each
 };

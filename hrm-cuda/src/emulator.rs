@@ -6,14 +6,19 @@
 //!
 //! * a warp runs until all its lanes wait, so that warps drift apart as far as the barriers let them, in one of three
 //!   [`Order`]s;
-//! * shared memory, new allocations and the destinations of copies in flight hold NaN;
+//! * shared memory, new allocations, the destinations of copies in flight and accumulators of `wgmma` hold NaN;
+//! * copies by the copy engine land, and `wgmma` is computed, when no thread can run otherwise; an operand that changes
+//!   in between is an error;
 //! * every allocation ends at a page that nobody may touch;
 //! * a deadlock, lanes that diverge at a collective, an access outside memory, arguments of other types than the
-//!   kernel's parameters: each ends the launch with an error that names kernel, block and thread.
+//!   kernel's parameters, barriers in shared memory with more arrivals or bytes than they count on: each ends the launch
+//!   with an error that names kernel, block and thread.
 //!
-//! What it cannot show: `kernels/gemm_sm90.cu`, which is for compute capability 9.0a alone and empty here; errors in the
-//! inline assembly of `kernels/mma.cuh` (it has its own meaning for those), the rounding of tensor cores, weak memory
-//! ordering.
+//! [`Emulator::hopper`] runs what is for compute capability 9.0 too. The blocks of a cluster are then run together, and the
+//! launcher says that two clusters fit, so that each has several tiles to work on.
+//!
+//! What it cannot show: errors in the inline assembly of `kernels/mma.cuh` and `kernels/hopper.cuh` (it has its own meaning
+//! for those), missing fences, the rounding of tensor cores, weak memory ordering.
 
 mod ffi;
 mod memory;
@@ -54,7 +59,13 @@ impl Emulator {
     #[must_use]
     pub fn new(order: Order) -> Self {
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { memory: Memory::default(), tape: Tape::default(), order, workers: workers as u32, hopper: false }
+        Self {
+            memory: Memory::default(),
+            tape: Tape::default(),
+            order,
+            workers: workers as u32,
+            hopper: false,
+        }
     }
 
     /// The same on one thread of the host: blocks run one after the other.

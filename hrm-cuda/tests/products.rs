@@ -10,9 +10,11 @@ use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::launch::{Launcher, Ptr};
 use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
 
-/// A multiple of 1/4 between -1 and 1.
+/// A multiple of 1/4 between -1 and 1, by a hash.
 fn value(i: usize) -> f32 {
-    ((i * 2_654_435_761 >> 7) % 9) as f32 / 4.0 - 1.0
+    let mixed = (i as u32 ^ 0x9e37).wrapping_mul(0x2c1b_3c6d);
+    let mixed = (mixed ^ mixed >> 12).wrapping_mul(0x297a_2d39);
+    ((mixed >> 15) % 9) as f32 / 4.0 - 1.0
 }
 
 fn upload<L: Launcher>(l: &mut L, values: &[f32]) -> Ptr {
@@ -98,7 +100,9 @@ fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer:
 /// Clusters of 1 and of 2 blocks; one tile, and several that change from one set of weights to the next; a last set of
 /// which a cluster has one tile only.
 fn resident<L: Launcher>(l: &mut L) {
-    for (rows, inner, outer) in [(1, 64, 128), (130, 128, 384), (64, 128, 384), (300, 512, 256), (520, 64, 512)] {
+    for (rows, inner, outer) in
+        [(1, 64, 128), (130, 128, 384), (64, 128, 384), (300, 512, 256), (520, 64, 512)]
+    {
         linear(l, rows, inner, outer);
         linear_swiglu(l, rows, inner, outer);
     }
@@ -106,7 +110,9 @@ fn resident<L: Launcher>(l: &mut L) {
 
 /// Clusters of 1, 2 and 4 blocks, which exchange sums, with weights that stay and that come with the rows.
 fn norms<L: Launcher>(l: &mut L) {
-    for (rows, inner, outer) in [(130, 128, 128), (300, 64, 256), (1290, 64, 512), (200, 576, 256), (130, 576, 512)] {
+    for (rows, inner, outer) in
+        [(130, 128, 128), (300, 64, 256), (1290, 64, 512), (200, 576, 256), (130, 576, 512)]
+    {
         linear_add_rms_norm(l, rows, inner, outer);
     }
 }
@@ -116,7 +122,9 @@ mod on_the_emulator {
     use super::*;
 
     fn in_all_orders(check: impl Fn(&mut Emulator)) {
-        [Order::Forward, Order::Reverse, Order::Random(3)].map(|order| check(&mut Emulator::hopper(order)));
+        for order in [Order::Forward, Order::Reverse, Order::Random(3)] {
+            check(&mut Emulator::hopper(order));
+        }
     }
 
     #[test]

@@ -238,22 +238,29 @@ pub fn long<S: Subject>(kernel: Kernel) {
 /// # Panics
 /// It did something wrong.
 pub fn products_at_widths_of_tiles<S: Subject>() {
+    for (heads, wide) in [(2, 64), (2, 384), (4, 128), (4, 576), (8, 128), (8, 576)] {
+        products::<S>(heads, wide, 3);
+    }
+}
+
+/// The same with rows enough for several tiles in each part of a GPU, and for a change from one set of weights to the next.
+///
+/// # Panics
+/// It did something wrong.
+pub fn products_of_many_rows<S: Subject>() {
+    products::<S>(2, 512, 120);
+}
+
+fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
+    let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
     let kernels = [
         Kernel::Linear,
         Kernel::LinearSwiGlu { keep: false },
         Kernel::LinearSwiGlu { keep: true },
         Kernel::LinearAddRmsNorm,
     ];
-    for (heads, wide) in [(2, 64), (2, 384), (4, 128), (4, 576), (8, 128), (8, 576)] {
-        let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
-        for kernel in kernels {
-            check::<S>(kernel, shape, 3).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
-        }
-    }
-    // Rows enough for several tiles in each part of a GPU, and for a change from one set of weights to the next.
-    let shape = Shape { seq: 43, ndim: 0, heads: 2, head_dim: 64, wide: 512, seed: 91 };
     for kernel in kernels {
-        check::<S>(kernel, shape, 120).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        check::<S>(kernel, shape, batch).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
     }
 }
 

@@ -52,6 +52,33 @@ mod bf16 {
     hrm_tests::conformance!(Bf16, cases: 3);
 }
 
+/// With what is for compute capability 9.0. `hrm-cuda`'s own tests run attention and products there in every order.
+mod hopper {
+    use super::*;
+
+    struct Hopper;
+
+    impl Subject for Hopper {
+        type Backend = Cuda<Emulator>;
+        const ROUNDING: Rounding = Rounding::Bf16;
+
+        fn backend(plan: &Plan) -> Result<Self::Backend, String> {
+            let made = Cuda::new(Emulator::hopper(Order::Random(17)), plan, Precision::Bf16);
+            made.map_err(|error| error.to_string())
+        }
+    }
+
+    #[test]
+    fn products_at_widths_of_tiles() {
+        hrm_tests::suite::products_at_widths_of_tiles::<Hopper>();
+    }
+
+    #[test]
+    fn training_agrees_with_the_reference() {
+        cuda::training_agrees_with_the_reference(|| Ok(Emulator::hopper(Order::Random(17))));
+    }
+}
+
 #[test]
 fn the_published_numbers_agree_in_f32() {
     hrm_tests::small_golden_passes(|dir| {

@@ -65,8 +65,7 @@ fn encode(map: &TensorMap) -> [u64; 16] {
 /// Runs a kernel to its end.
 pub(super) fn launch(name: &str, grid: Grid, args: &[Arg], order: Order, workers: u32) -> Result<(), String> {
     let text = |words: Vec<u8>| CString::new(words).map_err(|_| format!("{name:?} is no kernel's name"));
-    let (mut slots, letters): (Vec<Slot>, Vec<u8>) =
-        args.iter().map(|arg| argument(*arg)).unzip();
+    let (mut slots, letters): (Vec<Slot>, Vec<u8>) = args.iter().map(|arg| argument(*arg)).unzip();
     let (symbol, signature) = (text(name.into())?, text(letters)?);
     let mut arguments: Vec<*mut c_void> =
         slots.iter_mut().map(|slot| (&raw mut slot.0).cast::<c_void>()).collect();
