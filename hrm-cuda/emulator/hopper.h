@@ -17,6 +17,9 @@ DEVICE float ld_shared(u32 address) {
     return *static_cast<const float*>(emulator::shared_bytes(address, 4, 4, "ld.shared"));
 }
 
+DEVICE void barrier_sync(int barrier, int threads) { emulator::named_barrier(barrier, threads); }
+DEVICE void fence_proxy_async() {}
+
 DEVICE void mbarrier_init(u32 barrier, u32 arrivals) { emulator::barrier_init(barrier, arrivals); }
 DEVICE void fence_mbarrier_init() {}
 DEVICE void mbarrier_arrive(u32 barrier) { emulator::barrier_arrive(barrier); }

@@ -1,5 +1,6 @@
 // What the runtime is made of: launches, workers, blocks with their shared memory, threads. Kernels see none of it.
 #pragma once
+#include <array>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -83,6 +84,11 @@ struct Barrier {
     std::vector<Passed> passed;  // by warp of the block
 };
 
+// A barrier of some of a block's threads.
+struct Named {
+    int expected = 0, arrived = 0;
+};
+
 struct Block {
     Guarded dynamic;
     Guarded arrays;
@@ -90,6 +96,7 @@ struct Block {
     unsigned char* arrays_base = nullptr;
     std::vector<Array> declared;
     std::deque<Barrier> barriers;
+    std::array<Named, 16> named{};
     unsigned rank = 0;
     dim3 index{};
     int live = 0, at_barrier = 0;
@@ -109,7 +116,7 @@ struct Flight {
 };
 
 struct Thread {
-    enum class State { Ready, AtWarp, AtBarrier, AtCluster, AtMbarrier, AtProducts, Exited };
+    enum class State { Ready, AtWarp, AtBarrier, AtNamed, AtCluster, AtMbarrier, AtProducts, Exited };
     Fiber fiber;
     dim3 index;
     int lane;
@@ -118,6 +125,7 @@ struct Thread {
     State state;
     std::vector<Copy> copies;
     unsigned groups;
+    int named;
     const Barrier* awaited;
     uint32_t parity;
     Products products;

@@ -144,13 +144,14 @@ Thread* Worker::next_or_land() {
 }
 
 std::string Worker::standstill() const {
-    int at_warp = 0, at_barrier = 0, at_products = 0, exited = 0;
+    int at_warp = 0, at_barrier = 0, at_named = 0, at_products = 0, exited = 0;
     const Thread* stuck = nullptr;
     Site barrier_site{};
     // How many threads wait at each barrier in shared memory.
     std::map<std::string, int> waiting;
     for (const Thread& thread : threads) {
         at_warp += thread.state == Thread::State::AtWarp;
+        at_named += thread.state == Thread::State::AtNamed;
         at_products += thread.state == Thread::State::AtProducts;
         exited += thread.state == Thread::State::Exited;
         if (thread.state == Thread::State::AtBarrier) at_barrier++, barrier_site = thread.block->barrier_site;
@@ -166,6 +167,7 @@ std::string Worker::standstill() const {
     if (stuck)
         message += ", " + std::to_string(at_warp) + " wait for their warp, the first, thread " + triple(stuck->index) +
                    ", at " + stuck->warp->name + " of " + place(stuck->warp->site);
+    if (at_named) message += ", " + std::to_string(at_named) + " wait at barriers of some threads";
     if (at_cluster) message += ", " + std::to_string(at_cluster) + " wait for their cluster";
     if (at_products) message += ", " + std::to_string(at_products) + " wait for wgmma of their warpgroup";
     message += ", " + std::to_string(exited) + " have exited";
@@ -211,6 +213,7 @@ void Worker::run_cluster(uint64_t number) {
         block.arrays_base = block.arrays.end();
         block.declared.clear();
         block.barriers.clear();
+        block.named = {};
         block.live = per_block;
         block.at_barrier = 0;
     }
@@ -365,6 +368,27 @@ void barrier(Site site) {
         worker->wake(Thread::State::AtBarrier, &block);
     }
     worker->running->fiber.leave_for(worker->scheduler);
+}
+
+void named_barrier(int number, int threads) {
+    Worker& own = *worker;
+    Thread& thread = *own.running;
+    if (number < 1 || number > 15) fault("barrier.sync %d: there are 1 to 15 beside that of __syncthreads", number);
+    if (threads <= 0 || threads % WARP != 0 || threads > own.per_block)
+        fault("barrier.sync %d of %d threads, in a block of %d", number, threads, own.per_block);
+    Named& barrier = thread.block->named[number];
+    if (barrier.arrived > 0 && barrier.expected != threads)
+        fault("barrier.sync %d of %d threads while others wait for %d", number, threads, barrier.expected);
+    barrier.expected = threads;
+    thread.named = number;
+    thread.state = Thread::State::AtNamed;
+    if (++barrier.arrived == threads) {
+        barrier.arrived = 0;
+        for (Thread& other : own.threads)
+            if (other.block == thread.block && other.state == Thread::State::AtNamed && other.named == number)
+                other.state = Thread::State::Ready;
+    }
+    thread.fiber.leave_for(own.scheduler);
 }
 
 bool arrive(const char* name, Site site) {

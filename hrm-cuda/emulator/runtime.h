@@ -42,6 +42,8 @@ Warp& warp();
 
 // Waits for all threads of the block that have not exited.
 void barrier(Site site);
+// Waits until `threads` threads of the block are at the barrier of this number, 1 to 15.
+void named_barrier(int number, int threads);
 
 // True for the last lane of the warp to arrive, which combines and calls release(); the others return after that.
 bool arrive(const char* name, Site site);
