@@ -288,7 +288,8 @@ mod on_the_emulator {
 
     #[test]
     fn long_sequences_on_compute_capability_9() {
-        let mut l = [Order::Forward, Order::Reverse, Order::Random(1)].map(Emulator::hopper);
+        let orders = [Order::Forward, Order::Reverse, Order::Random(1), Order::Random(3)];
+        let mut l = orders.map(Emulator::hopper);
         sweep(&mut l, Dtype::Bf16, 64, true, &[97, 128, 150, 330]);
         sweep(&mut l, Dtype::Bf16, 64, false, &[113]);
     }
