@@ -1,7 +1,7 @@
 // Products of a warpgroup, 128 threads: wgmma.mma_async with its groups.
 //
 // They are computed late: when somebody waits for them and no thread can run. It is an error if an operand in shared memory
-// or registers is not the same then as when all threads had issued them. From issue to wait the accumulators are NaN.
+// or registers is not the same then as when all threads had committed them. From issue to wait the accumulators are NaN.
 #pragma once
 #include <deque>
 #include <vector>

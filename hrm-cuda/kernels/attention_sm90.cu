@@ -165,6 +165,8 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
         const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
         if (begin >= s.positions) {
             for (int step = 0; step < steps; step++, turn.advance()) {
+                // For both: the barriers of the next piece of work must not be found a phase behind.
+                mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
                 mbarrier_wait(memory.values_full(turn.stage), turn.parity);
                 release(turn.stage);
             }

@@ -59,6 +59,8 @@ DEVICE float ld_shared(u32 address) {
     return value;
 }
 
+// ---- Within a block
+
 // Waits for `threads` threads of the block, whole warps that name the same barrier, 1 to 15.
 DEVICE void barrier_sync(int barrier, int threads) {
     asm volatile("barrier.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");

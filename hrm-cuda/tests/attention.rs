@@ -290,7 +290,7 @@ mod on_the_emulator {
     fn long_sequences_on_compute_capability_9() {
         let orders = [Order::Forward, Order::Reverse, Order::Random(1), Order::Random(3)];
         let mut l = orders.map(Emulator::hopper);
-        sweep(&mut l, Dtype::Bf16, 64, true, &[97, 128, 150, 330]);
+        sweep(&mut l, Dtype::Bf16, 64, true, &[97, 128, 150, 330, 450]);
         sweep(&mut l, Dtype::Bf16, 64, false, &[113]);
     }
 

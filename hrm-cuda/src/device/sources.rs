@@ -9,7 +9,9 @@ macro_rules! sources {
 }
 
 /// The headers that units include, by their names.
-pub const HEADERS: &[(&str, &str)] = sources!["": "attention.cuh", "attention_sm90.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh"];
+pub const HEADERS: &[(&str, &str)] = sources!["":
+    "attention.cuh", "attention_sm90.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh",
+];
 
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":

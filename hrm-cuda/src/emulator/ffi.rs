@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use super::Order;
 use crate::launch::{Arg, Grid, TensorMap};
 
-/// The twin of `Options` in `runtime.cpp`.
+/// The twin of `Options` in `machine.h`.
 #[repr(C)]
 struct Options {
     order: c_uint,

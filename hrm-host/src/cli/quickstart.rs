@@ -10,7 +10,7 @@ use serde_json::json;
 use super::puzzle::Puzzle;
 use super::trace;
 use super::watch::Watch;
-use super::words::program;
+use super::words::{program, shell_word};
 use crate::backend::Cpu;
 use crate::data::Dataset;
 use crate::data::sudoku::build;
@@ -164,7 +164,7 @@ pub fn run(args: &Args) -> Result<()> {
         "\n{:.0} s in all. Try it yourself:\n  {} solve --model {} --trace {puzzle}",
         seconds,
         program(),
-        run.display()
+        shell_word(&run)
     )
     .map_err(Error::output)
 }

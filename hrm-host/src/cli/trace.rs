@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::puzzle::Puzzle;
+use super::words::counted;
 use crate::error::{Error, Result};
 use crate::solve::{Solution, Trace};
 use crate::style::{BAD, FAINT, GOOD, STRONG};
@@ -29,7 +30,7 @@ pub fn draw(out: &mut dyn Write, puzzle: &Puzzle, trace: &Trace) -> Result<()> {
 /// Says in one line how it ended, and gives whether it is solved, as far as can be told.
 pub fn verdict(out: &mut dyn Write, puzzle: &Puzzle, found: &Solution) -> Result<bool> {
     let fault = puzzle.fault(found.answer());
-    let mut how = format!("{} ACT steps", found.steps());
+    let mut how = counted(found.steps(), "ACT step");
     let chosen = &found.views[found.view];
     if found.step + 1 < chosen.steps.len() {
         how += &format!(", by the board of step {}", found.step + 1);

@@ -127,10 +127,11 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     listed.map_err(Error::io(dir, "list the directory"))
 }
 
-/// The name of a task's file; `None` of any other file.
+/// The name of a task's file; `None` of any other file, also of those that a dataset is described in.
 fn task_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    (!name.is_empty() && !name.starts_with('.') && path.is_file()).then(|| name.to_owned())
+    (!matches!(name, "" | "dataset" | "identifiers") && !name.starts_with('.') && path.is_file())
+        .then(|| name.to_owned())
 }
 
 impl Task {
