@@ -123,13 +123,6 @@ template <int DIM, int ROWS, int BLOCK> DEVICE void copy_rows(bf16 *tile, Head f
     }
 }
 
-// (x, y) turned by an angle, or back.
-DEVICE void turn(float &x, float &y, float cos, float sin) {
-    const float turned = x * cos - y * sin;
-    y = y * cos + x * sin;
-    x = turned;
-}
-
 // Waits for all but the last `groups_left` groups of copies, and rotates tiles that they have filled, in place: a barrier
 // has to follow. The rotation is that of NeoX: element i of the first half of a row goes with element i of the second.
 // Rotated rows go to the heads `to`, too, if these are given.

@@ -88,6 +88,13 @@ template <> DEVICE bf16 from_float<bf16>(float x) { return bf16{(unsigned short)
 // x rounded to T: a rounding point of the published program between two operations.
 template <class T> DEVICE float rounded(float x) { return to_float(from_float<T>(x)); }
 
+// (x, y) turned by an angle, or back.
+DEVICE void turn(float &x, float &y, float cos, float sin) {
+    const float turned = x * cos - y * sin;
+    y = y * cos + x * sin;
+    x = turned;
+}
+
 // Elements of T in 16 bytes, the widest access.
 template <class T> constexpr int PACK = 16 / sizeof(T);
 

@@ -27,11 +27,7 @@ DEVICE void rope_pairs(T *qkv, const float *cos_table, const float *sin_table, i
         load<WIDTH>(x, x_at);
         load<WIDTH>(y, y_at);
 #pragma unroll
-        for (int i = 0; i < WIDTH; i++) {
-            const float turned = x[i] * cos[i] - y[i] * sin[i];
-            y[i] = y[i] * cos[i] + x[i] * sin[i];
-            x[i] = turned;
-        }
+        for (int i = 0; i < WIDTH; i++) turn(x[i], y[i], cos[i], sin[i]);
         store<WIDTH>(x_at, x);
         store<WIDTH>(y_at, y);
     }
