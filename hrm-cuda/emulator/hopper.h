@@ -63,6 +63,9 @@ DEVICE void wgmma_wait_group() {
 DEVICE void wgmma_m64n128k16(float (&d)[64], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
     emulator::multiply({site, 128, a, nullptr, b, false, accumulate, d});
 }
+DEVICE void wgmma_m64n256k16(float (&d)[128], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
+    emulator::multiply({site, 256, a, nullptr, b, false, accumulate, d});
+}
 DEVICE void wgmma_m64n64k16(float (&d)[32], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
     emulator::multiply({site, 64, a, nullptr, b, false, accumulate, d});
 }

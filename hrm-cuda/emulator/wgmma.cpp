@@ -2,6 +2,8 @@
 #include "wgmma.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 
 #include "cluster.h"
 #include "machine.h"
@@ -9,7 +11,7 @@
 namespace emulator {
 namespace {
 
-constexpr int ROWS = 64, DEPTH = 16, MAX_COLUMNS = 128;
+constexpr int ROWS = 64, DEPTH = 16, MAX_COLUMNS = 256;
 
 float low(uint32_t pair) {
     pair <<= 16;
@@ -90,6 +92,8 @@ uint64_t hash_of_tiles(const Product& product) {
     return (product.fragment ? 0 : tile_a(product).hash()) + 3 * tile_b(product).hash();
 }
 
+using Sums = std::array<std::array<float, MAX_COLUMNS>, ROWS>;
+
 // One product for all threads of a warpgroup.
 struct Step {
     float a[ROWS][DEPTH];
@@ -114,7 +118,7 @@ struct Step {
     }
 
     template <int COLUMNS>
-    void add_to(float (&d)[ROWS][MAX_COLUMNS]) const {
+    void add_to(Sums& d) const {
         typedef float Lanes __attribute__((vector_size(16)));
         constexpr int WIDTH = 32, PARTS = WIDTH / 4;
         for (int i = 0; i < ROWS; i++)
@@ -174,7 +178,9 @@ void compute(Thread* threads, unsigned group) {
         if (done[first]) continue;
         // All products for the same accumulator, in their order.
         const float* const accumulator = threads[0].products.waiting[first].d;
-        float d[ROWS][MAX_COLUMNS];
+        // Too large for the stack of a fiber.
+        const auto sums = std::make_unique<Sums>();
+        Sums& d = *sums;
         const auto each = [&](auto what) {
             for (int t = 0; t < WARPGROUP_THREADS; t++) {
                 Accumulator& own = *find(threads[t], threads[t].products.waiting[first].d);
@@ -187,10 +193,12 @@ void compute(Thread* threads, unsigned group) {
             if (product.d != accumulator) continue;
             done[number] = true;
             check_unchanged(threads, number);
-            if (!product.accumulate) std::memset(d, 0, sizeof d);
+            if (!product.accumulate) d = {};
             Step step;
             step.read(threads, number);
-            product.columns == 128 ? step.add_to<128>(d) : step.add_to<64>(d);
+            product.columns == 256   ? step.add_to<256>(d)
+            : product.columns == 128 ? step.add_to<128>(d)
+                                     : step.add_to<64>(d);
         }
         each([](float& own, float all) { own = all; });
     }

@@ -31,7 +31,7 @@ struct Accumulator {
     float* d;
     int count;
     unsigned group;  // of the last product
-    float values[64];
+    float values[128];
 };
 
 // Products of a thread.

@@ -6,12 +6,14 @@
 //
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
-// A block has three warpgroups: one thread of the first has the copy engine fetch tiles of rows into a ring in shared
-// memory; the other two take turns, one multiplies a tile while the other finishes its result. A tile has 128 rows and
-// 128 columns, its sums never leave the registers before the result is formed, and a residual is where they start.
+// One thread of a block's first warpgroup has the copy engine fetch rows into a ring in shared memory; the others multiply
+// tiles of 64 rows, whose sums never leave the registers before the result is formed. A residual is where they start.
 //
-//   resident  The weights of the tile's columns, [128, K], lie in shared memory, and the rows stream past them.
-//   streamed  K is too long for that: the weights come with the rows.
+//   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Four
+//             warpgroups take turns: one multiplies a tile while three finish their results, which takes longer.
+//   streamed  K is too long for that: the weights come with the rows, for two warpgroups with 64 rows each. Their tiles
+//             have 256 columns, so that shared memory keeps up: in 128 cycles a tile's m64n256k16 reads 10 KiB of it and
+//             6 KiB are fetched, where 128 bytes pass in a cycle.
 //
 // The blocks of a cluster work on the same rows and on neighbouring columns; each fetches a part of the rows for all.
 // The norm needs whole rows, so there a cluster spans all D columns and its blocks exchange the sums of squares.
@@ -37,14 +39,14 @@ DEVICE u32 swiglu(u32 gate, u32 up) {
 }
 
 // The 8 columns that a lane holds of quarter c in row + 8 e, times `scale`, rounded.
-DEVICE uint4 pack_8(const float (&sum)[64], int e, int c, float scale = 1.0f) {
+template <int COUNT> DEVICE uint4 pack_8(const float (&sum)[COUNT], int e, int c, float scale = 1.0f) {
     const float *s = sum + 16 * c + 2 * e;
     return {bf16_pair(s[0] * scale, s[1] * scale), bf16_pair(s[4] * scale, s[5] * scale),
             bf16_pair(s[8] * scale, s[9] * scale), bf16_pair(s[12] * scale, s[13] * scale)};
 }
 
 // The inverse of pack_8, unscaled.
-DEVICE void unpack_8(float (&sum)[64], int e, int c, const uint4 &eight) {
+template <int COUNT> DEVICE void unpack_8(float (&sum)[COUNT], int e, int c, const uint4 &eight) {
     float *s = sum + 16 * c + 2 * e;
     s[0] = first_of(eight.x), s[1] = second_of(eight.x);
     s[4] = first_of(eight.y), s[5] = second_of(eight.y);
@@ -61,170 +63,176 @@ struct Results {
     float eps;
 };
 
-// The block's tile t, rows from `begin` on. A lane's rows are row + 64 h + 8 e, its columns column + 32 c and the 7
-// after it.
-template <class P> DEVICE void tile(const P &p, const Results &out, int group, int begin, int t) {
-    constexpr int WIDTH = P::GATED ? COLS / 2 : COLS;
-    const int warp = threadIdx.x % WARPGROUP / LANES, lane = lane_index(), rows = p.shape.rows;
-    const int row = begin + 16 * warp + lane / 4;
-    const long long columns = (long long)(P::NORM ? 1 : p.shape.groups) * P::BLOCKS * WIDTH;
-    const long long column = p.column(group) * WIDTH + lane % 4 * 8;
+// The place of a thread: its rows are row and row + 8, its columns column + 32 c and the 7 after it.
+struct Place {
+    int warpgroup, warp, lane;
+    int row;
+    long long column, columns;  // Of so many in a row of the result.
 
-    float sum[2][64];
-    if constexpr (P::NORM) {
-        // While the other warpgroup multiplies.
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const bf16 *residual = out.residual + min(row + 64 * h + 8 * e, rows - 1) * columns + column;
-#pragma unroll
-                for (int c = 0; c < 4; c++) unpack_8(sum[h], e, c, *(const uint4 *)(residual + 32 * c));
-            }
-            wgmma_fence_operand(sum[h]);
-        }
-        wgmma_fence();
+    template <class P> DEVICE Place(const P &p, int warpgroup, int group, int begin) : warpgroup(warpgroup) {
+        constexpr int WIDTH = P::GATED ? P::COLS / 2 : P::COLS;
+        warp = threadIdx.x % WARPGROUP / LANES, lane = lane_index();
+        row = begin + (P::RESIDENT ? 0 : warpgroup * ROWS) + 16 * warp + lane / 4;
+        column = p.column(group) * WIDTH + lane % 4 * 8;
+        columns = (long long)(P::NORM ? 1 : p.shape.groups) * P::BLOCKS * WIDTH;
     }
-    p.multiply(sum, t, lane);
+};
 
-    float rstd[2][2];
-    if constexpr (P::NORM) {
+// rstd of the thread's two rows of the warpgroup's nth tile.
+template <class P>
+DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::VALUES], float (&rstd)[2], int n,
+                 const Place &at) {
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
+    for (int e = 0; e < 2; e++) {
+        float square = 0.0f;
 #pragma unroll
-            for (int e = 0; e < 2; e++) {
-                float square = 0.0f;
-#pragma unroll
-                for (int j = 2 * e; j < 64; j += 4) {
-                    square += sum[h][j] * sum[h][j] + sum[h][j + 1] * sum[h][j + 1];
-                }
-                square += __shfl_xor_sync(0xffffffffu, square, 1);
-                square += __shfl_xor_sync(0xffffffffu, square, 2);
-                rstd[h][e] = square;
-            }
-        }
-        if constexpr (P::BLOCKS > 1) p.exchange(rstd, t, warp, lane);
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                rstd[h][e] = rsqrtf(rstd[h][e] * (1.0f / (P::BLOCKS * COLS)) + out.eps);
-                const int r = row + 64 * h + 8 * e;
-                if (p.rank == 0 && lane % 4 == 0 && r < rows) out.rstd[r] = rstd[h][e];
-            }
-        }
+        for (int j = 2 * e; j < P::VALUES; j += 4) square += sum[j] * sum[j] + sum[j + 1] * sum[j + 1];
+        square += __shfl_xor_sync(0xffffffffu, square, 1);
+        square += __shfl_xor_sync(0xffffffffu, square, 2);
+        rstd[e] = square;
     }
-
+    if constexpr (P::BLOCKS > 1) p.exchange(rstd, n, at.warpgroup, at.warp, at.lane);
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
+    for (int e = 0; e < 2; e++) {
+        rstd[e] = rsqrtf(rstd[e] * (1.0f / (P::BLOCKS * P::COLS)) + out.eps);
+        const int r = at.row + 8 * e;
+        if (p.rank == 0 && at.lane % 4 == 0 && r < p.shape.rows) out.rstd[r] = rstd[e];
+    }
+}
+
+// What a warpgroup has of the block's tile t, its own nth.
+template <class P>
+DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
+    constexpr int QUARTERS = P::COLS / 32;
+    const int rows = p.shape.rows;
+    float sum[P::VALUES];
+    if constexpr (P::NORM) {
+        // While other warpgroups multiply.
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-            const int r = row + 64 * h + 8 * e;
-            if (r >= rows) continue;
-            uint4 *y = (uint4 *)(out.y + r * columns + column);
-            if constexpr (P::GATED) {
-                uint4 *kept = (uint4 *)(out.gate_up + 2 * r * columns + column);
+            const bf16 *residual = out.residual + min(at.row + 8 * e, rows - 1) * at.columns + at.column;
 #pragma unroll
-                for (int c = 0; c < 2; c++) {
-                    // From the rounded values, as the backward pass will see them.
-                    const uint4 gate = pack_8(sum[h], e, c), up = pack_8(sum[h], e, c + 2);
-                    y[4 * c] = {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z),
-                                swiglu(gate.w, up.w)};
-                    if (out.gate_up) {
-                        kept[4 * c] = gate;
-                        kept[4 * c + columns / 8] = up;
-                    }
+            for (int c = 0; c < QUARTERS; c++) unpack_8(sum, e, c, *(const uint4 *)(residual + 32 * c));
+        }
+        wgmma_fence_operand(sum);
+        wgmma_fence();
+    }
+    p.multiply(sum, t, at.warpgroup, set, at.lane);
+
+    [[maybe_unused]] float rstd[2];
+    if constexpr (P::NORM) norm(p, out, sum, rstd, n, at);
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        const int r = at.row + 8 * e;
+        if (r >= rows) continue;
+        uint4 *y = (uint4 *)(out.y + r * at.columns + at.column);
+        if constexpr (P::GATED) {
+            uint4 *kept = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column);
+#pragma unroll
+            for (int c = 0; c < QUARTERS / 2; c++) {
+                // From the rounded values, as the backward pass will see them.
+                const uint4 gate = pack_8(sum, e, c), up = pack_8(sum, e, c + QUARTERS / 2);
+                y[4 * c] = {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z), swiglu(gate.w, up.w)};
+                if (out.gate_up) {
+                    kept[4 * c] = gate;
+                    kept[4 * c + at.columns / 8] = up;
                 }
-            } else {
-#pragma unroll
-                for (int c = 0; c < 4; c++) y[4 * c] = pack_8(sum[h], e, c, P::NORM ? rstd[h][e] : 1.0f);
             }
+        } else {
+#pragma unroll
+            for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum, e, c, P::NORM ? rstd[e] : 1.0f);
         }
     }
 }
 
-template <Epilogue EPILOGUE, Weights WEIGHTS, int CLUSTER, int STAGES>
-DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
-    using P = Product<EPILOGUE, WEIGHTS, CLUSTER, STAGES>;
+// The tiles of a warpgroup: with resident weights one in as many as there are warpgroups.
+template <class P> DEVICE void consume(const P &p, const Results &out, int warpgroup) {
+    constexpr int STRIDE = P::RESIDENT ? P::WARPGROUPS : 1;
+    const Tiles tiles = p.tiles();
+    const int lane = lane_index();
+    // Sets of weights that this warpgroup is done with. It passes through every set in turn, also those of which it has
+    // no tile: the next is fetched only when all warps are done with this one.
+    [[maybe_unused]] int sets = 0;
+    bool seen = false;
+    for (int t = P::RESIDENT ? warpgroup : 0, n = 0; t < tiles.count(); t += STRIDE, n++) {
+        const int group = tiles.group(t);
+        typename P::Set set = {0, true, false};
+        if constexpr (P::RESIDENT) {
+            for (; sets < group - tiles.group(0); sets++) p.pass(sets, lane);
+            set = {sets, seen, t + STRIDE >= tiles.count() || tiles.group(t + STRIDE) != group};
+        }
+        tile(p, out, t, n, set, Place(p, warpgroup, group, tiles.row(t)));
+        seen = !set.last;
+        sets += set.last;
+    }
+    if constexpr (P::RESIDENT) {
+        if (tiles.count() > 0) {
+            for (; sets <= tiles.group(tiles.count() - 1) - tiles.group(0); sets++) p.pass(sets, lane);
+        }
+    }
+}
+
+template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
     SHARED_DYNAMIC_1024(shared);
     const P p(shared_address(shared), shape);
     if (threadIdx.x == 0) {
         p.init_barriers();
     }
-    if constexpr (CLUSTER > 1) {
+    if constexpr (P::BLOCKS > 1) {
         barrier_cluster();
     } else {
         __syncthreads();
     }
 
     if (threadIdx.x < WARPGROUP) {
-        setmaxnreg_dec<40>();
+        setmaxnreg_dec<P::WARPGROUPS == 2 ? 40 : 40>();
         if (threadIdx.x == 0) {
             p.fetch(x, w);
         }
         __syncwarp();
     } else {
-        setmaxnreg_inc<232>();
-        const int warpgroup = threadIdx.x / WARPGROUP - 1, lane = threadIdx.x % 32;
-        Tiles tiles(shape, CLUSTER);
-        [[maybe_unused]] const int first_group = tiles.group(), last_group = tiles.last_group();
-        int loaded = 0;
-        // Each warp passes through every set of weights in turn, also those of which it has no tile: the next set is
-        // fetched only when all warps are done with this one.
-        [[maybe_unused]] const auto pass_to = [&](int group) {
-            for (; loaded <= group - first_group; ++loaded) {
-                if (loaded > 0 && lane == 0) {
-                    mbarrier_arrive(p.weights_empty());
-                }
-                mbarrier_wait(p.weights_full(), loaded & 1);
-            }
-        };
-        for (int t = 0; tiles.more(); tiles.advance(), t++) {
-            if (t % 2 != warpgroup) continue;
-            if constexpr (P::RESIDENT) pass_to(tiles.group());
-            tile(p, out, tiles.group(), tiles.row(), t);
-        }
-        if constexpr (P::RESIDENT) pass_to(last_group);
+        setmaxnreg_inc<P::WARPGROUPS == 2 ? 232 : 104>();
+        consume(p, out, threadIdx.x / WARPGROUP - 1);
     }
     // No block may leave while another still writes to its shared memory.
-    if constexpr (CLUSTER > 1) {
+    if constexpr (P::BLOCKS > 1) {
         barrier_cluster();
     }
 }
 
-#define GEMM(name, cluster) \
-    extern "C" __global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(GEMM_THREADS, 1) name
+#define GEMM(name, P) \
+    extern "C" __global__ void __cluster_dims__(P::BLOCKS, 1, 1) __launch_bounds__(P::THREADS, 1) name
 #define OPERANDS const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w
 #define SHAPE int rows, int steps, int groups
 
-#define LINEAR(name, cluster)                                                                     \
-    GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *y) {                                               \
-        const Results out = {y, nullptr, nullptr, nullptr, 0.0f};                                 \
-        run<Epilogue::Store, Weights::Resident, cluster, 6>(x, w, out, {rows, steps, groups});    \
-    }                                                                                             \
+#define LINEAR(name, cluster)                                                                   \
+    using P_##name = Product<Epilogue::Store, Weights::Resident, 128, cluster, 4, 12>;          \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y) {                                            \
+        run<P_##name>(x, w, {y, nullptr, nullptr, nullptr, 0.0f}, {rows, steps, groups});       \
+    }                                                                                           \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR(linear_1_sm90, 1)
 LINEAR(linear_2_sm90, 2)
 
-#define LINEAR_SWIGLU(name, cluster)                                                              \
-    GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                                \
-        const Results out = {a, gate_up, nullptr, nullptr, 0.0f};                                 \
-        run<Epilogue::SwiGlu, Weights::Resident, cluster, 6>(x, w, out, {rows, steps, groups});   \
-    }                                                                                             \
+#define LINEAR_SWIGLU(name, cluster)                                                            \
+    using P_##name = Product<Epilogue::SwiGlu, Weights::Resident, 128, cluster, 4, 12>;         \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                             \
+        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups});       \
+    }                                                                                           \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
 
-#define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                       \
-    GEMM(name, cluster)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) { \
-        const Results out = {y, nullptr, residual, rstd, eps};                                    \
-        run<Epilogue::AddRmsNorm, weights, cluster, stages>(x, w, out, {rows, steps, groups});    \
-    }                                                                                             \
+#define LINEAR_ADD_RMS_NORM(name, weights, columns, cluster, warpgroups, stages)                           \
+    using P_##name = Product<Epilogue::AddRmsNorm, weights, columns, cluster, warpgroups, stages>;          \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) {          \
+        run<P_##name>(x, w, {y, nullptr, residual, rstd, eps}, {rows, steps, groups});                      \
+    }                                                                                                       \
     EXPORT_CLUSTERS(name, cluster)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 1, 6)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 2, 5)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 4, 5)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_2_sm90, Weights::Streamed, 2, 6)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_4_sm90, Weights::Streamed, 4, 6)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 128, 1, 4, 11)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 128, 2, 4, 11)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 128, 4, 4, 11)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_1_sm90, Weights::Streamed, 256, 1, 2, 4)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_2_sm90, Weights::Streamed, 256, 2, 2, 4)
 
 #endif

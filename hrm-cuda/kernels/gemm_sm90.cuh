@@ -8,12 +8,11 @@ enum class Epilogue { Store, SwiGlu, AddRmsNorm };
 // Where the weights are while rows stream past.
 enum class Weights { Resident, Streamed };
 
-constexpr int COLS = 128;     // Columns of a tile.
-constexpr int ROWS = 128;     // Rows of a tile.
-constexpr int DEPTH = 64;     // Of the summed dimension, in a step.
-constexpr int PANEL = 16384;  // Bytes of 128 rows, 64 columns wide.
+constexpr int ROWS = 64;   // Rows of a warpgroup's tile.
+constexpr int DEPTH = 64;  // Of the summed dimension, in a step.
 constexpr int WARPGROUP = 128;
-constexpr int GEMM_THREADS = 3 * WARPGROUP;
+constexpr int ROW_BYTES = 2 * DEPTH;   // Of a row in a step.
+constexpr int MOST_RESIDENT_STEPS = 8;
 
 // What to multiply, alike for all blocks.
 struct Shape {
@@ -24,34 +23,38 @@ struct Shape {
 
 // The tiles of one cluster: an even share of those of all groups, group by group.
 struct Tiles {
-    int rows;  // Of tiles, in a group.
-    int next;
+    int height;  // Rows of a tile.
+    int rows;    // Of tiles, in a group.
+    int first;
     int last;
 
-    __device__ Tiles(const Shape &shape, int cluster_size) {
-        rows = (shape.rows + ROWS - 1) / ROWS;
+    __device__ Tiles(const Shape &shape, int cluster_size, int tile_rows) : height(tile_rows) {
+        rows = (shape.rows + height - 1) / height;
         const long long all = (long long)rows * shape.groups;
         const int clusters = gridDim.x / cluster_size;
         const int cluster = blockIdx.x / cluster_size;
-        next = (int)(all * cluster / clusters);
+        first = (int)(all * cluster / clusters);
         last = (int)(all * (cluster + 1) / clusters);
     }
 
-    __device__ bool more() const { return next < last; }
-    __device__ int group() const { return next / rows; }
-    __device__ int row() const { return next % rows * ROWS; }
-    // That of the last tile; of a cluster that has no tile, one before all groups.
-    __device__ int last_group() const { return more() ? (last - 1) / rows : -1; }
-    __device__ void advance() { ++next; }
+    __device__ int count() const { return last - first; }
+    // Of the cluster's tile t.
+    __device__ int group(int t) const { return (first + t) / rows; }
+    __device__ int row(int t) const { return (first + t) % rows * height; }
 };
 
-template <Epilogue EPILOGUE, Weights WEIGHTS, int CLUSTER, int STAGES>
+template <Epilogue EPILOGUE, Weights WEIGHTS, int COLUMNS, int CLUSTER, int CONSUMERS, int RING>
 struct Product {
-    static constexpr int BLOCKS = CLUSTER;
+    static constexpr int BLOCKS = CLUSTER, COLS = COLUMNS, STAGES = RING, WARPGROUPS = CONSUMERS;
+    static constexpr int THREADS = (1 + CONSUMERS) * WARPGROUP;
+    static constexpr int VALUES = COLS / 2;  // Of a tile, in a thread.
     static constexpr bool RESIDENT = WEIGHTS == Weights::Resident;
     static constexpr bool NORM = EPILOGUE == Epilogue::AddRmsNorm;
     static constexpr bool GATED = EPILOGUE == Epilogue::SwiGlu;
-    static constexpr int STAGE_BYTES = RESIDENT ? PANEL : 2 * PANEL;  // Rows, then weights.
+    // Rows of a block's tile, and what a stage has of it: the rows, and weights that come with them.
+    static constexpr int TILE_ROWS = RESIDENT ? ROWS : CONSUMERS * ROWS;
+    static constexpr int PANEL = COLS * ROW_BYTES;
+    static constexpr int STAGE_BYTES = TILE_ROWS * ROW_BYTES + (RESIDENT ? 0 : PANEL);
     static constexpr int TABLE_BYTES = CLUSTER * ROWS * 4;
 
     // In shared memory: the ring, resident weights, sums of squares, barriers.
@@ -63,78 +66,85 @@ struct Product {
         ring = shared;
         weights = ring + STAGES * STAGE_BYTES;
         sums = weights + (RESIDENT ? shape.steps * PANEL : 0);
-        barriers = sums + (NORM && CLUSTER > 1 ? 4 * TABLE_BYTES : 0);
+        barriers = sums + (NORM && CLUSTER > 1 ? 2 * CONSUMERS * TABLE_BYTES : 0);
         rank = CLUSTER > 1 ? cluster_ctarank() : 0;
     }
 
+    __device__ Tiles tiles() const { return Tiles(shape, CLUSTER, TILE_ROWS); }
+
     __device__ u32 full(int stage) const { return barriers + 8 * stage; }
-    __device__ u32 empty(int stage) const { return barriers + 8 * (STAGES + stage); }
-    __device__ u32 weights_full() const { return barriers + 8 * (2 * STAGES); }
-    __device__ u32 weights_empty() const { return barriers + 8 * (2 * STAGES + 1); }
-    __device__ u32 turn() const { return barriers + 8 * (2 * STAGES + 2); }
-    __device__ u32 sums_full(int table) const { return barriers + 8 * (2 * STAGES + 3 + table); }
+    __device__ u32 empty(int stage) const { return full(STAGES + stage); }
+    __device__ u32 turn(int warpgroup) const { return full(2 * STAGES + warpgroup); }
+    __device__ u32 sums_full(int table) const { return turn(CONSUMERS + table); }
+    __device__ u32 weights_full(int step) const { return sums_full(2 * CONSUMERS + step); }
+    __device__ u32 weights_empty(int step) const { return weights_full(MOST_RESIDENT_STEPS + step); }
 
     __device__ void init_barriers() const {
         for (int stage = 0; stage < STAGES; ++stage) {
             mbarrier_init(full(stage), 1);
-            mbarrier_init(empty(stage), 4 * CLUSTER);
+            mbarrier_init(empty(stage), (RESIDENT ? 4 : 4 * CONSUMERS) * CLUSTER);
         }
-        mbarrier_init(weights_full(), 1);
-        mbarrier_init(weights_empty(), 8);
-        mbarrier_init(turn(), 4);
-        for (int table = 0; table < 4; ++table) {
+        for (int warpgroup = 0; warpgroup < CONSUMERS; ++warpgroup) {
+            mbarrier_init(turn(warpgroup), 4);
+        }
+        for (int table = 0; table < 2 * CONSUMERS; ++table) {
             mbarrier_init(sums_full(table), 1);
+        }
+        for (int step = 0; step < MOST_RESIDENT_STEPS; ++step) {
+            mbarrier_init(weights_full(step), 1);
+            mbarrier_init(weights_empty(step), 4 * CONSUMERS);
         }
         fence_mbarrier_init();
     }
 
-    // Number of this block's tile among those of 128 columns.
+    // Number of this block's tile among those of as many columns.
     __device__ int column(int group) const { return group * CLUSTER + (int)rank; }
 
-    // Fetches a step of the tile's weights: with SwiGLU 64 rows of gate, then 64 of up.
+    // Fetches a step of the tile's weights, 64 columns of the product at a time: with SwiGLU gates, then ups.
     __device__ void fetch_weights(u32 to, const TensorMap &w, int group, int step, u32 barrier) const {
-        for (int half = 0; half < 2; ++half) {
-            const int row = GATED ? (half * shape.groups * CLUSTER + column(group)) * 64
-                                   : column(group) * COLS + half * 64;
-            cp_async_bulk_tensor_5d(to + half * (PANEL / 2), w, row / 32, step * DEPTH, barrier);
+        for (int part = 0; part < COLS / 64; ++part) {
+            const int row = GATED ? (part * shape.groups * CLUSTER + column(group)) * 64
+                                   : column(group) * COLS + part * 64;
+            cp_async_bulk_tensor_5d(to + part * 64 * ROW_BYTES, w, row / 32, step * DEPTH, barrier);
         }
     }
 
-    // One thread: keeps the ring full.
+    // One thread: keeps the ring full. Of a set of resident weights each step is fetched as soon as all warps are done
+    // with that step of the set before.
     __device__ void fetch(const TensorMap &x, const TensorMap &w) const {
-        constexpr int PART = ROWS / CLUSTER;
+        constexpr int PART = TILE_ROWS / CLUSTER;
+        const Tiles tiles = this->tiles();
         int stage = 0, loaded = 0, held = -1;
         u32 parity = 0;
-        for (Tiles tiles(shape, CLUSTER); tiles.more(); tiles.advance()) {
-            const int group = tiles.group();
-            const int row = tiles.row() + rank * PART;
-            if (RESIDENT && group != held) {
-                mbarrier_wait(weights_empty(), (loaded & 1) ^ 1);
-                mbarrier_arrive_expect_tx(weights_full(), shape.steps * PANEL);
-                for (int step = 0; step < shape.steps; ++step) {
-                    fetch_weights(weights + step * PANEL, w, group, step, weights_full());
-                }
-                held = group;
-                ++loaded;
-            }
+        for (int t = 0; t < tiles.count(); ++t) {
+            const int group = tiles.group(t);
+            const int row = tiles.row(t) + rank * PART;
+            const bool other_weights = RESIDENT && group != held;
             for (int step = 0; step < shape.steps; ++step) {
+                if (other_weights) {
+                    mbarrier_wait(weights_empty(step), (loaded & 1) ^ 1);
+                    mbarrier_arrive_expect_tx(weights_full(step), PANEL);
+                    fetch_weights(weights + step * PANEL, w, group, step, weights_full(step));
+                }
                 mbarrier_wait(empty(stage), parity ^ 1);
                 mbarrier_arrive_expect_tx(full(stage), STAGE_BYTES);
                 const u32 to = ring + stage * STAGE_BYTES;
                 if constexpr (CLUSTER > 1) {
-                    cp_async_bulk_tensor_multicast(to + rank * PART * 128, x, row, step * DEPTH, full(stage),
+                    cp_async_bulk_tensor_multicast(to + rank * PART * ROW_BYTES, x, row, step * DEPTH, full(stage),
                                                    (1 << CLUSTER) - 1);
                 } else {
                     cp_async_bulk_tensor(to, x, row, step * DEPTH, full(stage));
                 }
                 if constexpr (!RESIDENT) {
-                    fetch_weights(to + PANEL, w, group, step, full(stage));
+                    fetch_weights(to + TILE_ROWS * ROW_BYTES, w, group, step, full(stage));
                 }
                 if (++stage == STAGES) {
                     stage = 0;
                     parity ^= 1;
                 }
             }
+            loaded += other_weights;
+            held = group;
         }
     }
 
@@ -149,44 +159,82 @@ struct Product {
         }
     }
 
-    // The sums of the block's tile t: of rows 64 h .. 64 h + 64 in sum[h], with the norm added to what is there.
-    DEVICE void multiply(float (&sum)[2][64], int t, int lane) const {
-        // Only when the other warpgroup has seen all its stages full do their parities speak of ours.
-        mbarrier_wait(turn(), (t & 1) ^ 1);
+    // What a warpgroup knows of a set of resident weights, the `number`th of this block.
+    struct Set {
+        int number;
+        bool seen;  // This warpgroup had a tile of it before.
+        bool last;  // It has none after this one.
+    };
+
+    __device__ void release_weights(int step, int lane) const {
+        if (lane == 0) {
+            mbarrier_arrive(weights_empty(step));
+        }
+    }
+
+    // A set of which this warpgroup has no tile.
+    __device__ void pass(int number, int lane) const {
+        for (int step = 0; step < shape.steps; ++step) {
+            mbarrier_wait(weights_full(step), number & 1);
+            release_weights(step, lane);
+        }
+    }
+
+    DEVICE static void wgmma(float (&d)[64], u64 a, u64 b, bool accumulate) { wgmma_m64n128k16(d, a, b, accumulate); }
+    DEVICE static void wgmma(float (&d)[128], u64 a, u64 b, bool accumulate) { wgmma_m64n256k16(d, a, b, accumulate); }
+
+    // The sums of the warpgroup's part of tile t, with the norm added to what is there.
+    DEVICE void multiply(float (&sum)[VALUES], int t, int warpgroup, const Set &set, int lane) const {
+        if constexpr (RESIDENT && CONSUMERS > 1) {
+            // Only when the warpgroup of the tile before has seen all its stages full do their parities speak of ours.
+            mbarrier_wait(turn(warpgroup), (t / CONSUMERS & 1) ^ (warpgroup == 0));
+        }
         const int first = t * shape.steps;
         for (int step = 0; step < shape.steps; ++step) {
             const int stage = (first + step) % STAGES;
+            if (RESIDENT && !set.seen) {
+                mbarrier_wait(weights_full(step), set.number & 1);
+            }
             mbarrier_wait(full(stage), (first + step) / STAGES & 1);
-            if (step == shape.steps - 1 && lane == 0) {
-                mbarrier_arrive(turn());
+            if constexpr (RESIDENT && CONSUMERS > 1) {
+                if (step == shape.steps - 1 && lane == 0) {
+                    mbarrier_arrive(turn((warpgroup + 1) % CONSUMERS));
+                }
             }
             const u32 tile = ring + stage * STAGE_BYTES;
-            const u64 a = matrix_descriptor(tile);
-            const u64 b = matrix_descriptor(RESIDENT ? weights + step * PANEL : tile + PANEL);
+            const u64 a = matrix_descriptor(tile + (RESIDENT ? 0 : warpgroup * ROWS * ROW_BYTES));
+            const u64 b = matrix_descriptor(RESIDENT ? weights + step * PANEL : tile + TILE_ROWS * ROW_BYTES);
             wgmma_fence();
-            // Descriptors count in units of 16 bytes: 2 is 16 columns, 512 is 64 rows.
+            // Descriptors count in units of 16 bytes: 2 is 16 columns.
 #pragma unroll
             for (int k = 0; k < DEPTH / 16; ++k) {
-#pragma unroll
-                for (int h = 0; h < 2; ++h) {
-                    wgmma_m64n128k16(sum[h], a + 512 * h + 2 * k, b + 2 * k, NORM || step + k > 0);
-                }
+                wgmma(sum, a + 2 * k, b + 2 * k, NORM || step + k > 0);
             }
             wgmma_commit_group();
             wgmma_wait_group<1>();
             if (step > 0) {
-                release((first + step - 1) % STAGES, lane);
+                done((first + step - 1) % STAGES, step - 1, set, lane);
             }
         }
         wgmma_wait_group<0>();
-        release((first + shape.steps - 1) % STAGES, lane);
+        done((first + shape.steps - 1) % STAGES, shape.steps - 1, set, lane);
     }
 
-    // Sums `squares` of the rows of tile t over the cluster. Four tables take turns: a block sends its sums of tile t only
-    // when it has those of tile t - 2 from all blocks, which by then have read those of tile t - 4.
-    __device__ void exchange(float (&squares)[2][2], int t, int warp, int lane) const {
-        const u32 table = sums + t % 4 * TABLE_BYTES + (16 * warp + lane / 4) * 4;
-        const u32 barrier = sums_full(t % 4);
+    // This warp is done with a step of its tile.
+    __device__ void done(int stage, int step, const Set &set, int lane) const {
+        release(stage, lane);
+        if (RESIDENT && set.last) {
+            release_weights(step, lane);
+        }
+    }
+
+    // Sums `squares` of the rows of the warpgroup's nth tile over the cluster. Two tables of each warpgroup take turns: a
+    // block sends its sums of tile n only when it has those of tile n - 1 from all blocks, which by then have read those
+    // of tile n - 2.
+    __device__ void exchange(float (&squares)[2], int n, int warpgroup, int warp, int lane) const {
+        const int number = n % 2 * CONSUMERS + warpgroup;
+        const u32 table = sums + number * TABLE_BYTES + (16 * warp + lane / 4) * 4;
+        const u32 barrier = sums_full(number);
         if (threadIdx.x % WARPGROUP == 0) {
             mbarrier_arrive_expect_tx(barrier, TABLE_BYTES);
         }
@@ -194,21 +242,15 @@ struct Product {
         if (lane % 4 < CLUSTER) {
             const u32 to = mapa(table + rank * ROWS * 4, lane % 4);
             const u32 barrier_there = mapa(barrier, lane % 4);
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-                st_async(to + 256 * h, squares[h][0], barrier_there);
-                st_async(to + 256 * h + 32, squares[h][1], barrier_there);
-            }
+            st_async(to, squares[0], barrier_there);
+            st_async(to + 32, squares[1], barrier_there);
         }
-        mbarrier_wait_cluster(barrier, t / 4 & 1);
+        mbarrier_wait_cluster(barrier, n / 2 & 1);
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-#pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                squares[h][i] = 0.0f;
-                for (int from = 0; from < CLUSTER; ++from) {
-                    squares[h][i] += ld_shared(table + from * ROWS * 4 + 256 * h + 32 * i);
-                }
+        for (int i = 0; i < 2; ++i) {
+            squares[i] = 0.0f;
+            for (int from = 0; from < CLUSTER; ++from) {
+                squares[i] += ld_shared(table + from * ROWS * 4 + 32 * i);
             }
         }
     }

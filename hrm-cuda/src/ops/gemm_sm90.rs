@@ -35,14 +35,17 @@ pub struct AddRmsNorm {
     pub eps: f64,
 }
 
-/// Rows and columns of a tile.
-const TILE: usize = 128;
+/// Rows of a warpgroup's tile.
+const ROWS: usize = 64;
+/// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
+const COLS: usize = 128;
+const COLS_STREAMED: usize = 256;
 /// Columns of the input that are multiplied at a time.
 const DEPTH: usize = 64;
-/// Bytes of as many columns of a tile's rows.
-const PANEL: usize = 2 * TILE * DEPTH;
 /// The widest input whose weights stay in shared memory.
 const RESIDENT: usize = 512;
+/// Barriers that every block has beside those of its ring and its warpgroups.
+const WEIGHT_BARRIERS: usize = 2 * RESIDENT / DEPTH;
 
 /// A kernel of the source, as far as the launch must know it.
 struct Variant {
@@ -57,17 +60,39 @@ struct Variant {
     exchanges: bool,
 }
 
+impl Variant {
+    /// Warpgroups that multiply.
+    const fn warpgroups(&self) -> usize {
+        if self.streamed { 2 } else { 4 }
+    }
+
+    /// Rows and columns of a block's tile.
+    const fn tile(&self) -> (usize, usize) {
+        if self.streamed { (self.warpgroups() * ROWS, COLS_STREAMED) } else { (ROWS, COLS) }
+    }
+
+    /// Bytes of a block's shared memory, for as many steps of the summed dimension.
+    const fn shared(&self, steps: usize) -> usize {
+        let (rows, cols) = self.tile();
+        let weights = if self.streamed { self.stages } else { steps };
+        let tables = 2 * self.warpgroups();
+        let sums = if self.exchanges { tables * self.cluster * ROWS * 4 } else { 0 };
+        let barriers = 8 * (2 * self.stages + self.warpgroups() + tables + WEIGHT_BARRIERS);
+        2 * DEPTH * (self.stages * rows + weights * cols) + sums + barriers
+    }
+}
+
 /// `y = x W^T`.
 ///
 /// # Errors
 /// The device fails.
 pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool, Error> {
     let (name, cluster) = match product.outer {
-        outer if outer.is_multiple_of(2 * TILE) => ("linear_2_sm90", 2),
-        outer if outer.is_multiple_of(TILE) => ("linear_1_sm90", 1),
+        outer if outer.is_multiple_of(2 * COLS) => ("linear_2_sm90", 2),
+        outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 12, streamed: false, exchanges: false };
     run(l, &variant, product, &[Arg::Ptr(y)])
 }
 
@@ -82,11 +107,11 @@ pub fn linear_swiglu<L: Launcher>(
     gate_up: Option<Ptr>,
 ) -> Result<bool, Error> {
     let (name, cluster) = match product.outer {
-        outer if outer.is_multiple_of(2 * TILE) => ("linear_swiglu_2_sm90", 2),
-        outer if outer.is_multiple_of(TILE) => ("linear_swiglu_1_sm90", 1),
+        outer if outer.is_multiple_of(2 * COLS) => ("linear_swiglu_2_sm90", 2),
+        outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 12, streamed: false, exchanges: false };
     run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
@@ -104,29 +129,28 @@ pub fn linear_add_rms_norm<L: Launcher>(
         (128, false) => ("linear_add_rms_norm_1_sm90", 1),
         (256, false) => ("linear_add_rms_norm_2_sm90", 2),
         (512, false) => ("linear_add_rms_norm_4_sm90", 4),
-        (256, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
-        (512, true) => ("linear_add_rms_norm_streamed_4_sm90", 4),
+        (256, true) => ("linear_add_rms_norm_streamed_1_sm90", 1),
+        (512, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
         _ => return Ok(false),
     };
-    let stages = if streamed || cluster == 1 { 6 } else { 5 };
+    let stages = if streamed { 4 } else { 11 };
     let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1 };
     let &AddRmsNorm { y, rstd, x, eps } = op;
     run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
 }
 
 fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg]) -> Result<bool, Error> {
-    let &Variant { name, cluster, stages, streamed, exchanges } = variant;
+    let &Variant { name, cluster, streamed, .. } = variant;
     let &Product { x, w, rows, inner, outer } = product;
     if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !streamed) {
         return Ok(false);
     }
-    let (steps, groups) = (inner / DEPTH, outer / TILE / cluster);
-    let weights = if streamed { stages } else { steps };
-    let sums = if exchanges { 4 * cluster * TILE * 4 } else { 0 };
-    let barriers = 8 * (2 * stages + 7);
-    let shared = (stages + weights) * PANEL + sums + barriers;
+    let (tile_rows, tile_cols) = variant.tile();
+    let (steps, groups) = (inner / DEPTH, outer / tile_cols / cluster);
+    let threads = (1 + variant.warpgroups()) * 128;
     let kernel = Kernel { unit: "gemm_sm90", name };
-    let mut grid = Grid { blocks: [0, 1, 1], threads: [384, 1, 1], shared: shared as u32 };
+    let shared = variant.shared(steps) as u32;
+    let mut grid = Grid { blocks: [0, 1, 1], threads: [threads as u32, 1, 1], shared };
     let clusters = l.clusters(kernel, grid, cluster as u32)?;
     if clusters == 0 {
         return Ok(false);
@@ -134,9 +158,9 @@ fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg
     if rows == 0 {
         return Ok(true);
     }
-    grid.blocks[0] = (clusters.min(rows.div_ceil(TILE) * groups) * cluster) as u32;
+    grid.blocks[0] = (clusters.min(rows.div_ceil(tile_rows) * groups) * cluster) as u32;
     let args = [
-        Arg::TensorMap(map_of_rows(x, rows, inner, TILE / cluster)),
+        Arg::TensorMap(map_of_rows(x, rows, inner, tile_rows / cluster)),
         Arg::TensorMap(map_of_weights(w, outer, inner)),
         int(rows)?,
         int(steps)?,
