@@ -87,3 +87,4 @@ __device__ void copy_wait() {
     emulator::copy_wait(groups_left);
 }
 __device__ inline float exp2_fast(float x) { return std::exp2(x); }
+__device__ inline float reciprocal_fast(float x) { return 1.0f / x; }

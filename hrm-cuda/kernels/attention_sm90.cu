@@ -25,7 +25,7 @@ template <int CONSUMERS, int STAGES> struct ForwardMemory {
     u32 queries, keys, values, barriers;
     bf16 *staging;
     DEVICE ForwardMemory(unsigned char *shared) {
-        queries = shared_address(shared);
+        queries = uniform(shared_address(shared));
         keys = queries + CONSUMERS * TILE_BYTES;
         values = keys + STAGES * KEYS_BYTES;
         constexpr int TILES = CONSUMERS * TILE_BYTES + 2 * STAGES * KEYS_BYTES;
@@ -131,7 +131,7 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     if (threadIdx.x == 0) memory.init_barriers();
     __syncthreads();
     Turn<STAGES> turn;
-    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index(), steps = (s.positions + KEYS - 1) / KEYS;
+    const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index(), steps = (s.positions + KEYS - 1) / KEYS;
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<32>();
         if (threadIdx.x % WARPGROUP == 0)
@@ -153,7 +153,7 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     }
 
     setmaxnreg_inc<160>();
-    const int warp = threadIdx.x / LANES;
+    const int warp = uniform(threadIdx.x / LANES);
     bf16 *const staging = memory.staging + warp * STAGING / 2;
     const u32 queries = memory.queries + warpgroup * TILE_BYTES;
     const auto release = [&](int stage) {
@@ -268,7 +268,7 @@ template <int CONSUMERS, int STAGES> struct VjpMemory {
     float *stats;
     bf16 *staging;
     DEVICE VjpMemory(unsigned char *shared) {
-        own = shared_address(shared);
+        own = uniform(shared_address(shared));
         ring = own + 2 * CONSUMERS * TILE_BYTES;
         constexpr int TILES = 2 * (CONSUMERS + STAGES) * TILE_BYTES, STATS = STAGES * 2 * TILE * 4;
         stats = (float *)(shared + TILES);
@@ -362,7 +362,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
     const VjpMemory<CONSUMERS, STAGES> memory(shared);
     if (threadIdx.x == 0) memory.init_barriers(1);
     __syncthreads();
-    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<32>();
         if (threadIdx.x % WARPGROUP == 0)
@@ -372,7 +372,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
     }
 
     setmaxnreg_inc<160>();
-    const int warp = threadIdx.x / LANES;
+    const int warp = uniform(threadIdx.x / LANES);
     bf16 *const staging = memory.staging + warp * STAGING / 2;
     const auto arrive = [&](u32 barrier) {
         if (lane == 0) mbarrier_arrive(barrier);
@@ -478,10 +478,10 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
     // One thread fetches tiles, a warp statistics.
     if (threadIdx.x == 0) memory.init_barriers(1 + LANES);
     __syncthreads();
-    const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
+    const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<40>();
-        const int warp = threadIdx.x % WARPGROUP / LANES;
+        const int warp = uniform(threadIdx.x % WARPGROUP / LANES);
         if (warp == 0 && lane == 0)
             fetch(memory, s, {qkv, s.heads}, {qkv, 2 * s.heads}, {qkv, 0}, {d_o, 0});
         if (warp == 1) fetch_stats(memory, s, lse, delta);
@@ -490,7 +490,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
     }
 
     setmaxnreg_inc<232>();
-    const int warp = threadIdx.x / LANES;
+    const int warp = uniform(threadIdx.x / LANES);
     bf16 *const staging = memory.staging + warp * STAGING / 2;
     const auto arrive = [&](u32 barrier) {
         if (lane == 0) mbarrier_arrive(barrier);

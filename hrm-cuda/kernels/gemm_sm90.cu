@@ -7,10 +7,10 @@
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
 // One thread of a block's first warpgroup has the copy engine fetch rows into a ring in shared memory; the others multiply
-// tiles of 64 rows, whose sums never leave the registers before the result is formed. A residual is where they start.
+// tiles, whose sums never leave the registers before the result is formed. A residual is where they start.
 //
-//   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Four
-//             warpgroups take turns: one multiplies a tile while three finish their results, which takes longer.
+//   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Three
+//             warpgroups take turns at tiles of 128 rows: one multiplies while the others finish their results.
 //   streamed  K is too long for that: the weights come with the rows, for two warpgroups with 64 rows each. Their tiles
 //             have 256 columns, so that shared memory keeps up: in 128 cycles a tile's m64n256k16 reads 10 KiB of it and
 //             6 KiB are fetched, where 128 bytes pass in a cycle.
@@ -31,8 +31,11 @@
 DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-// As the kernel of that name has it.
-DEVICE float silu(float x) { return rounded<bf16>(__fdividef(x, 1.0f + __expf(-x))); }
+// x / (1 + exp(-x)), rounded.
+DEVICE float silu(float x) {
+    const float LOG2_E = 1.4426950408889634f;
+    return rounded<bf16>(x * reciprocal_fast(1.0f + exp2_fast(-LOG2_E * x)));
+}
 
 DEVICE u32 swiglu(u32 gate, u32 up) {
     return bf16_pair(silu(first_of(gate)) * first_of(up), silu(second_of(gate)) * second_of(up));
@@ -72,31 +75,37 @@ struct Place {
     template <class P> DEVICE Place(const P &p, int warpgroup, int group, int begin) : warpgroup(warpgroup) {
         constexpr int WIDTH = P::GATED ? P::COLS / 2 : P::COLS;
         warp = threadIdx.x % WARPGROUP / LANES, lane = lane_index();
-        row = begin + (P::RESIDENT ? 0 : warpgroup * ROWS) + 16 * warp + lane / 4;
+        row = begin + (P::RESIDENT ? 0 : warpgroup * P::ROWS) + 16 * warp + lane / 4;
         column = p.column(group) * WIDTH + lane % 4 * 8;
         columns = (long long)(P::NORM ? 1 : p.shape.groups) * P::BLOCKS * WIDTH;
     }
 };
 
-// rstd of the thread's two rows of the warpgroup's nth tile.
+// rstd of the thread's rows of the warpgroup's nth tile.
 template <class P>
-DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::VALUES], float (&rstd)[2], int n,
-                 const Place &at) {
+DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], float (&rstd)[P::PARTS][2],
+                 int n, const Place &at) {
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        float square = 0.0f;
+    for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
-        for (int j = 2 * e; j < P::VALUES; j += 4) square += sum[j] * sum[j] + sum[j + 1] * sum[j + 1];
-        square += __shfl_xor_sync(0xffffffffu, square, 1);
-        square += __shfl_xor_sync(0xffffffffu, square, 2);
-        rstd[e] = square;
+        for (int e = 0; e < 2; e++) {
+            float square = 0.0f;
+#pragma unroll
+            for (int j = 2 * e; j < P::VALUES; j += 4) square += sum[h][j] * sum[h][j] + sum[h][j + 1] * sum[h][j + 1];
+            square += __shfl_xor_sync(0xffffffffu, square, 1);
+            square += __shfl_xor_sync(0xffffffffu, square, 2);
+            rstd[h][e] = square;
+        }
     }
     if constexpr (P::BLOCKS > 1) p.exchange(rstd, n, at.warpgroup, at.warp, at.lane);
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        rstd[e] = rsqrtf(rstd[e] * (1.0f / (P::BLOCKS * P::COLS)) + out.eps);
-        const int r = at.row + 8 * e;
-        if (p.rank == 0 && at.lane % 4 == 0 && r < p.shape.rows) out.rstd[r] = rstd[e];
+    for (int h = 0; h < P::PARTS; h++) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            rstd[h][e] = rsqrtf(rstd[h][e] * (1.0f / (P::BLOCKS * P::COLS)) + out.eps);
+            const int r = at.row + 64 * h + 8 * e;
+            if (p.rank == 0 && at.lane % 4 == 0 && r < p.shape.rows) out.rstd[r] = rstd[h][e];
+        }
     }
 }
 
@@ -105,49 +114,57 @@ template <class P>
 DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
     constexpr int QUARTERS = P::COLS / 32;
     const int rows = p.shape.rows;
-    float sum[P::VALUES];
+    float sum[P::PARTS][P::VALUES];
     if constexpr (P::NORM) {
         // While other warpgroups multiply.
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            const bf16 *residual = out.residual + min(at.row + 8 * e, rows - 1) * at.columns + at.column;
+        for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
-            for (int c = 0; c < QUARTERS; c++) unpack_8(sum, e, c, *(const uint4 *)(residual + 32 * c));
+            for (int e = 0; e < 2; e++) {
+                const int r = min(at.row + 64 * h + 8 * e, rows - 1);
+                const bf16 *residual = out.residual + r * at.columns + at.column;
+#pragma unroll
+                for (int c = 0; c < QUARTERS; c++) unpack_8(sum[h], e, c, *(const uint4 *)(residual + 32 * c));
+            }
+            wgmma_fence_operand(sum[h]);
         }
-        wgmma_fence_operand(sum);
         wgmma_fence();
     }
     p.multiply(sum, t, at.warpgroup, set, at.lane);
 
-    [[maybe_unused]] float rstd[2];
+    [[maybe_unused]] float rstd[P::PARTS][2];
     if constexpr (P::NORM) norm(p, out, sum, rstd, n, at);
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        const int r = at.row + 8 * e;
-        if (r >= rows) continue;
-        uint4 *y = (uint4 *)(out.y + r * at.columns + at.column);
-        if constexpr (P::GATED) {
-            uint4 *kept = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column);
+    for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
-            for (int c = 0; c < QUARTERS / 2; c++) {
-                // From the rounded values, as the backward pass will see them.
-                const uint4 gate = pack_8(sum, e, c), up = pack_8(sum, e, c + QUARTERS / 2);
-                y[4 * c] = {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z), swiglu(gate.w, up.w)};
-                if (out.gate_up) {
-                    kept[4 * c] = gate;
-                    kept[4 * c + at.columns / 8] = up;
+        for (int e = 0; e < 2; e++) {
+            const int r = at.row + 64 * h + 8 * e;
+            if (r >= rows) continue;
+            uint4 *y = (uint4 *)(out.y + r * at.columns + at.column);
+            if constexpr (P::GATED) {
+                uint4 *kept = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column);
+#pragma unroll
+                for (int c = 0; c < QUARTERS / 2; c++) {
+                    // From the rounded values, as the backward pass will see them.
+                    const uint4 gate = pack_8(sum[h], e, c), up = pack_8(sum[h], e, c + QUARTERS / 2);
+                    y[4 * c] = {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z),
+                                swiglu(gate.w, up.w)};
+                    if (out.gate_up) {
+                        kept[4 * c] = gate;
+                        kept[4 * c + at.columns / 8] = up;
+                    }
                 }
-            }
-        } else {
+            } else {
 #pragma unroll
-            for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum, e, c, P::NORM ? rstd[e] : 1.0f);
+                for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum[h], e, c, P::NORM ? rstd[h][e] : 1.0f);
+            }
         }
     }
 }
 
 // The tiles of a warpgroup: with resident weights one in as many as there are warpgroups.
 template <class P> DEVICE void consume(const P &p, const Results &out, int warpgroup) {
-    constexpr int STRIDE = P::RESIDENT ? P::WARPGROUPS : 1;
+    constexpr int STRIDE = P::RESIDENT ? P::CONSUMERS : 1;
     const Tiles tiles = p.tiles();
     const int lane = lane_index();
     // Sets of weights that this warpgroup is done with. It passes through every set in turn, also those of which it has
@@ -174,7 +191,7 @@ template <class P> DEVICE void consume(const P &p, const Results &out, int warpg
 
 template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
     SHARED_DYNAMIC_1024(shared);
-    const P p(shared_address(shared), shape);
+    const P p(uniform(shared_address(shared)), shape);
     if (threadIdx.x == 0) {
         p.init_barriers();
     }
@@ -185,14 +202,14 @@ template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const
     }
 
     if (threadIdx.x < WARPGROUP) {
-        setmaxnreg_dec<P::WARPGROUPS == 2 ? 40 : 40>();
+        setmaxnreg_dec<P::FEW>();
         if (threadIdx.x == 0) {
             p.fetch(x, w);
         }
         __syncwarp();
     } else {
-        setmaxnreg_inc<P::WARPGROUPS == 2 ? 232 : 104>();
-        consume(p, out, threadIdx.x / WARPGROUP - 1);
+        setmaxnreg_inc<P::MANY>();
+        consume(p, out, (int)uniform(threadIdx.x / WARPGROUP) - 1);
     }
     // No block may leave while another still writes to its shared memory.
     if constexpr (P::BLOCKS > 1) {
@@ -205,34 +222,34 @@ template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const
 #define OPERANDS const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w
 #define SHAPE int rows, int steps, int groups
 
-#define LINEAR(name, cluster)                                                                   \
-    using P_##name = Product<Epilogue::Store, Weights::Resident, 128, cluster, 4, 12>;          \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y) {                                            \
-        run<P_##name>(x, w, {y, nullptr, nullptr, nullptr, 0.0f}, {rows, steps, groups});       \
-    }                                                                                           \
+#define LINEAR(name, cluster)                                                             \
+    using P_##name = Product<Epilogue::Store, Weights::Resident, cluster, 6>;             \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y) {                                      \
+        run<P_##name>(x, w, {y, nullptr, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
+    }                                                                                     \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR(linear_1_sm90, 1)
 LINEAR(linear_2_sm90, 2)
 
-#define LINEAR_SWIGLU(name, cluster)                                                            \
-    using P_##name = Product<Epilogue::SwiGlu, Weights::Resident, 128, cluster, 4, 12>;         \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                             \
-        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups});       \
-    }                                                                                           \
+#define LINEAR_SWIGLU(name, cluster)                                                      \
+    using P_##name = Product<Epilogue::SwiGlu, Weights::Resident, cluster, 6>;            \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                       \
+        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
+    }                                                                                     \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
 
-#define LINEAR_ADD_RMS_NORM(name, weights, columns, cluster, warpgroups, stages)                           \
-    using P_##name = Product<Epilogue::AddRmsNorm, weights, columns, cluster, warpgroups, stages>;          \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) {          \
-        run<P_##name>(x, w, {y, nullptr, residual, rstd, eps}, {rows, steps, groups});                      \
-    }                                                                                                       \
+#define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
+    using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) { \
+        run<P_##name>(x, w, {y, nullptr, residual, rstd, eps}, {rows, steps, groups});             \
+    }                                                                                              \
     EXPORT_CLUSTERS(name, cluster)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 128, 1, 4, 11)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 128, 2, 4, 11)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 128, 4, 4, 11)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_1_sm90, Weights::Streamed, 256, 1, 2, 4)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_2_sm90, Weights::Streamed, 256, 2, 2, 4)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 1, 5)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 2, 5)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 4, 5)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_1_sm90, Weights::Streamed, 1, 4)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_2_sm90, Weights::Streamed, 2, 4)
 
 #endif

@@ -8,10 +8,9 @@ enum class Epilogue { Store, SwiGlu, AddRmsNorm };
 // Where the weights are while rows stream past.
 enum class Weights { Resident, Streamed };
 
-constexpr int ROWS = 64;   // Rows of a warpgroup's tile.
 constexpr int DEPTH = 64;  // Of the summed dimension, in a step.
 constexpr int WARPGROUP = 128;
-constexpr int ROW_BYTES = 2 * DEPTH;   // Of a row in a step.
+constexpr int ROW_BYTES = 2 * DEPTH;  // Of a row in a step.
 constexpr int MOST_RESIDENT_STEPS = 8;
 
 // What to multiply, alike for all blocks.
@@ -43,19 +42,25 @@ struct Tiles {
     __device__ int row(int t) const { return (first + t) % rows * height; }
 };
 
-template <Epilogue EPILOGUE, Weights WEIGHTS, int COLUMNS, int CLUSTER, int CONSUMERS, int RING>
+template <Epilogue EPILOGUE, Weights WEIGHTS, int CLUSTER, int STAGES>
 struct Product {
-    static constexpr int BLOCKS = CLUSTER, COLS = COLUMNS, STAGES = RING, WARPGROUPS = CONSUMERS;
-    static constexpr int THREADS = (1 + CONSUMERS) * WARPGROUP;
-    static constexpr int VALUES = COLS / 2;  // Of a tile, in a thread.
+    static constexpr int BLOCKS = CLUSTER;
     static constexpr bool RESIDENT = WEIGHTS == Weights::Resident;
     static constexpr bool NORM = EPILOGUE == Epilogue::AddRmsNorm;
     static constexpr bool GATED = EPILOGUE == Epilogue::SwiGlu;
+    // Warpgroups that multiply, and what each has of a block's tile: rows in parts of 64, and of each part in a thread so
+    // many values.
+    static constexpr int CONSUMERS = RESIDENT ? 3 : 2;
+    static constexpr int THREADS = (1 + CONSUMERS) * WARPGROUP;
+    static constexpr int PARTS = RESIDENT ? 2 : 1, ROWS = 64 * PARTS;
+    static constexpr int COLS = RESIDENT ? 128 : 256, VALUES = COLS / 2;
     // Rows of a block's tile, and what a stage has of it: the rows, and weights that come with them.
     static constexpr int TILE_ROWS = RESIDENT ? ROWS : CONSUMERS * ROWS;
     static constexpr int PANEL = COLS * ROW_BYTES;
     static constexpr int STAGE_BYTES = TILE_ROWS * ROW_BYTES + (RESIDENT ? 0 : PANEL);
     static constexpr int TABLE_BYTES = CLUSTER * ROWS * 4;
+    // Registers of a thread, of the producer and of a consumer.
+    static constexpr int FEW = RESIDENT ? 32 : 40, MANY = RESIDENT ? 160 : 232;
 
     // In shared memory: the ring, resident weights, sums of squares, barriers.
     u32 ring, weights, sums, barriers;
@@ -120,6 +125,7 @@ struct Product {
             const int group = tiles.group(t);
             const int row = tiles.row(t) + rank * PART;
             const bool other_weights = RESIDENT && group != held;
+#pragma unroll 1
             for (int step = 0; step < shape.steps; ++step) {
                 if (other_weights) {
                     mbarrier_wait(weights_empty(step), (loaded & 1) ^ 1);
@@ -183,41 +189,62 @@ struct Product {
     DEVICE static void wgmma(float (&d)[64], u64 a, u64 b, bool accumulate) { wgmma_m64n128k16(d, a, b, accumulate); }
     DEVICE static void wgmma(float (&d)[128], u64 a, u64 b, bool accumulate) { wgmma_m64n256k16(d, a, b, accumulate); }
 
+    // Products of half a step, 32 columns of the operands from column 32 * half on.
+    DEVICE static void multiply_half(float (&sum)[PARTS][VALUES], u64 a, u64 b, int half, bool accumulate) {
+        // Descriptors count in units of 16 bytes: 2 is 16 columns, 512 is 64 rows.
+#pragma unroll
+        for (int k = 2 * half; k < 2 * half + 2; ++k) {
+#pragma unroll
+            for (int h = 0; h < PARTS; ++h) {
+                wgmma(sum[h], a + 512 * h + 2 * k, b + 2 * k, accumulate || k > 0);
+            }
+        }
+        wgmma_commit_group();
+    }
+
     // The sums of the warpgroup's part of tile t, with the norm added to what is there.
-    DEVICE void multiply(float (&sum)[VALUES], int t, int warpgroup, const Set &set, int lane) const {
-        if constexpr (RESIDENT && CONSUMERS > 1) {
+    //
+    // A warp is held until the tensor cores have taken its products, all but the last one or two. So what else there is
+    // to do in a step stands between its halves, and nothing between two steps.
+    DEVICE void multiply(float (&sum)[PARTS][VALUES], int t, int warpgroup, const Set &set, int lane) const {
+        if constexpr (RESIDENT) {
             // Only when the warpgroup of the tile before has seen all its stages full do their parities speak of ours.
             mbarrier_wait(turn(warpgroup), (t / CONSUMERS & 1) ^ (warpgroup == 0));
         }
-        const int first = t * shape.steps;
+        int stage = t * shape.steps % STAGES, previous = 0;
+        u32 parity = t * shape.steps / STAGES & 1;
+        bool ready = false;
+#pragma unroll 1
         for (int step = 0; step < shape.steps; ++step) {
-            const int stage = (first + step) % STAGES;
             if (RESIDENT && !set.seen) {
                 mbarrier_wait(weights_full(step), set.number & 1);
             }
-            mbarrier_wait(full(stage), (first + step) / STAGES & 1);
-            if constexpr (RESIDENT && CONSUMERS > 1) {
-                if (step == shape.steps - 1 && lane == 0) {
-                    mbarrier_arrive(turn((warpgroup + 1) % CONSUMERS));
-                }
+            if (!ready) {
+                mbarrier_wait(full(stage), parity);
             }
             const u32 tile = ring + stage * STAGE_BYTES;
             const u64 a = matrix_descriptor(tile + (RESIDENT ? 0 : warpgroup * ROWS * ROW_BYTES));
             const u64 b = matrix_descriptor(RESIDENT ? weights + step * PANEL : tile + TILE_ROWS * ROW_BYTES);
             wgmma_fence();
-            // Descriptors count in units of 16 bytes: 2 is 16 columns.
-#pragma unroll
-            for (int k = 0; k < DEPTH / 16; ++k) {
-                wgmma(sum, a + 2 * k, b + 2 * k, NORM || step + k > 0);
-            }
-            wgmma_commit_group();
+            multiply_half(sum, a, b, 0, NORM || step > 0);
             wgmma_wait_group<1>();
             if (step > 0) {
-                done((first + step - 1) % STAGES, step - 1, set, lane);
+                done(previous, step - 1, set, lane);
             }
+            previous = stage;
+            if (++stage == STAGES) {
+                stage = 0;
+                parity ^= 1;
+            }
+            if (step < shape.steps - 1) {
+                ready = mbarrier_test_wait(full(stage), parity);
+            } else if (RESIDENT && lane == 0) {
+                mbarrier_arrive(turn((warpgroup + 1) % CONSUMERS));
+            }
+            multiply_half(sum, a, b, 1, true);
         }
         wgmma_wait_group<0>();
-        done((first + shape.steps - 1) % STAGES, shape.steps - 1, set, lane);
+        done(previous, shape.steps - 1, set, lane);
     }
 
     // This warp is done with a step of its tile.
@@ -231,7 +258,7 @@ struct Product {
     // Sums `squares` of the rows of the warpgroup's nth tile over the cluster. Two tables of each warpgroup take turns: a
     // block sends its sums of tile n only when it has those of tile n - 1 from all blocks, which by then have read those
     // of tile n - 2.
-    __device__ void exchange(float (&squares)[2], int n, int warpgroup, int warp, int lane) const {
+    __device__ void exchange(float (&squares)[PARTS][2], int n, int warpgroup, int warp, int lane) const {
         const int number = n % 2 * CONSUMERS + warpgroup;
         const u32 table = sums + number * TABLE_BYTES + (16 * warp + lane / 4) * 4;
         const u32 barrier = sums_full(number);
@@ -242,15 +269,21 @@ struct Product {
         if (lane % 4 < CLUSTER) {
             const u32 to = mapa(table + rank * ROWS * 4, lane % 4);
             const u32 barrier_there = mapa(barrier, lane % 4);
-            st_async(to, squares[0], barrier_there);
-            st_async(to + 32, squares[1], barrier_there);
+#pragma unroll
+            for (int h = 0; h < PARTS; ++h) {
+                st_async(to + 256 * h, squares[h][0], barrier_there);
+                st_async(to + 256 * h + 32, squares[h][1], barrier_there);
+            }
         }
         mbarrier_wait_cluster(barrier, n / 2 & 1);
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            squares[i] = 0.0f;
-            for (int from = 0; from < CLUSTER; ++from) {
-                squares[i] += ld_shared(table + from * ROWS * 4 + 32 * i);
+        for (int h = 0; h < PARTS; ++h) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                squares[h][i] = 0.0f;
+                for (int from = 0; from < CLUSTER; ++from) {
+                    squares[h][i] += ld_shared(table + from * ROWS * 4 + 256 * h + 32 * i);
+                }
             }
         }
     }

@@ -12,6 +12,10 @@ struct alignas(64) TensorMap {
     u64 words[16];
 };
 
+// A value that is the same in all lanes of a warp, told to the compiler: what is computed of it, descriptors above all,
+// stays in uniform registers, where wgmma wants it.
+DEVICE u32 uniform(u32 value) { return __shfl_sync(0xffffffffu, value, 0); }
+
 // Describes an operand in shared memory: rows of 64 bf16 along the summed dimension, 128 bytes apart, in the copy
 // engine's 128-byte swizzle. `address` is a multiple of 1024, plus 32 for each 16 columns further on.
 DEVICE u64 matrix_descriptor(u32 address) {
@@ -108,7 +112,22 @@ DEVICE void mbarrier_wait(u32 barrier, u32 parity) {
         : "memory");
 }
 
-// The same, and ordinary reads see what other blocks wrote before the phase ended.
+// Whether that phase has ended, without waiting. No may be late, yes is what a wait says.
+DEVICE bool mbarrier_test_wait(u32 barrier, u32 parity) {
+    u32 done;
+    asm volatile(
+        "{\n\t"
+        ".reg .pred done;\n\t"
+        "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n\t"
+        "selp.u32 %0, 1, 0, done;\n\t"
+        "}"
+        : "=r"(done)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+    return done;
+}
+
+// As mbarrier_wait, and ordinary reads see what other blocks wrote before the phase ended.
 DEVICE void mbarrier_wait_cluster(u32 barrier, u32 parity) {
     asm volatile(
         "{\n\t"

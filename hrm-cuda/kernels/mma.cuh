@@ -57,4 +57,11 @@ DEVICE float exp2_fast(float x) {
     return y;
 }
 
+// 1 / x within 1 ulp, subnormal operands and results as 0.
+DEVICE float reciprocal_fast(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 #endif

@@ -37,6 +37,10 @@ pub struct AddRmsNorm {
 
 /// Rows of a warpgroup's tile.
 const ROWS: usize = 64;
+const PARTS: usize = 2;
+const WG: usize = 2;
+const RS: usize = 6;
+const RNS: usize = 5;
 /// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
 const COLS: usize = 128;
 const COLS_STREAMED: usize = 256;
@@ -63,12 +67,17 @@ struct Variant {
 impl Variant {
     /// Warpgroups that multiply.
     const fn warpgroups(&self) -> usize {
-        if self.streamed { 2 } else { 4 }
+        if self.streamed { 2 } else { 3 }
+    }
+
+    /// Rows of a warpgroup's tile.
+    const fn rows(&self) -> usize {
+        if self.streamed { 64 } else { 128 }
     }
 
     /// Rows and columns of a block's tile.
     const fn tile(&self) -> (usize, usize) {
-        if self.streamed { (self.warpgroups() * ROWS, COLS_STREAMED) } else { (ROWS, COLS) }
+        if self.streamed { (self.warpgroups() * self.rows(), COLS_STREAMED) } else { (self.rows(), COLS) }
     }
 
     /// Bytes of a block's shared memory, for as many steps of the summed dimension.
@@ -76,7 +85,7 @@ impl Variant {
         let (rows, cols) = self.tile();
         let weights = if self.streamed { self.stages } else { steps };
         let tables = 2 * self.warpgroups();
-        let sums = if self.exchanges { tables * self.cluster * ROWS * 4 } else { 0 };
+        let sums = if self.exchanges { tables * self.cluster * self.rows() * 4 } else { 0 };
         let barriers = 8 * (2 * self.stages + self.warpgroups() + tables + WEIGHT_BARRIERS);
         2 * DEPTH * (self.stages * rows + weights * cols) + sums + barriers
     }
@@ -92,7 +101,7 @@ pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool,
         outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 12, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
     run(l, &variant, product, &[Arg::Ptr(y)])
 }
 
@@ -111,7 +120,7 @@ pub fn linear_swiglu<L: Launcher>(
         outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 12, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
     run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
@@ -133,7 +142,7 @@ pub fn linear_add_rms_norm<L: Launcher>(
         (512, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
         _ => return Ok(false),
     };
-    let stages = if streamed { 4 } else { 11 };
+    let stages = if streamed { 4 } else { 5 };
     let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1 };
     let &AddRmsNorm { y, rstd, x, eps } = op;
     run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
