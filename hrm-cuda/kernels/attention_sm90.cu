@@ -130,6 +130,7 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     const ForwardMemory<CONSUMERS, STAGES> memory(shared);
     if (threadIdx.x == 0) memory.init_barriers();
     __syncthreads();
+    wait_for_launch_before();
     Turn<STAGES> turn;
     const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index(), steps = (s.positions + KEYS - 1) / KEYS;
     if (warpgroup == CONSUMERS) {
@@ -362,6 +363,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
     const VjpMemory<CONSUMERS, STAGES> memory(shared);
     if (threadIdx.x == 0) memory.init_barriers(1);
     __syncthreads();
+    wait_for_launch_before();
     const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<32>();
@@ -478,6 +480,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
     // One thread fetches tiles, a warp statistics.
     if (threadIdx.x == 0) memory.init_barriers(1 + LANES);
     __syncthreads();
+    wait_for_launch_before();
     const int warpgroup = threadIdx.x / WARPGROUP, lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<40>();

@@ -161,10 +161,13 @@ DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, cons
         setmaxnreg_dec<40>();
         if (threadIdx.x == 0) {
             p.fetch(x, w);
+        } else {
+            wait_for_launch_before();
         }
         __syncwarp();
     } else {
         setmaxnreg_inc<232>();
+        wait_for_launch_before();
         const int warpgroup = threadIdx.x / WARPGROUP - 1, lane = threadIdx.x % 32;
         Tiles tiles(shape, CLUSTER);
         [[maybe_unused]] const int first_group = tiles.group(), last_group = tiles.last_group();

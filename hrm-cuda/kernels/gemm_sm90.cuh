@@ -100,22 +100,33 @@ struct Product {
         }
     }
 
-    // One thread: keeps the ring full.
+    // Fetches the resident weights of a group, the `loaded`th that the block has.
+    __device__ void fetch_resident(const TensorMap &w, int group, int loaded) const {
+        mbarrier_wait(weights_empty(), (loaded & 1) ^ 1);
+        mbarrier_arrive_expect_tx(weights_full(), shape.steps * PANEL);
+        for (int step = 0; step < shape.steps; ++step) {
+            fetch_weights(weights + step * PANEL, w, group, step, weights_full());
+        }
+    }
+
+    // One thread: keeps the ring full. The first resident weights are on their way while the launch before still runs, which
+    // writes none: that is the optimizers' affair, and no launch begins beside one of theirs.
     __device__ void fetch(const TensorMap &x, const TensorMap &w) const {
         constexpr int PART = ROWS / CLUSTER;
         int stage = 0, loaded = 0, held = -1;
         u32 parity = 0;
-        for (Tiles tiles(shape, CLUSTER); tiles.more(); tiles.advance()) {
+        Tiles tiles(shape, CLUSTER);
+        if (RESIDENT && tiles.more()) {
+            held = tiles.group();
+            fetch_resident(w, held, loaded++);
+        }
+        wait_for_launch_before();
+        for (; tiles.more(); tiles.advance()) {
             const int group = tiles.group();
             const int row = tiles.row() + rank * PART;
             if (RESIDENT && group != held) {
-                mbarrier_wait(weights_empty(), (loaded & 1) ^ 1);
-                mbarrier_arrive_expect_tx(weights_full(), shape.steps * PANEL);
-                for (int step = 0; step < shape.steps; ++step) {
-                    fetch_weights(weights + step * PANEL, w, group, step, weights_full());
-                }
                 held = group;
-                ++loaded;
+                fetch_resident(w, held, loaded++);
             }
             for (int step = 0; step < shape.steps; ++step) {
                 mbarrier_wait(empty(stage), parity ^ 1);
