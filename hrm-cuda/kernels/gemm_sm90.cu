@@ -161,10 +161,10 @@ DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, cons
         setmaxnreg_dec<40>();
         if (threadIdx.x == 0) {
             p.fetch(x, w);
-        } else {
-            wait_for_launch_before();
         }
         __syncwarp();
+        // Behind the fetch, which is of the same warp and must not be held up.
+        wait_for_launch_before();
     } else {
         setmaxnreg_inc<232>();
         wait_for_launch_before();

@@ -116,6 +116,7 @@ struct Product {
         int stage = 0, loaded = 0, held = -1;
         u32 parity = 0;
         Tiles tiles(shape, CLUSTER);
+        prefetch_tensormap(x);
         if (RESIDENT && tiles.more()) {
             held = tiles.group();
             fetch_resident(w, held, loaded++);

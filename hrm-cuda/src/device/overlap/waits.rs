@@ -16,12 +16,14 @@ const WAIT: &str = "griddepcontrol.wait";
 /// The one access to global memory that need not wait: products fetch weights, which alone come by maps of five dimensions.
 const WEIGHTS: &str = "cp.async.bulk.tensor.5d.";
 
-/// Whether an instruction has to wait: it touches global memory, or may, or lets the launch behind begin.
+/// Whether an instruction has to wait: it touches global memory, or may, or lets the launch behind begin. Tensor maps are
+/// arguments.
 fn must_wait(name: &str) -> bool {
     let mut parts = name.split('.');
     match parts.next().unwrap_or_default() {
         "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" => !parts.any(|part| {
-            ["param", "shared", "local", "const"].contains(&part.split("::").next().unwrap_or(part))
+            ["param", "shared", "local", "const", "tensormap"]
+                .contains(&part.split("::").next().unwrap_or(part))
         }),
         "cp" => !name.starts_with(WEIGHTS) && !name.contains("commit") && !name.contains("wait"),
         "griddepcontrol" => name != WAIT,
@@ -141,6 +143,7 @@ fn a_kernel_that_does_not_wait_is_found() {
         (format!("asm volatile(\"griddepcontrol.launch_dependents;\"); {wait}"), false),
         (format!("cp_async_bulk_tensor_5d(1024, map, 0, 0, 0); {wait}"), true),
         (format!("cp_async_bulk_tensor(1024, map, 0, 0, 0); {wait}"), false),
+        (format!("prefetch_tensormap(map); {wait}"), true),
         (format!("st_async(1024, 0.0f, 0); mbarrier_wait(0, 0); {wait}"), true),
         (format!("asm volatile(\"prefetch.global.L2 [%0];\" :: \"l\"(n)); {wait}"), false),
     ];
