@@ -34,6 +34,7 @@ DEVICE const emulator::Map& map_of(const TensorMap& map) {
     static_assert(sizeof(emulator::Map) == sizeof(TensorMap), "they are the same words");
     return reinterpret_cast<const emulator::Map&>(map);
 }
+DEVICE void prefetch_tensormap(const TensorMap&) {}
 DEVICE void cp_async_bulk_tensor(u32 to, const TensorMap& map, int row, int col, u32 barrier) {
     emulator::copy_box(to, map_of(map), 2, {col, row}, barrier);
 }

@@ -311,18 +311,21 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
     extern "C" __global__ void __launch_bounds__(BLOCK, 2) attention_long_##dim(bf16 *o, float *lse, bf16 *qkv, const float *cos_table,     \
                                                             const float *sin_table, int positions, int heads,           \
                                                             float scale) {                                              \
+        wait_for_launch_before();                                                                                       \
         attention_long<dim>(o, lse, qkv, cos_table, sin_table, positions, heads, scale);                                \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_long_##dim)                                                                                 \
     extern "C" __global__ void __launch_bounds__(BLOCK, 2) attention_long_vjp_q_##dim(                                                      \
         bf16 *dqkv, float *delta, const bf16 *d_o, const bf16 *o, const float *lse, const bf16 *qkv,                    \
         const float *cos_table, const float *sin_table, int positions, int heads, float scale) {                        \
+        wait_for_launch_before();                                                                                       \
         attention_long_vjp_q<dim>(dqkv, delta, d_o, o, lse, qkv, cos_table, sin_table, positions, heads, scale);        \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_long_vjp_q_##dim)                                                                           \
     extern "C" __global__ void __launch_bounds__(BLOCK, 2) attention_long_vjp_kv_##dim(                                                     \
         bf16 *dqkv, const float *delta, const bf16 *d_o, const float *lse, const bf16 *qkv, const float *cos_table,     \
         const float *sin_table, int positions, int heads, float scale) {                                                \
+        wait_for_launch_before();                                                                                       \
         attention_long_vjp_kv<dim>(dqkv, delta, d_o, lse, qkv, cos_table, sin_table, positions, heads, scale);          \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_long_vjp_kv_##dim)

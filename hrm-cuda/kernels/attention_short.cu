@@ -173,12 +173,14 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     extern "C" __global__ void __launch_bounds__(2 * rows, forward_blocks) attention_short_##dim##x##rows(              \
         bf16 *o, float *lse, const bf16 *qkv, const float *cos_table, const float *sin_table, int positions, int heads, \
         float scale) {                                                                                                  \
+        wait_for_launch_before();                                                                                       \
         attention_short<dim, rows>(o, lse, qkv, cos_table, sin_table, positions, heads, scale);                         \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_##dim##x##rows)                                                                       \
     extern "C" __global__ void __launch_bounds__(2 * rows, vjp_blocks) attention_short_vjp_##dim##x##rows(              \
         bf16 *dqkv, const bf16 *d_o, const bf16 *o, const float *lse, const bf16 *qkv, const float *cos_table,          \
         const float *sin_table, int positions, int heads, float scale) {                                                \
+        wait_for_launch_before();                                                                                       \
         attention_short_vjp<dim, rows>(dqkv, d_o, o, lse, qkv, cos_table, sin_table, positions, heads, scale);          \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_vjp_##dim##x##rows)

@@ -128,8 +128,12 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
                     const Sequences &s) {
     SHARED_DYNAMIC_1024(shared);
     const ForwardMemory<CONSUMERS, STAGES> memory(shared);
-    if (threadIdx.x == 0) memory.init_barriers();
+    if (threadIdx.x == 0) {
+        memory.init_barriers();
+        prefetch_tensormap(map);
+    }
     __syncthreads();
+    wait_for_launch_before();
     Turn<STAGES> turn;
     const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index(), steps = (s.positions + KEYS - 1) / KEYS;
     if (warpgroup == CONSUMERS) {
@@ -360,8 +364,13 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
                   const float *lse, const float *cos_table, const float *sin_table, const Sequences &s) {
     SHARED_DYNAMIC_1024(shared);
     const VjpMemory<CONSUMERS, STAGES> memory(shared);
-    if (threadIdx.x == 0) memory.init_barriers(1);
+    if (threadIdx.x == 0) {
+        memory.init_barriers(1);
+        prefetch_tensormap(qkv);
+        prefetch_tensormap(d_o_map);
+    }
     __syncthreads();
+    wait_for_launch_before();
     const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<32>();
@@ -476,8 +485,13 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
     SHARED_DYNAMIC_1024(shared);
     const VjpMemory<CONSUMERS, STAGES> memory(shared);
     // One thread fetches tiles, a warp statistics.
-    if (threadIdx.x == 0) memory.init_barriers(1 + LANES);
+    if (threadIdx.x == 0) {
+        memory.init_barriers(1 + LANES);
+        prefetch_tensormap(qkv);
+        prefetch_tensormap(d_o);
+    }
     __syncthreads();
+    wait_for_launch_before();
     const int warpgroup = uniform(threadIdx.x / WARPGROUP), lane = lane_index();
     if (warpgroup == CONSUMERS) {
         setmaxnreg_dec<40>();

@@ -22,6 +22,7 @@ KERNEL_FOR_EACH_TYPE(reset_rows, (T *z, const float *init, const int *halted, in
 
 // current[b] = incoming[b] where halted[b]: [B, cols].
 KERNEL(replace_rows)(int *current, const int *incoming, const int *halted, int batch, int cols) {
+    wait_for_launch_before();
     int b = thread_index() / cols;
     if (b < batch && halted[b]) current[thread_index()] = incoming[thread_index()];
 }
@@ -54,6 +55,7 @@ DEVICE int min_steps(const StepScalars *scalars, u32 row, int max_steps, double 
 // steps[b] = (halted[b] ? 0 : steps[b]) + 1; halted[b] = last step, or q_halt > q_continue unless b explores.
 KERNEL(advance)(const float *q, int *steps, int *halted, const StepScalars *scalars, int batch, int max_steps,
                 double exploration) {
+    wait_for_launch_before();
     int b = thread_index();
     if (b >= batch) return;
     int step = halted[b] ? 1 : steps[b] + 1;

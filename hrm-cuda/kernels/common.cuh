@@ -26,16 +26,22 @@
 #define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, 2) name
 
 // The two versions of a kernel: `name_f32` and `name_bf16` call the template `name<T>`. `parameters` speaks of T.
-#define KERNEL_FOR_EACH_TYPE(name, parameters, arguments)   \
-    namespace for_f32 {                                     \
-    using T = float;                                        \
-    KERNEL(name##_f32) parameters { name<T> arguments; }    \
-    EXPORT_KERNEL(name##_f32)                               \
-    }                                                       \
-    namespace for_bf16 {                                    \
-    using T = bf16;                                         \
-    KERNEL(name##_bf16) parameters { name<T> arguments; }   \
-    EXPORT_KERNEL(name##_bf16)                              \
+#define KERNEL_FOR_EACH_TYPE(name, parameters, arguments) \
+    namespace for_f32 {                                   \
+    using T = float;                                      \
+    KERNEL(name##_f32) parameters {                       \
+        wait_for_launch_before();                         \
+        name<T> arguments;                                \
+    }                                                     \
+    EXPORT_KERNEL(name##_f32)                             \
+    }                                                     \
+    namespace for_bf16 {                                  \
+    using T = bf16;                                       \
+    KERNEL(name##_bf16) parameters {                      \
+        wait_for_launch_before();                         \
+        name<T> arguments;                                \
+    }                                                     \
+    EXPORT_KERNEL(name##_bf16)                            \
     }
 
 typedef unsigned int u32;
@@ -52,6 +58,20 @@ DEVICE int warp_index() { return (int)threadIdx.x / LANES; }
 DEVICE int warp_row() { return (int)blockIdx.x * WARPS + warp_index(); }
 // This thread's position in the launch.
 DEVICE int thread_index() { return (int)blockIdx.x * THREADS + threadIdx.x; }
+
+// Every thread of every kernel calls this before it touches global memory, and before it leaves. From compute capability 9.0
+// on a launch may begin while the one before it still runs. This waits until that one is complete and what it wrote can be
+// read, and only then lets the launch behind begin. So of the launches before,
+//
+//   once a thread has called it, all are complete: it has waited for the last of them, which had waited for the others;
+//   until then, all but the last are: each block of that one had waited when it let this launch begin.
+//
+// A test looks for a kernel that forgets it: device/overlap/waits.rs.
+DEVICE void wait_for_launch_before() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // bfloat16: the upper half of an f32.
 struct bf16 {

@@ -150,6 +150,7 @@ KERNEL_FOR_EACH_TYPE(embed_vjp_tokens,
 
 // y[col] = sum of parts[chunk, col] over chunks: one block for each 32 columns.
 KERNEL(sum_chunks)(float *y, const float *parts, int chunks, int cols) {
+    wait_for_launch_before();
     int col = blockIdx.x * LANES + lane_index();
     float sum = sum_over_rows(chunks, [&](int chunk) { return col < cols ? parts[(u64)chunk * cols + col] : 0.0f; });
     if (warp_index() == 0 && col < cols) y[col] = sum;

@@ -207,8 +207,11 @@ template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const
             p.fetch(x, w);
         }
         __syncwarp();
+        // Behind the fetch, which is of the same warp and must not be held up.
+        wait_for_launch_before();
     } else {
         setmaxnreg_inc<P::MANY>();
+        wait_for_launch_before();
         consume(p, out, (int)uniform(threadIdx.x / WARPGROUP) - 1);
     }
     // No block may leave while another still writes to its shared memory.

@@ -114,24 +114,36 @@ struct Product {
         }
     }
 
-    // One thread: keeps the ring full. Of a set of resident weights each step is fetched as soon as all warps are done
-    // with that step of the set before.
+    // Fetches a step of the resident weights of a group, the `loaded`th that the block has, as soon as all warps are done
+    // with that step of the group before.
+    __device__ void fetch_resident(const TensorMap &w, int group, int step, int loaded) const {
+        mbarrier_wait(weights_empty(step), (loaded & 1) ^ 1);
+        mbarrier_arrive_expect_tx(weights_full(step), PANEL);
+        fetch_weights(weights + step * PANEL, w, group, step, weights_full(step));
+    }
+
+    // One thread: keeps the ring full. The first resident weights are on their way while the launch before still runs, which
+    // writes none: that is the optimizers' affair, and no launch begins beside one of theirs.
     __device__ void fetch(const TensorMap &x, const TensorMap &w) const {
         constexpr int PART = TILE_ROWS / CLUSTER;
         const Tiles tiles = this->tiles();
         int stage = 0, loaded = 0, held = -1;
         u32 parity = 0;
+        prefetch_tensormap(x);
+        if (RESIDENT && tiles.count() > 0) {
+            held = tiles.group(0);
+#pragma unroll 1
+            for (int step = 0; step < shape.steps; ++step) fetch_resident(w, held, step, loaded);
+            ++loaded;
+        }
+        wait_for_launch_before();
         for (int t = 0; t < tiles.count(); ++t) {
             const int group = tiles.group(t);
             const int row = tiles.row(t) + rank * PART;
             const bool other_weights = RESIDENT && group != held;
 #pragma unroll 1
             for (int step = 0; step < shape.steps; ++step) {
-                if (other_weights) {
-                    mbarrier_wait(weights_empty(step), (loaded & 1) ^ 1);
-                    mbarrier_arrive_expect_tx(weights_full(step), PANEL);
-                    fetch_weights(weights + step * PANEL, w, group, step, weights_full(step));
-                }
+                if (other_weights) fetch_resident(w, group, step, loaded);
                 mbarrier_wait(empty(stage), parity ^ 1);
                 mbarrier_arrive_expect_tx(full(stage), STAGE_BYTES);
                 const u32 to = ring + stage * STAGE_BYTES;

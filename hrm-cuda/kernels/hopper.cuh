@@ -141,6 +141,11 @@ DEVICE void mbarrier_wait_cluster(u32 barrier, u32 parity) {
 
 // ---- The copy engine
 
+// Reads a map ahead of the first copy.
+DEVICE void prefetch_tensormap(const TensorMap &map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // Copies the map's box at (row, col) to shared memory; its bytes are counted at `barrier`. What lies outside the
 // tensor comes as zeros and is counted too.
 DEVICE void cp_async_bulk_tensor(u32 to, const TensorMap &map, int row, int col, u32 barrier) {

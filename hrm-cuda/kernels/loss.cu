@@ -124,6 +124,7 @@ constexpr double Q_LOSS_WEIGHT = 0.5;
 // sigmoid(max(next halt, next continue)) before it. All [B, 2]; without next_q there is no continue loss.
 KERNEL(q_loss)(const float *q, const float *next_q, float *dq, float *losses, const int *steps, const int *valid,
                const int *correct, int batch, int max_steps, double scale) {
+    wait_for_launch_before();
     int b = thread_index();
     if (b >= batch) return;
     double halt = q[2 * b], go_on = q[2 * b + 1], solved = correct[b] == valid[b];

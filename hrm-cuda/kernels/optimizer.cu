@@ -1,4 +1,7 @@
 // The optimizers. While a fault is set they change nothing.
+//
+// No launch of another unit writes weights, and none begins while one of these runs (device/overlap/mod.rs): products fetch
+// weights ahead of wait_for_launch_before.
 #include "common.cuh"
 
 // The factors of one AdamATan2 update, formed in f64 and rounded once.
@@ -26,6 +29,7 @@ DEVICE void adam_update(const AdamFactors &f, float &p, float &m, float &v, floa
 KERNEL(adam_atan2)(float *params, bf16 *shadow, const float *gradients, float *first, float *second,
                    const StepScalars *scalars, const u64 *fault, u64 len, double beta1, double beta2,
                    double weight_decay) {
+    wait_for_launch_before();
     if (*fault) return;
     SHARED(AdamFactors, factors, 1);
     if (threadIdx.x == 0) {
@@ -111,6 +115,7 @@ KERNEL_FOR_EACH_TYPE(check_finite, (const T *x, u64 len, u64 *fault), (x, len, f
 
 // The copy in bf16 of `len` parameters, 8 by each thread.
 KERNEL(round_parameters)(bf16 *shadow, const float *params, u64 len) {
+    wait_for_launch_before();
     constexpr int WIDTH = PACK<bf16>;
     u64 at = (u64)thread_index() * WIDTH;
     if (at + WIDTH <= len) {

@@ -4,6 +4,7 @@
 
 // y [32, 4] words: each lane's four words of the matrices [4, 8, 8] of 16-bit elements in x.
 DEVICE void wrapper_ldmatrix_of(u32 *y, const uint4 *x, bool transposed) {
+    wait_for_launch_before();
     SHARED(uint4, rows, 32);
     rows[threadIdx.x] = x[threadIdx.x];
     __syncthreads();
@@ -21,6 +22,7 @@ EXPORT_KERNEL(wrapper_ldmatrix_transposed)
 
 // d [16, 8] += a [16, 16] b [16, 8], all row-major, a and b in bf16.
 extern "C" __global__ void wrapper_mma(float *d, const bf16 *a, const bf16 *b) {
+    wait_for_launch_before();
     const int g = threadIdx.x / 4, t = threadIdx.x % 4;
     const auto pair = [](bf16 low, bf16 high) { return (u32)low.bits | (u32)high.bits << 16; };
     u32 a_part[4], b_part[2];
@@ -42,6 +44,7 @@ EXPORT_KERNEL(wrapper_mma)
 // y [2, 32, 4] words = x [2, 32, 4], zero where the thread does not exist: in two groups, of which the second is under way
 // when the first is read.
 extern "C" __global__ void wrapper_copy(u32 *y, const uint4 *x, int exist) {
+    wait_for_launch_before();
     SHARED(uint4, tile, 64);
     const int t = threadIdx.x;
     for (int i = 0; i < 2; i++) {
@@ -63,11 +66,15 @@ extern "C" __global__ void wrapper_copy(u32 *y, const uint4 *x, int exist) {
 EXPORT_KERNEL(wrapper_copy)
 
 // y = 2^x.
-extern "C" __global__ void wrapper_exp2(float *y, const float *x) { y[threadIdx.x] = exp2_fast(x[threadIdx.x]); }
+extern "C" __global__ void wrapper_exp2(float *y, const float *x) {
+    wait_for_launch_before();
+    y[threadIdx.x] = exp2_fast(x[threadIdx.x]);
+}
 EXPORT_KERNEL(wrapper_exp2)
 
 // y [32, 2] words: x and its neighbour packed as a pair of bf16, and x alone.
 extern "C" __global__ void wrapper_bf16(u32 *y, const float *x) {
+    wait_for_launch_before();
     const int t = threadIdx.x;
     y[2 * t] = bf16_pair(x[t], x[t ^ 1]);
     y[2 * t + 1] = bf16_bits(x[t]);

@@ -80,7 +80,7 @@ impl Gpu {
         let context =
             CudaContext::new(index).during(|| format!("start of device {index}, {}", device.name))?;
         let modules = Modules::new(&context, Arch { capability: device.capability }, cache)?;
-        let mut stream = Stream::new(&context)?;
+        let mut stream = Stream::new(&context, device.capability)?;
         let products = Products::new(&mut stream)?;
         Ok(Self { device, state: State::Running, graphs: Vec::new(), products, modules, stream })
     }
@@ -103,7 +103,7 @@ impl Gpu {
     ///
     /// # Errors
     /// The device fails.
-    pub fn mark(&self) -> Result<Mark, Error> {
+    pub fn mark(&mut self) -> Result<Mark, Error> {
         self.stream.mark().map(Mark)
     }
 
@@ -171,7 +171,7 @@ impl Launcher for Gpu {
         let function = self.modules.function(kernel, grid.shared)?;
         match self.state {
             State::Rehearsing => Ok(()),
-            State::Running | State::Recording => self.stream.launch(function, kernel.name, grid, args),
+            State::Running | State::Recording => self.stream.launch(function, kernel, grid, args),
         }
     }
 
@@ -238,7 +238,7 @@ impl Queue for Gpu {
             action: "replay".into(),
             reason: format!("there is no recording {} of this launcher", recording.0),
         })?;
-        graph.launch().during(|| "replay of a recorded sequence".into())
+        self.stream.replay(graph)
     }
 
     fn fetch(&mut self, ranges: &[(Ptr, usize)]) -> Result<Fetch, Error> {

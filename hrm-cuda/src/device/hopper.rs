@@ -3,12 +3,11 @@
 
 use cudarc::driver::CudaFunction;
 use cudarc::driver::sys::{
-    self, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue, CUlaunchConfig, CUtensorMap,
-    CUtensorMapDataType, CUtensorMapFloatOOBfill, CUtensorMapInterleave, CUtensorMapL2promotion,
-    CUtensorMapSwizzle,
+    self, CUlaunchAttributeID, CUtensorMap, CUtensorMapDataType, CUtensorMapFloatOOBfill,
+    CUtensorMapInterleave, CUtensorMapL2promotion, CUtensorMapSwizzle,
 };
 
-use super::During;
+use super::{During, config};
 use crate::error::Error;
 use crate::launch::{Grid, TensorMap};
 
@@ -45,25 +44,14 @@ pub(super) fn encode(map: &TensorMap) -> Result<CUtensorMap, Error> {
 
 /// How many clusters of `size` blocks the device holds at once.
 pub(super) fn clusters(function: &CudaFunction, name: &str, grid: Grid, size: u32) -> Result<usize, Error> {
-    // SAFETY: all of its variants are plain numbers, for which zeros are valid.
-    let mut value: CUlaunchAttributeValue = unsafe { std::mem::zeroed() };
-    value.clusterDim.x = size;
-    value.clusterDim.y = 1;
-    value.clusterDim.z = 1;
     let id = CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
-    let mut attribute = CUlaunchAttribute { id, pad: [0; 4], value };
-    let config = CUlaunchConfig {
-        gridDimX: size,
-        gridDimY: 1,
-        gridDimZ: 1,
-        blockDimX: grid.threads[0],
-        blockDimY: grid.threads[1],
-        blockDimZ: grid.threads[2],
-        sharedMemBytes: grid.shared,
-        hStream: std::ptr::null_mut(),
-        attrs: &raw mut attribute,
-        numAttrs: 1,
-    };
+    let mut attributes = [config::attribute(id, |value| {
+        value.clusterDim.x = size;
+        value.clusterDim.y = 1;
+        value.clusterDim.z = 1;
+    })];
+    let one = Grid { blocks: [size, 1, 1], ..grid };
+    let config = config::config(one, std::ptr::null_mut(), &mut attributes);
     let mut count = 0;
     // SAFETY: function and configuration are alive; the driver writes an int.
     unsafe { sys::cuOccupancyMaxActiveClusters(&raw mut count, function.cu_function(), &raw const config) }

@@ -6,6 +6,7 @@
 //! | [`info`] | which devices there are |
 //! | [`sources`], [`nvrtc`], [`cache`] | the kernel sources, their compiler, and what it has compiled already |
 //! | [`usage`] | registers and memory of each kernel, from the compiler's log |
+//! | [`overlap`] | which launches begin while the one before still runs |
 //! | [`gpu`] | the launcher: [`Gpu`] |
 //!
 //! Nothing of CUDA is needed to build this crate. What is missing when a GPU is asked for is an
@@ -13,18 +14,21 @@
 //!
 //! # Determinism
 //!
-//! Everything runs on one stream, in the order of the calls. Kernels have fixed orders of summation. How cuBLASLt
-//! computes a product is chosen among candidates that give the same bits, so that what is faster today changes no
-//! result: see [`blas`].
+//! Everything runs on one stream, in the order of the calls. A launch may begin while the one before still runs, but its
+//! kernel waits for that one before it touches memory: see [`overlap`]. Kernels have fixed orders of summation. How
+//! cuBLASLt computes a product is chosen among candidates that give the same bits, so that what is faster today changes
+//! no result: see [`blas`].
 
 pub mod blas;
 pub mod cache;
+mod config;
 pub mod gpu;
 mod hopper;
 pub mod info;
 pub mod library;
 mod modules;
 pub mod nvrtc;
+pub mod overlap;
 mod pinned;
 pub mod sources;
 mod stream;

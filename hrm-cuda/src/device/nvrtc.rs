@@ -32,6 +32,8 @@ impl fmt::Display for Arch {
 pub struct Compiled {
     /// The machine code.
     pub cubin: Vec<u8>,
+    /// What it was made from.
+    pub ptx: String,
     /// Warnings, and what options asked for.
     pub log: String,
 }
@@ -82,7 +84,7 @@ pub fn compile_source(
         let log = if log.is_empty() { format!("{status:?}") } else { log };
         return Err(Error::Compile { unit, arch: arch.to_string(), log });
     }
-    Ok(Compiled { cubin: program.cubin()?, log })
+    Ok(Compiled { cubin: program.cubin()?, ptx: program.ptx()?, log })
 }
 
 /// A program of the compiler, destroyed when dropped.
@@ -115,23 +117,33 @@ impl Program {
     }
 
     fn log(&self) -> Result<String, Error> {
-        let mut len = 0;
-        // SAFETY: the program is alive; one size is written.
-        check(unsafe { sys::nvrtcGetProgramLogSize(self.0, &raw mut len) }, "size of the compiler's log")?;
-        let mut log = vec![0u8; len];
-        // SAFETY: as many bytes are written as the compiler has just said.
-        check(unsafe { sys::nvrtcGetProgramLog(self.0, log.as_mut_ptr().cast()) }, "the compiler's log")?;
+        let log = self.output("the compiler's log", sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog)?;
         Ok(String::from_utf8_lossy(&log).trim_end_matches('\0').trim().to_owned())
     }
 
     fn cubin(&self) -> Result<Vec<u8>, Error> {
+        self.output("the machine code", sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN)
+    }
+
+    fn ptx(&self) -> Result<String, Error> {
+        let ptx = self.output("the PTX", sys::nvrtcGetPTXSize, sys::nvrtcGetPTX)?;
+        Ok(String::from_utf8_lossy(&ptx).trim_end_matches('\0').to_owned())
+    }
+
+    /// The bytes that `get` writes, as many as `size` says.
+    fn output(
+        &self,
+        what: &str,
+        size: unsafe fn(sys::nvrtcProgram, *mut usize) -> sys::nvrtcResult,
+        get: unsafe fn(sys::nvrtcProgram, *mut c_char) -> sys::nvrtcResult,
+    ) -> Result<Vec<u8>, Error> {
         let mut len = 0;
         // SAFETY: the program is alive; one size is written.
-        check(unsafe { sys::nvrtcGetCUBINSize(self.0, &raw mut len) }, "size of the machine code")?;
-        let mut cubin = vec![0u8; len];
+        check(unsafe { size(self.0, &raw mut len) }, &format!("size of {what}"))?;
+        let mut bytes = vec![0u8; len];
         // SAFETY: as many bytes are written as the compiler has just said.
-        check(unsafe { sys::nvrtcGetCUBIN(self.0, cubin.as_mut_ptr().cast()) }, "the machine code")?;
-        Ok(cubin)
+        check(unsafe { get(self.0, bytes.as_mut_ptr().cast()) }, what)?;
+        Ok(bytes)
     }
 }
 

@@ -4,20 +4,22 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUevent_flags, CUresult, CUtensorMap};
-use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaStream, DriverError, result};
+use cudarc::driver::sys::{self, CUevent_flags, CUresult, CUtensorMap};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaStream, DriverError, result};
 
-use super::During;
-use super::hopper;
+use super::overlap::Overlap;
 use super::pinned::{Landings, Ring};
+use super::{During, config, hopper};
 use crate::error::Error;
-use crate::launch::{Arg, Grid, Ptr};
+use crate::launch::{Arg, Grid, Kernel, Ptr};
 
 /// The stream, and the memory it works on. Addresses come from [`alloc`](Self::alloc) or lie within what it gave:
 /// the backend checks every operand against its arena before it gets here.
 pub(super) struct Stream {
     context: Arc<CudaContext>,
+    /// For all but launches of ours it comes from [`inner`](Self::inner).
     stream: Arc<CudaStream>,
+    overlap: Overlap,
     ring: Ring,
     pub landings: Landings,
     allocations: Vec<u64>,
@@ -28,21 +30,25 @@ const MOST_ARGS: usize = 40;
 const MOST_MAPS: usize = 2;
 
 impl Stream {
-    pub fn new(context: &Arc<CudaContext>) -> Result<Self, Error> {
+    /// A stream of a device of compute capability `capability`.
+    pub fn new(context: &Arc<CudaContext>, capability: (u32, u32)) -> Result<Self, Error> {
         // SAFETY: there is one stream, so nothing is used on another one.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().during(|| "creation of a stream".into())?;
         Ok(Self {
             context: context.clone(),
             stream,
+            overlap: Overlap::new(capability),
             ring: Ring::new(context)?,
             landings: Landings::default(),
             allocations: Vec::new(),
         })
     }
 
-    pub fn inner(&self) -> &Arc<CudaStream> {
-        &self.stream
+    /// The stream, for what is no launch of ours: the next launch will wait for it.
+    pub fn inner(&mut self) -> Arc<CudaStream> {
+        self.overlap.close();
+        self.stream.clone()
     }
 
     /// Makes the device the current one of this thread, for calls that ask for it.
@@ -75,13 +81,12 @@ impl Stream {
     /// Copies to the device, by way of page-locked memory, without waiting.
     pub fn upload(&mut self, to: Ptr, bytes: &[u8]) -> Result<(), Error> {
         self.bind()?;
+        let stream = self.inner();
         for (i, piece) in bytes.chunks(Ring::PIECE).enumerate() {
-            let staged = self.ring.stage(&self.stream, piece)?;
+            let staged = self.ring.stage(&stream, piece)?;
             // SAFETY: the target lies in an arena; the source stays as it is until this copy is done.
-            unsafe {
-                result::memcpy_htod_async(to.offset(i * Ring::PIECE).0, staged, self.stream.cu_stream())
-            }
-            .during(|| format!("upload of {} bytes", bytes.len()))?;
+            unsafe { result::memcpy_htod_async(to.offset(i * Ring::PIECE).0, staged, stream.cu_stream()) }
+                .during(|| format!("upload of {} bytes", bytes.len()))?;
         }
         Ok(())
     }
@@ -91,7 +96,7 @@ impl Stream {
         self.bind()?;
         if !bytes.is_empty() {
             // SAFETY: the source lies in an arena; the target is borrowed until the wait below is over.
-            unsafe { result::memcpy_dtoh_async(bytes, from.0, self.stream.cu_stream()) }
+            unsafe { result::memcpy_dtoh_async(bytes, from.0, self.inner().cu_stream()) }
                 .during(|| format!("download of {} bytes", bytes.len()))?;
         }
         self.wait()
@@ -102,7 +107,7 @@ impl Stream {
         self.bind()?;
         let bytes = ranges.iter().map(|(_, len)| len).sum();
         let slot = self.landings.take(&self.context, bytes)?;
-        let stream = self.stream.clone();
+        let stream = self.inner();
         let landing = self.landings.get(slot)?;
         let mut rest = landing.memory.bytes_mut();
         for &(from, len) in ranges.iter().filter(|(_, len)| *len > 0) {
@@ -122,7 +127,7 @@ impl Stream {
             return Ok(());
         }
         // SAFETY: the target lies in an arena.
-        unsafe { result::memset_d8_async(to.0, value, len, self.stream.cu_stream()) }
+        unsafe { result::memset_d8_async(to.0, value, len, self.inner().cu_stream()) }
             .during(|| format!("fill of {len} bytes"))
     }
 
@@ -130,14 +135,15 @@ impl Stream {
     pub fn copy(&mut self, to: Ptr, from: Ptr, len: usize) -> Result<(), Error> {
         self.bind()?;
         // SAFETY: both lie in an arena.
-        unsafe { result::memcpy_dtod_async(to.0, from.0, len, self.stream.cu_stream()) }
+        unsafe { result::memcpy_dtod_async(to.0, from.0, len, self.inner().cu_stream()) }
             .during(|| format!("copy of {len} bytes on the device"))
     }
 
+    /// Launches a kernel of ours, beside the one before if [`Overlap`] says so.
     pub fn launch(
         &mut self,
         function: &CudaFunction,
-        name: &str,
+        Kernel { unit, name }: Kernel,
         grid: Grid,
         args: &[Arg],
     ) -> Result<(), Error> {
@@ -168,33 +174,40 @@ impl Stream {
                 Arg::TensorMap(_) => 0,
             };
         }
-        let ([x, y, z], [tx, ty, tz]) = (grid.blocks, grid.threads);
-        let stream = self.stream.cu_stream();
+        let mut attribute = self.overlap.attribute();
+        let config = config::config(grid, self.stream.cu_stream(), attribute.as_mut_slice());
         // SAFETY: the arguments are those of the kernel's source, which the emulator checks by their types; each
         // lies in the low bytes of its word, as a little-endian device and host have it. They are copied by the call.
-        unsafe {
-            result::launch_kernel(
+        let launched = unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
                 function.cu_function(),
-                (x, y, z),
-                (tx, ty, tz),
-                grid.shared,
-                stream,
-                &mut pointers[..args.len()],
+                pointers.as_mut_ptr(),
+                std::ptr::null_mut(),
             )
-        }
-        .during(|| {
+        };
+        launched.result().during(|| {
+            let ([x, y, z], [tx, ty, tz]) = (grid.blocks, grid.threads);
             format!("launch of {name} with {x} x {y} x {z} blocks of {tx} x {ty} x {tz} threads and {} bytes of shared memory", grid.shared)
-        })
+        })?;
+        self.overlap.launched(unit);
+        Ok(())
+    }
+
+    /// Launches a recorded sequence.
+    pub fn replay(&mut self, graph: &CudaGraph) -> Result<(), Error> {
+        self.overlap.close();
+        graph.launch().during(|| "replay of a recorded sequence".into())
     }
 
     /// An event that has a time, recorded now.
-    pub fn mark(&self) -> Result<CudaEvent, Error> {
+    pub fn mark(&mut self) -> Result<CudaEvent, Error> {
         let flags = Some(CUevent_flags::CU_EVENT_DEFAULT);
-        self.stream.record_event(flags).during(|| "mark in the stream".into())
+        self.inner().record_event(flags).during(|| "mark in the stream".into())
     }
 
     pub fn wait(&mut self) -> Result<(), Error> {
-        self.stream.synchronize().during(|| {
+        self.inner().synchronize().during(|| {
             "wait for the device (a kernel launched since the last wait may be what failed)".into()
         })
     }

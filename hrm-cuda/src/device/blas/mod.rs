@@ -83,7 +83,7 @@ impl Products {
             self.chosen.insert(shape, Chosen { descriptors, algorithm: candidates.swap_remove(0) });
         }
         let Some(Chosen { descriptors, algorithm }) = self.chosen.get(&shape) else { return Ok(()) };
-        descriptors.multiply(&self.handle, product, algorithm, self.workspace, stream.inner())
+        descriptors.multiply(&self.handle, product, algorithm, self.workspace, &stream.inner())
     }
 
     /// Decides how products of this shape are computed. The operands are overwritten.
@@ -95,7 +95,7 @@ impl Products {
         }
         let (descriptors, candidates) = self.candidates(product)?;
         let run = |stream: &mut Stream, algorithm: &Algorithm| {
-            descriptors.multiply(&self.handle, product, algorithm, self.workspace, stream.inner())
+            descriptors.multiply(&self.handle, product, algorithm, self.workspace, &stream.inner())
         };
         let algorithm = choose::fastest_of_equals(product, candidates, stream, &run)?;
         self.chosen.insert(shape, Chosen { descriptors, algorithm });
