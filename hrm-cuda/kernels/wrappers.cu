@@ -72,6 +72,12 @@ extern "C" __global__ void wrapper_exp2(float *y, const float *x) {
 }
 EXPORT_KERNEL(wrapper_exp2)
 
+extern "C" __global__ void wrapper_reciprocal(float *y, const float *x) {
+    wait_for_launch_before();
+    y[threadIdx.x] = reciprocal_fast(x[threadIdx.x]);
+}
+EXPORT_KERNEL(wrapper_reciprocal)
+
 // y [32, 2] words: x and its neighbour packed as a pair of bf16, and x alone.
 extern "C" __global__ void wrapper_bf16(u32 *y, const float *x) {
     wait_for_launch_before();

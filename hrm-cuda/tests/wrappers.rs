@@ -85,6 +85,17 @@ fn exp2<L: Launcher>(l: &mut L) {
     }
 }
 
+fn reciprocal<L: Launcher>(l: &mut L) {
+    let x: Vec<f32> = (0..31).map(|i| (i as f32 * 2.7 - 40.0).exp2()).chain([f32::INFINITY]).collect();
+    let from = upload(l, x.iter().map(|x| x.to_ne_bytes()));
+    let y = l.alloc(128).unwrap();
+    launch(l, "wrapper_reciprocal", &[Arg::Ptr(y), Arg::Ptr(from)]);
+    for (x, y) in x.iter().zip(words(l, y, 32)) {
+        let (y, expected) = (f64::from(f32::from_bits(y)), f64::from(*x).recip());
+        assert!((y - expected).abs() <= f64::from(f32::EPSILON) * expected, "1 / {x} is {y}, not {expected}");
+    }
+}
+
 fn rounding<L: Launcher>(l: &mut L) {
     let ties = [0x3f80_8000, 0x3f81_8000, 0x3f80_7fff, 0x3f80_8001, 0xbf80_8000, 0x7f7f_ffff, 0x0000_8000, 0];
     let x: Vec<f32> =
@@ -102,6 +113,7 @@ fn all<L: Launcher>(l: &mut L) {
     mma(l);
     copies(l);
     exp2(l);
+    reciprocal(l);
     rounding(l);
 }
 
