@@ -12,7 +12,7 @@ use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
 pub struct Product {
     /// Input `[rows, inner]`.
     pub x: Ptr,
-    /// Weight `[outer, inner]`.
+    /// Weight `[outer, inner]`. Only the kernels of `optimizer` may write it: it is fetched while the launch before runs.
     pub w: Ptr,
     /// Rows.
     pub rows: usize,
