@@ -46,7 +46,10 @@ pub fn forward<K: Kernels>(
         for l in 0..l_cycles {
             let last = h + 1 == h_cycles && l + 1 == l_cycles;
             let keep = if last { keep } else { Keep::Nothing };
-            k.add(plan.t, z_h, plan.emb)?;
+            // The same for all of them: z_h stays what it is.
+            if l == 0 || plan.blocks_overwrite_t() {
+                k.add(plan.t, z_h, plan.emb)?;
+            }
             k.add(level::input(plan, Level::L, keep, to.z_l), z_l, plan.t)?;
             level::forward(k, plan, Level::L, keep, to.z_l)?;
             z_l = to.z_l;

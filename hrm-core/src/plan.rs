@@ -294,7 +294,7 @@ pub struct Plan {
     pub carry: Carry,
     /// Input embedding `[N, D]`.
     pub emb: Act,
-    /// Scratch: what is added to a level's input `[N, D]`.
+    /// Scratch: what is added to L's input, `z_h + emb` `[N, D]`. See [`blocks_overwrite_t`](Self::blocks_overwrite_t).
     pub t: Act,
     /// Rows that the second half of a block works on at once: all N, but for a tiled plan.
     pub tile: usize,
@@ -485,6 +485,13 @@ impl Plan {
         self.batch * self.config.positions()
     }
 
+    /// Whether [`t`](Self::t) shares its place with what a block writes: in a tiled plan. Otherwise it lasts for as long as
+    /// nobody writes it.
+    #[must_use]
+    pub const fn blocks_overwrite_t(&self) -> bool {
+        self.t.offset == self.shared.qkv.offset
+    }
+
     /// Where block `layer` of `level` works, when its level's result goes to `out`.
     ///
     /// Kept slots need a training plan; in another one every pass shares.
@@ -566,7 +573,8 @@ struct Places {
 
 impl Places {
     /// All rows at once. Queries, keys, values and attention output are spent when gate and up are computed: they share
-    /// a place, and so does what the backward pass needs of the like.
+    /// a place, and so does what the backward pass needs of the like. What a sublayer adds lies there as well: over
+    /// queries, which are spent when attention is done, and over gate and up, which are when the activation is there.
     const fn whole(acts: &mut Layout, config: &Config, n: usize) -> Self {
         let (d, f) = (config.hidden_size, config.inter_size());
         let t = acts.span(n, d);
@@ -576,9 +584,14 @@ impl Places {
         let (qkv, o) = (acts.span(n, 3 * d), acts.span(n, d));
         let end = acts.position();
         acts.rewind(work);
-        let (gate_up, a) = (acts.span(n, 2 * f), acts.span(n, f));
+        let branch = acts.span(n, d);
+        let branch_end = acts.position();
+        acts.rewind(work);
+        let gate_up = acts.span(n, 2 * f);
+        acts.reach(branch_end);
+        let a = acts.span(n, f);
         acts.reach(end);
-        Self { x, t, logits, y1, qkv, o, gate_up, branch: t, a, work, end: acts.position() }
+        Self { x, t, logits, y1, qkv, o, gate_up, branch, a, work, end: acts.position() }
     }
 
     /// In tiles. Every tile reads its rows of the attention output, which so keeps its place to the end; the first norm
@@ -759,7 +772,42 @@ mod tests {
     #[test]
     fn without_tiles_all_rows_are_one_tile() {
         let plan = Plan::new(&Config::SUDOKU_EXTREME, 3, Mode::Inference).unwrap();
-        assert_eq!((plan.tile, plan.branch), (3 * 82, plan.t));
+        assert_eq!((plan.tile, plan.branch.rows), (3 * 82, 3 * 82));
+    }
+
+    /// Each of `turns` is alive together with `always`, and does not overlap with it.
+    fn assert_disjoint_by_turns(plan: &Plan, always: &[Act], turns: &[&[Act]]) {
+        for turn in turns {
+            let mut spans = [always, turn].concat();
+            spans.sort_by_key(|span| span.offset);
+            assert!(spans.windows(2).all(|pair| pair[0].range().end <= pair[1].offset), "{spans:?}");
+            assert!(spans.last().unwrap().range().end <= plan.acts_len);
+        }
+    }
+
+    /// What is alive together does not overlap: in attention, and around each of the products after it. The states, and
+    /// what is added to L's input, are alive throughout. So at a width of SwiGLU that is less than half of the state's.
+    #[test]
+    fn the_shared_slot_shares_memory_by_turns() {
+        let narrow =
+            Config { hidden_size: 1024, puzzle_emb_ndim: 0, expansion: 0.1, ..Config::SUDOKU_EXTREME };
+        for (config, mode) in [
+            (Config::SUDOKU_EXTREME, Mode::Inference),
+            (Config::SUDOKU_EXTREME, Mode::Training),
+            (narrow, Mode::Training),
+        ] {
+            let plan = Plan::new(&config, 2, mode).unwrap();
+            assert!(!plan.blocks_overwrite_t());
+            let slot = plan.slot(Level::L, 0, Keep::Nothing, plan.carry.z_l);
+            let always = [plan.carry.z_h, plan.carry.z_l, plan.emb, plan.t, slot.x, plan.logits];
+            let turns: [&[Act]; 4] = [
+                &[slot.qkv, slot.o],
+                &[slot.o, plan.branch, slot.y1],
+                &[slot.y1, slot.gate_up, plan.a],
+                &[slot.y1, plan.branch, plan.a],
+            ];
+            assert_disjoint_by_turns(&plan, &always, &turns);
+        }
     }
 
     /// What is alive together does not overlap: between blocks, in attention, and in the second half of a block.
@@ -771,18 +819,15 @@ mod tests {
             let plan = Plan::tiled(&config, 1, tile).unwrap();
             assert_eq!(plan.tile, tile.min(82));
             let slot = plan.slot(Level::L, 0, Keep::Nothing, plan.carry.z_l);
+            assert!(plan.blocks_overwrite_t());
             let always = [plan.carry.z_h, plan.carry.z_l, plan.emb, slot.x];
-            for turn in [
-                &[plan.t][..],
+            let turns: [&[Act]; 4] = [
+                &[plan.t],
                 &[plan.logits],
                 &[slot.qkv, slot.o],
                 &[slot.o, slot.y1, plan.branch, slot.gate_up, plan.a],
-            ] {
-                let mut spans = [&always, turn].concat();
-                spans.sort_by_key(|span| span.offset);
-                assert!(spans.windows(2).all(|pair| pair[0].range().end <= pair[1].offset), "{spans:?}");
-                assert!(spans.last().unwrap().range().end <= plan.acts_len);
-            }
+            ];
+            assert_disjoint_by_turns(&plan, &always, &turns);
         }
         // Four states, attention output, queries, keys and values: 16 rows of the rest fit over them.
         let small = Plan::tiled(&config, 1, 8).unwrap();

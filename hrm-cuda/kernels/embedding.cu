@@ -148,15 +148,6 @@ KERNEL_FOR_EACH_TYPE(embed_vjp_tokens,
                       int vocab, int chunks, float scale, int learned),
                      (parts, dy, inputs, batch, seq_len, positions, hidden, vocab, chunks, scale, learned))
 
-// y[col] = sum of parts[chunk, col] over chunks: one block for each 32 columns.
-KERNEL(sum_chunks)(float *y, const float *parts, int chunks, int cols) {
-    wait_for_launch_before();
-    int col = blockIdx.x * LANES + lane_index();
-    float sum = sum_over_rows(chunks, [&](int chunk) { return col < cols ? parts[(u64)chunk * cols + col] : 0.0f; });
-    if (warp_index() == 0 && col < cols) y[col] = sum;
-}
-EXPORT_KERNEL(sum_chunks)
-
 // Gradient of the learned positions: the sum over sequences of cols = positions * hidden values each.
 template <class T> DEVICE void embed_vjp_positions(float *gradient, const T *dy, int batch, int cols, float scale) {
     int col = blockIdx.x * LANES + lane_index();

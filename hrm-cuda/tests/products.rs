@@ -1,5 +1,5 @@
-//! Products with what follows them on compute capability 9.0, where the tiles end: of operands whose sums are exact, against
-//! the formula.
+//! Products with what follows them on compute capability 9.0, and those of a narrow weight with their vjps, where the tiles
+//! end: of operands whose sums are exact, against the formula.
 //!
 //! On a GPU: `cargo test -p hrm-cuda --test products -- --ignored`.
 
@@ -9,6 +9,7 @@ use hrm_cuda::device::Gpu;
 use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::launch::{Launcher, Ptr};
 use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
+use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
 
 /// A multiple of 1/4 between -1 and 1, by a hash.
 fn value(i: usize) -> f32 {
@@ -97,6 +98,70 @@ fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer:
     close(&download(l, y, rows * outer), normed, &what);
 }
 
+/// y = x W^T of a narrow weight, then dx = dy W, alone and added to dx, and dW = dy^T x.
+fn linear_narrow<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
+    let what = format!("[{rows}, {inner}] by [{inner}, {outer}]");
+    let case = Case::new(l, rows, inner, outer);
+    let Product { x, w, .. } = case.product;
+    let y = l.alloc(2 * rows * outer).unwrap();
+    assert!(linear_narrow::linear(l, &case.product, y).unwrap());
+    assert!(case.rounded().eq(download(l, y, rows * outer)), "{what}");
+
+    let of = |len: usize, seed: usize| -> Vec<f32> { (0..len).map(|i| value(i + seed)).collect() };
+    let (cotangent, before) = (of(rows * outer, 555), of(rows * inner, 777));
+    let (x_values, w_values) = (of(rows * inner, 0), of(outer * inner, 12345));
+    let dy = upload(l, &cotangent);
+    for accumulate in [false, true] {
+        let dx = upload(l, &before);
+        let op = VjpInput { dx, dy, w, rows, inner, outer, accumulate };
+        assert!(linear_narrow::vjp_input(l, &op).unwrap());
+        let element = |at: usize| {
+            let (row, col) = (at / inner, at % inner);
+            let terms = (0..outer).map(|i| cotangent[row * outer + i] * w_values[i * inner + col]);
+            bf16::from_f32(if accumulate { before[at] } else { 0.0 } + terms.sum::<f32>()).to_f32()
+        };
+        let expected = (0..rows * inner).map(element);
+        assert!(expected.eq(download(l, dx, rows * inner)), "vjp by input, {what}, {accumulate}");
+    }
+
+    let dw = l.alloc(4 * outer * inner).unwrap();
+    let scratch = l.alloc(linear_narrow::vjp_weight_scratch(rows, inner, outer)).unwrap();
+    let op = VjpWeight { dw, dy, x, scratch, rows, inner, outer };
+    assert!(linear_narrow::vjp_weight(l, &op).unwrap());
+    let mut bytes = vec![0; 4 * outer * inner];
+    l.download(dw, &mut bytes).unwrap();
+    let found = bytes.as_chunks::<4>().0.iter().map(|x| f32::from_ne_bytes(*x));
+    let mut expected = vec![0.0; outer * inner];
+    for (dy, x) in cotangent.chunks(outer).zip(x_values.chunks(inner)) {
+        for (sums, dy) in expected.chunks_mut(inner).zip(dy) {
+            sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += dy * x);
+        }
+    }
+    assert!(found.eq(expected), "vjp by weight, {what}");
+}
+
+/// Rows that end at, before and after tiles of 16 and of 128 rows, columns likewise; one chunk of rows and several, and more
+/// rows than chunks of the least size have.
+fn narrow<L: Launcher>(l: &mut L) {
+    for (rows, inner, outer) in [
+        (1, 64, 1),
+        (15, 128, 11),
+        (16, 64, 6),
+        (17, 512, 11),
+        (130, 192, 32),
+        (259, 64, 17),
+        (128, 1024, 32),
+        (33_001, 64, 2),
+    ] {
+        linear_narrow(l, rows, inner, outer);
+    }
+    // What is not done there: too many columns, of an odd number, or more than shared memory holds.
+    for (inner, outer) in [(64, 33), (96, 11), (2048, 32)] {
+        let product = Product { x: Ptr(0), w: Ptr(0), rows: 1, inner, outer };
+        assert!(!linear_narrow::linear(l, &product, Ptr(0)).unwrap());
+    }
+}
+
 /// Clusters of 1 and of 2 blocks; one tile, and several that change from one set of weights to the next; a last set of
 /// which a cluster has one tile only.
 fn resident<L: Launcher>(l: &mut L) {
@@ -133,6 +198,11 @@ mod on_the_emulator {
     }
 
     #[test]
+    fn narrow() {
+        in_all_orders(super::narrow);
+    }
+
+    #[test]
     fn norms() {
         in_all_orders(super::norms);
     }
@@ -144,4 +214,10 @@ fn on_a_gpu() {
     let mut l = Gpu::new(0).unwrap();
     resident(&mut l);
     norms(&mut l);
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn narrow_on_a_gpu() {
+    narrow(&mut Gpu::new(0).unwrap());
 }

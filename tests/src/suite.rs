@@ -252,14 +252,34 @@ pub fn products_of_many_rows<S: Subject>() {
 }
 
 fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
-    let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
     let kernels = [
         Kernel::Linear,
         Kernel::LinearSwiGlu { keep: false },
         Kernel::LinearSwiGlu { keep: true },
         Kernel::LinearAddRmsNorm,
     ];
-    for kernel in kernels {
+    all_of::<S>(&kernels, heads, wide, batch);
+}
+
+/// Checks products of few columns, as of the vocabulary head, and their vjps: rows of an odd number of bytes.
+///
+/// # Panics
+/// It did something wrong.
+pub fn products_of_few_columns<S: Subject>() {
+    let kernels = [
+        Kernel::Linear,
+        Kernel::LinearVjpInput { accumulate: false },
+        Kernel::LinearVjpInput { accumulate: true },
+        Kernel::LinearVjpWeight,
+    ];
+    for (heads, wide) in [(8, 11), (2, 6), (1, 1), (3, 32)] {
+        all_of::<S>(&kernels, heads, wide, 4);
+    }
+}
+
+fn all_of<S: Subject>(kernels: &[Kernel], heads: usize, wide: usize, batch: u32) {
+    let shape = Shape { seq: 43, ndim: 0, heads, head_dim: 64, wide, seed: 90 };
+    for &kernel in kernels {
         check::<S>(kernel, shape, batch).unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
     }
 }

@@ -50,6 +50,11 @@ mod bf16 {
     }
 
     hrm_tests::conformance!(Bf16, cases: 3);
+
+    #[test]
+    fn products_of_few_columns() {
+        hrm_tests::suite::products_of_few_columns::<Bf16>();
+    }
 }
 
 /// With what is for compute capability 9.0. `hrm-cuda`'s own tests run attention and products there in every order.

@@ -79,6 +79,12 @@ mod bf16 {
 
     #[test]
     #[ignore = "needs an NVIDIA GPU"]
+    fn products_of_few_columns() {
+        hrm_tests::suite::products_of_few_columns::<Bf16>();
+    }
+
+    #[test]
+    #[ignore = "needs an NVIDIA GPU"]
     fn products_of_many_rows() {
         hrm_tests::suite::products_of_many_rows::<Bf16>();
     }

@@ -8,7 +8,7 @@ use hrm_core::kernels::{
 use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher};
-use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, loss, norm, q_head};
+use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head};
 
 impl<L: Launcher> Cuda<L> {
     /// The operands of attention, resolved.
@@ -119,7 +119,9 @@ impl<L: Launcher> Kernels for Cuda<L> {
         fit("linear", &[("columns of x", op.x.cols, k)])?;
         if let Some(product) = self.product(op.x, op.w)? {
             let y = self.act(op.y)?;
-            if gemm_sm90::linear(&mut self.launcher, &product, y)? {
+            if gemm_sm90::linear(&mut self.launcher, &product, y)?
+                || linear_narrow::linear(&mut self.launcher, &product, y)?
+            {
                 return Ok(());
             }
         }

@@ -25,7 +25,7 @@ use hrm_core::plan::{Mode, Plan};
 use crate::arena::{Arena, Size};
 use crate::error::Error;
 use crate::launch::{Dtype, Launcher, Ptr};
-use crate::ops::{attention, embedding, fault, scalars};
+use crate::ops::{attention, embedding, fault, linear_narrow, scalars};
 
 pub use queue::{Fetched, Values};
 
@@ -106,7 +106,13 @@ fn scratch_bytes(plan: &Plan) -> usize {
                 heads: config.num_heads,
                 head_dim: config.head_dim(),
             };
-            embedding::embed_vjp_scratch(&sizes).max(attention::rope_attention_vjp_scratch(&shape))
+            let head = linear_narrow::vjp_weight_scratch(
+                plan.batch * config.positions(),
+                config.hidden_size,
+                config.vocab_size,
+            );
+            let embedding = embedding::embed_vjp_scratch(&sizes);
+            embedding.max(attention::rope_attention_vjp_scratch(&shape)).max(head)
         }
     }
 }

@@ -11,7 +11,9 @@ use super::forward::cells;
 use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher};
-use crate::ops::{attention, carry, elementwise, embedding, loss, norm, optimizer, q_head, scalars};
+use crate::ops::{
+    attention, carry, elementwise, embedding, linear_narrow, loss, norm, optimizer, q_head, scalars,
+};
 
 impl<L: Launcher> Cuda<L> {
     /// Looks for what is no finite number in the losses and gradients of a step, between
@@ -75,6 +77,20 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         let (m, n, k) = (dy.rows, w.cols, w.rows);
         fit("linear_vjp_input", &[("rows of dx", dx.rows, m), ("columns of dx", dx.cols, n)])?;
         fit("linear_vjp_input", &[("columns of dy", dy.cols, k)])?;
+        if self.dtype == Dtype::Bf16 {
+            let op = linear_narrow::VjpInput {
+                dx: self.act(dx)?,
+                dy: self.act(dy)?,
+                w: self.weight(w)?,
+                rows: m,
+                inner: n,
+                outer: k,
+                accumulate,
+            };
+            if linear_narrow::vjp_input(&mut self.launcher, &op)? {
+                return Ok(());
+            }
+        }
         self.launcher.gemm(&Gemm {
             m,
             n,
@@ -94,6 +110,22 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         let (m, n, k) = (w.rows, w.cols, x.rows);
         fit("linear_vjp_weight", &[("rows of dy", dy.rows, k), ("columns of dy", dy.cols, m)])?;
         fit("linear_vjp_weight", &[("columns of x", x.cols, n)])?;
+        // Plans have the scratch for their vocabulary head.
+        let bytes = linear_narrow::vjp_weight_scratch(k, n, m);
+        if let (Dtype::Bf16, Some(scratch)) = (self.dtype, self.scratch.window(0, bytes)) {
+            let op = linear_narrow::VjpWeight {
+                dw: self.gradient(w)?,
+                dy: self.act(dy)?,
+                x: self.act(x)?,
+                scratch,
+                rows: k,
+                inner: n,
+                outer: m,
+            };
+            if linear_narrow::vjp_weight(&mut self.launcher, &op)? {
+                return Ok(());
+            }
+        }
         self.launcher.gemm(&Gemm {
             m,
             n,

@@ -16,7 +16,7 @@ pub const HEADERS: &[(&str, &str)] = sources!["":
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":
     "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "carry", "embedding", "gemm_sm90",
-    "loss", "norm", "optimizer", "q_head", "rope", "swiglu", "wrappers",
+    "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "wrappers",
 ];
 
 /// The source of a unit.

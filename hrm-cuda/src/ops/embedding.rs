@@ -1,8 +1,8 @@
 //! Input embedding with its puzzle prefix.
 
-use super::{LANES, THREADS, blocks, int, launch, launch_rows, optional, typed};
+use super::{LANES, THREADS, blocks, int, launch, launch_rows, optional, sum_chunks, typed};
 use crate::error::Error;
-use crate::launch::{Arg, Dtype, Kernel, Launcher, Ptr};
+use crate::launch::{Arg, Dtype, Launcher, Ptr};
 
 /// Sizes of an embedding.
 #[derive(Clone, Copy, Debug)]
@@ -151,14 +151,12 @@ pub fn embed_vjp<L: Launcher>(l: &mut L, dtype: Dtype, op: &EmbedVjp) -> Result<
     let warps = chunks * vocab * hidden.div_ceil(COLUMNS);
     launch_rows(l, typed!("embedding", "embed_vjp_tokens", dtype), warps, &args)?;
 
-    let sum = |width: usize| width.div_ceil(LANES);
-    let kernel = Kernel { unit: "embedding", name: "sum_chunks" };
-    let args = [Arg::Ptr(op.tokens), Arg::Ptr(op.scratch), int(chunks)?, int(vocab * hidden)?];
-    blocks(l, kernel, [sum(vocab * hidden), 1], &args)?;
+    sum_chunks(l, op.tokens, op.scratch, chunks, vocab * hidden)?;
 
     if let Some(gradient) = op.positions {
-        let args = [Arg::Ptr(gradient), dy, int(batch)?, int(positions * hidden)?, scale];
-        blocks(l, typed!("embedding", "embed_vjp_positions", dtype), [sum(positions * hidden), 1], &args)?;
+        let cols = positions * hidden;
+        let args = [Arg::Ptr(gradient), dy, int(batch)?, int(cols)?, scale];
+        blocks(l, typed!("embedding", "embed_vjp_positions", dtype), [cols.div_ceil(LANES), 1], &args)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod fault;
 pub mod gemm_sm90;
+pub mod linear_narrow;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;
@@ -61,13 +62,28 @@ fn launch_rows<L: Launcher>(l: &mut L, kernel: Kernel, rows: usize, args: &[Arg]
 
 /// Launches blocks of [`THREADS`] threads.
 fn blocks<L: Launcher>(l: &mut L, kernel: Kernel, count: [usize; 2], args: &[Arg]) -> Result<(), Error> {
+    blocks_with(l, kernel, count, 0, args)
+}
+
+/// The same, each with `shared` bytes of dynamic shared memory.
+fn blocks_with<L: Launcher>(
+    l: &mut L,
+    kernel: Kernel,
+    count: [usize; 2],
+    shared: usize,
+    args: &[Arg],
+) -> Result<(), Error> {
     if count.contains(&0) {
         return Ok(());
     }
     let [x, y] = count;
     match (i32::try_from(x), u16::try_from(y)) {
         (Ok(_), Ok(_)) => {
-            let grid = Grid { blocks: [x as u32, y as u32, 1], threads: [THREADS as u32, 1, 1], shared: 0 };
+            let grid = Grid {
+                blocks: [x as u32, y as u32, 1],
+                threads: [THREADS as u32, 1, 1],
+                shared: shared as u32,
+            };
             l.launch(kernel, grid, args)
         }
         _ => Err(Error::Operand(format!(
@@ -75,6 +91,13 @@ fn blocks<L: Launcher>(l: &mut L, kernel: Kernel, count: [usize; 2], args: &[Arg
             kernel.name
         ))),
     }
+}
+
+/// `y[col]`, the sum of `parts[chunk, col]` over chunks: `[chunks, cols]`, f32.
+fn sum_chunks<L: Launcher>(l: &mut L, y: Ptr, parts: Ptr, chunks: usize, cols: usize) -> Result<(), Error> {
+    let args = [Arg::Ptr(y), Arg::Ptr(parts), int(chunks)?, int(cols)?];
+    let kernel = Kernel { unit: "sum_chunks", name: "sum_chunks" };
+    blocks(l, kernel, [cols.div_ceil(LANES), 1], &args)
 }
 
 /// Elements that a thread of an element-wise kernel works on: 16 bytes if rows of `cols` elements allow it.
