@@ -29,20 +29,59 @@ pub fn forward<K: Kernels>(
     slot: &BlockSlot,
     keep: Keep,
 ) -> Result<(), K::Error> {
+    to_attention(k, plan, w, slot)?;
+    after_attention(k, plan, w, slot, keep)
+}
+
+/// As [`forward`], with the first position of each sequence as its whole result: in `first.y`. The rest of `first` is where
+/// those rows are worked on.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn forward_first<K: TrainKernels>(
+    k: &mut K,
+    plan: &Plan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+    first: &BlockSlot,
+) -> Result<(), K::Error> {
+    to_attention(k, plan, w, slot)?;
+    k.take_first(first.x, slot.x)?;
+    k.take_first(first.o, slot.o)?;
+    after_attention(k, plan, w, first, Keep::Nothing)
+}
+
+/// The part of a block in which positions meet.
+fn to_attention<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+) -> Result<(), K::Error> {
     k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
-    k.rope_attention(&attention(plan, slot))?;
+    k.rope_attention(&attention(plan, slot))
+}
+
+/// The part of a block that works row by row, for all rows of `slot.x`.
+fn after_attention<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    w: &BlockParams,
+    slot: &BlockSlot,
+    keep: Keep,
+) -> Result<(), K::Error> {
     let rows = slot.x.rows;
     let mut first = 0;
     while first < rows {
         let count = plan.tile.min(rows - first);
-        after_attention(k, plan, w, slot, keep, first, count)?;
+        tile_after_attention(k, plan, w, slot, keep, first, count)?;
         first += count;
     }
     Ok(())
 }
 
-/// The part of a block that works row by row, for `count` rows from row `first` on.
-fn after_attention<K: Kernels>(
+/// The same for `count` rows from row `first` on.
+fn tile_after_attention<K: Kernels>(
     k: &mut K,
     plan: &Plan,
     w: &BlockParams,

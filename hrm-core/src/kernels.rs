@@ -7,7 +7,7 @@
 //! Every kernel that has a gradient has a `_vjp` that turns the cotangent of its output into those of its
 //! operands. None has a default body: a backend that lacks one does not compile. The vjp of [`Kernels::add`] is
 //! the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
-//! gradient).
+//! gradient); neither has [`TrainKernels::take_first`], which serves the Q target alone.
 //!
 //! The exception are products together with what follows them, [`Kernels::linear_swiglu`] and
 //! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
@@ -429,6 +429,12 @@ pub trait TrainKernels: Kernels {
     /// # Errors
     /// The device fails.
     fn begin_step(&mut self, scalars: &StepScalars) -> Result<(), Self::Error>;
+
+    /// First positions: `y[b] = x[b, 0]`, with `y` `[B, D]` and `x` `[N, D]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn take_first(&mut self, y: Act, x: Act) -> Result<(), Self::Error>;
 
     /// vjp of [`Kernels::embed`]: scatters `dy` into the gradients of tokens and positions, which it overwrites,
     /// and into each row's puzzle embedding.

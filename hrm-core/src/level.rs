@@ -1,5 +1,7 @@
 //! One level, H or L: a stack of blocks over the sum of its inputs.
 
+use core::ops::Range;
+
 use crate::arena::Act;
 use crate::block;
 use crate::kernels::{Kernels, TrainKernels};
@@ -16,7 +18,37 @@ pub fn forward<K: Kernels>(
     keep: Keep,
     out: Act,
 ) -> Result<(), K::Error> {
-    for layer in 0..plan.params.layers(level) {
+    blocks(k, plan, level, 0..plan.params.layers(level), keep, out)
+}
+
+/// As [`forward`], keeping nothing, with the first position of each sequence as its whole result: `b.first.y` `[B, D]`.
+/// Positions meet in attention alone, so the last block does no others behind it.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn forward_first<K: TrainKernels>(
+    k: &mut K,
+    plan: &Plan,
+    b: &BackwardPlan,
+    level: Level,
+) -> Result<(), K::Error> {
+    let last = plan.params.layers(level) - 1;
+    blocks(k, plan, level, 0..last, Keep::Nothing, b.target.z_h)?;
+    let slot = plan.slot(level, last, Keep::Nothing, b.target.z_h);
+    block::forward_first(k, plan, &plan.params.block(level, last), &slot, &b.first)?;
+    k.poll();
+    Ok(())
+}
+
+fn blocks<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    level: Level,
+    layers: Range<usize>,
+    keep: Keep,
+    out: Act,
+) -> Result<(), K::Error> {
+    for layer in layers {
         let slot = plan.slot(level, layer, keep, out);
         block::forward(k, plan, &plan.params.block(level, layer), &slot, keep)?;
         k.poll();

@@ -1,6 +1,6 @@
 //! The inner model: nested cycles of H and L, the two heads, and the one-step gradient (paper, section 2).
 
-use crate::arena::Stat;
+use crate::arena::{Act, Stat};
 use crate::kernels::{Argmax, Embed, EmbedVjp, Kernels, Linear, QHead, TrainKernels};
 use crate::level;
 use crate::plan::{BackwardPlan, Carry, Keep, Level, Plan};
@@ -40,6 +40,12 @@ pub fn forward<K: Kernels>(
     to: Carry,
     keep: Keep,
 ) -> Result<(), K::Error> {
+    to_last_h(k, plan, from, to, keep)?;
+    level::forward(k, plan, Level::H, keep, to.z_h)
+}
+
+/// A forward pass up to the last application of H, whose input is left where [`level::input`] says.
+fn to_last_h<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
     let (h_cycles, l_cycles) = (plan.config.h_cycles, plan.config.l_cycles);
     let Carry { mut z_h, mut z_l } = from;
     for h in 0..h_cycles {
@@ -54,24 +60,40 @@ pub fn forward<K: Kernels>(
             level::forward(k, plan, Level::L, keep, to.z_l)?;
             z_l = to.z_l;
         }
-        let keep = if h + 1 == h_cycles { keep } else { Keep::Nothing };
+        let last = h + 1 == h_cycles;
+        let keep = if last { keep } else { Keep::Nothing };
         k.add(level::input(plan, Level::H, keep, to.z_h), z_h, z_l)?;
-        level::forward(k, plan, Level::H, keep, to.z_h)?;
-        z_h = to.z_h;
+        if !last {
+            level::forward(k, plan, Level::H, keep, to.z_h)?;
+            z_h = to.z_h;
+        }
     }
     Ok(())
 }
 
-fn q_head_op(plan: &Plan, carry: Carry, q: Stat) -> QHead {
-    QHead { q, z: carry.z_h, w: plan.params.q_weight, bias: plan.params.q_bias }
+fn q_head_op(plan: &Plan, z_h: Act, q: Stat) -> QHead {
+    QHead { q, z: z_h, w: plan.params.q_weight, bias: plan.params.q_bias }
 }
 
-/// Q values of the states `carry` into `q` `[B, 2]`.
+/// Q values of the states `z_h` `[N, D]`, or of their first positions alone `[B, D]`, into `q` `[B, 2]`.
 ///
 /// # Errors
 /// Those of the kernels.
-pub fn q_head<K: Kernels>(k: &mut K, plan: &Plan, carry: Carry, q: Stat) -> Result<(), K::Error> {
-    k.q_head(&q_head_op(plan, carry, q))
+pub fn q_head<K: Kernels>(k: &mut K, plan: &Plan, z_h: Act, q: Stat) -> Result<(), K::Error> {
+    k.q_head(&q_head_op(plan, z_h, q))
+}
+
+/// Q values of the step after this one into `b.next_q`: those of a forward pass from the carry, without gradient.
+///
+/// The Q head reads the first position of each sequence, so nothing else is finished: see [`level::forward_first`]. The
+/// values have the bits of those of a whole pass.
+///
+/// # Errors
+/// Those of the kernels.
+pub fn next_q<K: TrainKernels>(k: &mut K, plan: &Plan, b: &BackwardPlan) -> Result<(), K::Error> {
+    to_last_h(k, plan, plan.carry, b.target, Keep::Nothing)?;
+    level::forward_first(k, plan, b, Level::H)?;
+    q_head(k, plan, b.first.y, b.next_q)
 }
 
 /// Logits of the carry into `plan.logits`.
@@ -109,7 +131,7 @@ pub fn act_step<K: Kernels>(k: &mut K, plan: &Plan) -> Result<(), K::Error> {
     forward(k, plan, plan.carry, plan.carry, Keep::Nothing)?;
     lm_head(k, plan)?;
     k.argmax(&Argmax { predictions: plan.predictions, logits: plan.logits })?;
-    q_head(k, plan, plan.carry, plan.q)
+    q_head(k, plan, plan.carry.z_h, plan.q)
 }
 
 /// The backward pass of a forward pass that kept its activations: from the cotangents of logits and Q values
@@ -122,7 +144,7 @@ pub fn backward<K: TrainKernels>(k: &mut K, plan: &Plan, b: &BackwardPlan) -> Re
     let p = &plan.params;
     k.linear_vjp_input(b.dy, b.dlogits, p.lm_head, false)?;
     k.linear_vjp_weight(p.lm_head, b.dlogits, plan.carry.z_h)?;
-    k.q_head_vjp(&q_head_op(plan, plan.carry, b.dq), b.dy)?;
+    k.q_head_vjp(&q_head_op(plan, plan.carry.z_h, b.dq), b.dy)?;
     level::backward(k, plan, b, Level::H, plan.carry.z_h)?;
     level::backward(k, plan, b, Level::L, plan.carry.z_l)?;
     k.embed_vjp(&EmbedVjp {

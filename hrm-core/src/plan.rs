@@ -254,8 +254,12 @@ pub struct BackwardPlan {
     pub dlogits: Act,
     /// Cotangent of each row's puzzle embedding `[B, ndim]`.
     pub dpuzzle: Act,
-    /// The states of the pass that bootstraps the Q target.
+    /// The states of the pass that bootstraps the Q target. Its last state of H is not made: see [`first`](Self::first).
     pub target: Carry,
+    /// Where the last block of that pass works on the first position of each sequence, after attention: its rows are B, not
+    /// N. They lie where nothing else is alive then: input and output over `target.z_h`, attention output over
+    /// [`Plan::t`], the rest over that of the whole block, of which queries, keys, values and `lse` are.
+    pub first: BlockSlot,
     slots: SlotStack,
     /// Loss of the tokens, by row `[B, 1]`.
     pub lm_loss: Stat,
@@ -405,12 +409,23 @@ impl Plan {
             acts.reach(da.offset.saturating_add(da.rows.saturating_mul(da.cols)));
             acts.reach(end);
             let target = Carry { z_h: acts.span(n, d), z_l: acts.span(n, d) };
+            let first_x = target.z_h.rows_from(0, batch);
+            let first = BlockSlot {
+                x: first_x,
+                o: t.rows_from(0, batch),
+                y1: y1.rows_from(0, batch),
+                rstd1: shared.rstd1.rows_from(0, batch),
+                gate_up: gate_up.rows_from(0, batch),
+                y: first_x,
+                rstd2: shared.rstd2.rows_from(0, batch),
+                ..shared
+            };
             let (dy, ds) = (acts.span(n, d), acts.span(n, d));
             let dlogits = acts.span(n, v);
             let dpuzzle = acts.span(batch, config.puzzle_emb_ndim);
             let (act_start, stat_start) = (acts.position(), stats.position());
             let x = acts.span(n, d);
-            let first = BlockSlot {
+            let kept = BlockSlot {
                 x,
                 qkv: acts.span(n, 3 * d),
                 o: acts.span(n, d),
@@ -439,7 +454,8 @@ impl Plan {
                 dlogits,
                 dpuzzle,
                 target,
-                slots: SlotStack { first, act_stride, stat_stride },
+                first,
+                slots: SlotStack { first: kept, act_stride, stat_stride },
                 lm_loss: stats.span(batch, 1),
                 q_losses: stats.span(batch, 2),
                 next_q: stats.span(batch, 2),
@@ -805,6 +821,28 @@ mod tests {
                 &[slot.o, plan.branch, slot.y1],
                 &[slot.y1, slot.gate_up, plan.a],
                 &[slot.y1, plan.branch, plan.a],
+            ];
+            assert_disjoint_by_turns(&plan, &always, &turns);
+        }
+    }
+
+    /// Nor do the first positions, for which there is no memory of their own: with what they are taken from, and around each
+    /// of the products behind attention. So where each sequence has no other position.
+    #[test]
+    fn first_positions_share_memory_by_turns() {
+        let alone = Config { seq_len: 1, puzzle_emb_ndim: 0, ..Config::SUDOKU_EXTREME };
+        for config in [Config::SUDOKU_EXTREME, alone] {
+            let plan = Plan::new(&config, 3, Mode::Training).unwrap();
+            let backward = plan.backward.unwrap();
+            let whole = plan.slot(Level::H, 3, Keep::Nothing, backward.target.z_h);
+            let first = backward.first;
+            assert_eq!((first.x, first.x.rows, first.x.cols), (first.y, 3, 512));
+            let always = [plan.carry.z_h, plan.carry.z_l, plan.emb, plan.logits, first.x];
+            let turns: [&[Act]; 4] = [
+                &[whole.x, whole.o, first.o],
+                &[first.o, plan.branch, first.y1],
+                &[first.y1, first.gate_up, plan.a],
+                &[first.y1, plan.branch, plan.a],
             ];
             assert_disjoint_by_turns(&plan, &always, &turns);
         }

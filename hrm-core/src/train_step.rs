@@ -41,7 +41,7 @@ pub fn gradients<K: TrainKernels>(
     model::embed(k, plan)?;
     model::forward(k, plan, plan.carry, plan.carry, Keep::All)?;
     model::lm_head(k, plan)?;
-    model::q_head(k, plan, plan.carry, plan.q)?;
+    model::q_head(k, plan, plan.carry.z_h, plan.q)?;
     k.lm_loss(&LmLoss {
         logits: plan.logits,
         labels: plan.current.labels,
@@ -60,8 +60,7 @@ pub fn gradients<K: TrainKernels>(
         exploration: config.halt_exploration_prob,
     })?;
     let next_q = if config.halt_max_steps > 1 {
-        model::forward(k, plan, plan.carry, b.target, Keep::Nothing)?;
-        model::q_head(k, plan, b.target, b.next_q)?;
+        model::next_q(k, plan, b)?;
         Some(b.next_q)
     } else {
         None

@@ -21,6 +21,20 @@ DEVICE void q_head(float *q, const T *z, const T *w, const T *bias, int batch, i
 KERNEL_FOR_EACH_TYPE(q_head, (float *q, const T *z, const T *w, const T *bias, int batch, int positions, int hidden),
                      (q, z, w, bias, batch, positions, hidden))
 
+// y[b] = x[b, 0]: y [B, hidden], x [B, positions, hidden], one warp for each sequence.
+template <class T> DEVICE void take_first(T *y, const T *x, int batch, int positions, int hidden) {
+    int b = warp_row();
+    if (b >= batch) return;
+    x += (u64)b * positions * hidden;
+    y += (u64)b * hidden;
+    if (by_packs(hidden)) {
+        for (int i = lane_index(); i < hidden / PACK<T>; i += LANES) ((uint4 *)y)[i] = ((const uint4 *)x)[i];
+    } else {
+        for (int col = lane_index(); col < hidden; col += LANES) y[col] = x[col];
+    }
+}
+KERNEL_FOR_EACH_TYPE(take_first, (T *y, const T *x, int batch, int positions, int hidden), (y, x, batch, positions, hidden))
+
 // dz[b, 0] += dq[b] W, one warp for each sequence.
 template <class T> DEVICE void q_head_vjp_state(T *dz, const float *dq, const T *w, int batch, int positions, int hidden) {
     int b = warp_row();

@@ -65,6 +65,7 @@ pub enum Kernel {
     ResetRows,
     ReplaceRows,
     Argmax,
+    TakeFirst,
     EmbedVjp { learned: bool },
     LinearVjpInput { accumulate: bool },
     LinearVjpWeight,
@@ -447,6 +448,11 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             let logits = draw.act(bench_, s, wide);
             let predictions = draw.unwritten(bench_, shape.seq);
             (vec![Op::Argmax(Argmax { predictions, logits })], vec![Place::Ids(predictions)])
+        }
+        Kernel::TakeFirst => {
+            let x = draw.act(bench_, s, d);
+            let y = bench_.act(b, d, &[]);
+            (vec![Op::TakeFirst { y, x }], vec![Place::Act(y)])
         }
         Kernel::LmLoss(kind) => {
             let logits = draw.act(bench_, s, wide);

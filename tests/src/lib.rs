@@ -13,6 +13,7 @@ pub mod portable;
 pub mod readers;
 pub mod steps;
 pub mod suite;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 

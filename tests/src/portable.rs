@@ -169,6 +169,7 @@ impl Kernels for OnReference {
 impl TrainKernels for OnReference {
     to_the_reference! {
         fn begin_step(scalars: &StepScalars);
+        fn take_first(y: Act, x: Act);
         fn embed_vjp(op: &EmbedVjp);
         fn linear_vjp_input(dx: Act, dy: Act, w: Param, accumulate: bool);
         fn linear_vjp_weight(w: Param, dy: Act, x: Act);

@@ -332,6 +332,7 @@ macro_rules! conformance {
     ($subject:ty, cases: $cases:literal $(, ignore: $why:literal)?) => {
         $crate::conformance!(forward $subject, cases: $cases $(, ignore: $why)?);
         $crate::conformance!(@ $subject, $cases, [$(#[ignore = $why])?],
+            take_first: TakeFirst,
             embed_vjp: EmbedVjp { learned: false },
             embed_learned_vjp: EmbedVjp { learned: true },
             linear_vjp_input: LinearVjpInput { accumulate: false },

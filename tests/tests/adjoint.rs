@@ -223,7 +223,10 @@ impl Model {
         model::embed(&mut k, &plan).unwrap();
         let mut part = plan;
         part.config.h_cycles -= 1;
-        model::forward(&mut k, &part, plan.carry, plan.carry, Keep::Nothing).unwrap();
+        // A pass has one cycle at least.
+        if part.config.h_cycles > 0 {
+            model::forward(&mut k, &part, plan.carry, plan.carry, Keep::Nothing).unwrap();
+        }
         let (h, l) = (plan.carry.z_h, plan.carry.z_l);
         for _ in 1..config.l_cycles {
             k.add(plan.t, h, plan.emb).unwrap();
@@ -244,7 +247,7 @@ impl Model {
         model::embed(k, plan).unwrap();
         model::forward(k, &last, plan.carry, plan.carry, Keep::All).unwrap();
         model::lm_head(k, plan).unwrap();
-        model::q_head(k, plan, plan.carry, plan.q).unwrap();
+        model::q_head(k, plan, plan.carry.z_h, plan.q).unwrap();
         k.lm_loss(&LmLoss {
             logits: plan.logits,
             labels: plan.current.labels,

@@ -9,6 +9,7 @@ use hrm_host::golden;
 use hrm_tests::cuda;
 use hrm_tests::steps;
 use hrm_tests::suite::Subject;
+use hrm_tests::target;
 
 fn backend(plan: &Plan, precision: Precision) -> Result<Cuda<Emulator>, Error> {
     Cuda::new(Emulator::new(Order::Random(17)), plan, precision)
@@ -82,6 +83,14 @@ mod hopper {
     fn training_agrees_with_the_reference() {
         cuda::training_agrees_with_the_reference(|| Ok(Emulator::hopper(Order::Random(17))));
     }
+}
+
+#[test]
+fn the_q_target_has_the_bits_of_a_whole_pass() {
+    target::has_the_bits_of_a_whole_pass(|plan| backend(plan, Precision::F32));
+    target::has_the_bits_of_a_whole_pass(|plan| backend(plan, Precision::Bf16));
+    let hopper = || Emulator::hopper(Order::Random(17));
+    target::has_the_bits_of_a_whole_pass(|plan| Cuda::new(hopper(), plan, Precision::Bf16));
 }
 
 #[test]

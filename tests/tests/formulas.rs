@@ -228,6 +228,16 @@ fn q_head() {
 }
 
 #[test]
+fn take_first() {
+    let (case, before, after) = run(Kernel::TakeFirst);
+    let Op::TakeFirst { y, x } = case.ops[0] else { panic!("{:?}", case.ops) };
+    let from = values(&before, Place::Act(x));
+    let sequence = SHAPE.positions() * x.cols;
+    let formula: Vec<_> = (0..y.len()).map(|i| from[i / x.cols * sequence + i % x.cols]).collect();
+    same(&values(&after, Place::Act(y)), &formula);
+}
+
+#[test]
 fn rows_are_reset_and_replaced_where_halted() {
     let (case, before, after) = run(Kernel::ResetRows);
     let Op::ResetRows { z, init, halted } = case.ops[0] else { panic!("{:?}", case.ops) };

@@ -42,6 +42,14 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         self.launcher.upload(self.scalars(), &scalars::bytes(scalars))
     }
 
+    fn take_first(&mut self, y: Act, x: Act) -> Result<(), Error> {
+        let (batch, hidden) = (y.rows, y.cols);
+        let positions = x.rows / batch.max(1);
+        fit("take_first", &[("rows of x", x.rows, batch * positions), ("columns of x", x.cols, hidden)])?;
+        let op = q_head::TakeFirst { y: self.act(y)?, x: self.act(x)?, batch, positions, hidden };
+        q_head::take_first(&mut self.launcher, self.dtype, &op)
+    }
+
     fn embed_vjp(&mut self, op: &EmbedVjp) -> Result<(), Error> {
         let sizes = embedding::Sizes {
             batch: op.inputs.rows,

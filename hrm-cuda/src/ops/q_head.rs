@@ -1,4 +1,4 @@
-//! The Q head.
+//! The Q head, and the positions that it reads.
 
 use super::{LANES, blocks, int, launch_rows, typed};
 use crate::error::Error;
@@ -32,6 +32,31 @@ pub fn q_head<L: Launcher>(l: &mut L, dtype: Dtype, op: &QHead) -> Result<(), Er
     let pointers = [q, z, w, bias].map(Arg::Ptr);
     let sizes = [int(batch)?, int(positions)?, int(hidden)?];
     launch_rows(l, typed!("q_head", "q_head", dtype), batch, &[&pointers[..], &sizes].concat())
+}
+
+/// Operands of [`take_first`].
+#[derive(Clone, Copy, Debug)]
+pub struct TakeFirst {
+    /// Result `[batch, hidden]`.
+    pub y: Ptr,
+    /// Where it is taken from `[batch, positions, hidden]`.
+    pub x: Ptr,
+    /// Sequences.
+    pub batch: usize,
+    /// Positions of a sequence.
+    pub positions: usize,
+    /// Width of a state.
+    pub hidden: usize,
+}
+
+/// `y[b] = x[b, 0]`.
+///
+/// # Errors
+/// The device fails.
+pub fn take_first<L: Launcher>(l: &mut L, dtype: Dtype, op: &TakeFirst) -> Result<(), Error> {
+    let &TakeFirst { y, x, batch, positions, hidden } = op;
+    let args = [Arg::Ptr(y), Arg::Ptr(x), int(batch)?, int(positions)?, int(hidden)?];
+    launch_rows(l, typed!("q_head", "take_first", dtype), batch, &args)
 }
 
 /// vjp of [`q_head`]: adds `dq W` to the first position of each sequence of `dz` `[batch, positions, hidden]`, and

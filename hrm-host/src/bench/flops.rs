@@ -10,7 +10,7 @@
 //!
 //! A forward pass applies `H_cycles (L_cycles L_layers + H_layers)` blocks. A training step does two, the second one
 //! (without output head) for the Q target unless `halt_max_steps` is 1, and sends gradients back through
-//! `L_layers + H_layers` blocks. What is linear in N D is left out: norms, SwiGLU, softmax, rotations, Q head, losses,
+//! `L_layers + H_layers` blocks. What follows attention in the last block of that second pass has B rows, not N. What is linear in N D is left out: norms, SwiGLU, softmax, rotations, Q head, losses,
 //! optimizers.
 
 use std::ops::{Add, Mul};
@@ -49,10 +49,11 @@ impl Flops {
     /// One training step of `batch` puzzles.
     #[must_use]
     pub fn training_step(config: &Config, batch: usize) -> Self {
-        let passes = if config.halt_max_steps > 1 { 2 } else { 1 };
         let (rows, d, s) = (batch * config.positions(), config.hidden_size, config.positions());
-        let block_vjp = block_linear(config, rows) * 2 + Self::attention(5, rows, s, d);
-        pass(config, rows) * passes
+        let block_vjp = block_linear(config, rows, rows) * 2 + Self::attention(5, rows, s, d);
+        let target = if config.halt_max_steps > 1 { pass(config, rows, batch) } else { Self::default() };
+        pass(config, rows, rows)
+            + target
             + Self::linear(rows, d, config.vocab_size) * 3
             + block_vjp * (config.h_layers + config.l_layers) as u64
     }
@@ -61,21 +62,22 @@ impl Flops {
     #[must_use]
     pub fn act_step(config: &Config, batch: usize) -> Self {
         let rows = batch * config.positions();
-        pass(config, rows) + Self::linear(rows, config.hidden_size, config.vocab_size)
+        pass(config, rows, rows) + Self::linear(rows, config.hidden_size, config.vocab_size)
     }
 }
 
-/// The linear layers of one block.
-fn block_linear(config: &Config, rows: usize) -> Flops {
+/// The linear layers of one block, for `rows` before attention and `after` behind it.
+fn block_linear(config: &Config, rows: usize, after: usize) -> Flops {
     let (d, f) = (config.hidden_size, config.inter_size());
-    Flops::linear(rows, d, 4 * d + 3 * f)
+    Flops::linear(rows, d, 3 * d) + Flops::linear(after, d, d + 3 * f)
 }
 
-/// One forward pass without its output head.
-fn pass(config: &Config, rows: usize) -> Flops {
+/// One forward pass without its output head, in its last block for `last` rows behind attention.
+fn pass(config: &Config, rows: usize, last: usize) -> Flops {
     let blocks = config.h_cycles * (config.l_cycles * config.l_layers + config.h_layers);
     let attention = Flops::attention(2, rows, config.positions(), config.hidden_size);
-    (block_linear(config, rows) + attention) * blocks as u64
+    let block = |after| block_linear(config, rows, after) + attention;
+    block(rows) * (blocks - 1) as u64 + block(last)
 }
 
 impl Add for Flops {

@@ -210,6 +210,10 @@ impl<K: TrainKernels + Gauge> TrainKernels for Timed<K> {
         self.time("begin_step", Work::default(), |k| k.begin_step(scalars))
     }
 
+    fn take_first(&mut self, y: Act, x: Act) -> Result<(), K::Error> {
+        self.time("take_first", acts(&[y, y]), |k| k.take_first(y, x))
+    }
+
     fn embed_vjp(&mut self, op: &EmbedVjp) -> Result<(), K::Error> {
         self.time("embed_vjp", acts(&[op.dy]), |k| k.embed_vjp(op))
     }

@@ -166,6 +166,10 @@ impl TrainKernels for Cpu {
         self.plain.begin_step(scalars)
     }
 
+    fn take_first(&mut self, y: Act, x: Act) -> Result<(), Error> {
+        self.plain.take_first(y, x)
+    }
+
     fn embed_vjp(&mut self, op: &EmbedVjp) -> Result<(), Error> {
         self.plain.embed_vjp(op)
     }

@@ -1,4 +1,4 @@
-//! The vjps of the forward kernels.
+//! What training needs beside the forward kernels, their vjps first of all.
 
 use super::forward::{HALF_SQRT, rotate, silu};
 use super::storage::TrainArenas;
@@ -13,6 +13,15 @@ use crate::scalar::Scalar;
 impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
     fn begin_step(&mut self, scalars: &StepScalars) -> Result<(), Error> {
         self.scalars = *scalars;
+        Ok(())
+    }
+
+    fn take_first(&mut self, y: Act, x: Act) -> Result<(), Error> {
+        let [to, from] = split(self.store.forward().1, [y.range(), x.range()])?;
+        let stride = from.len() / y.rows.max(1);
+        for (to, from) in to.chunks_exact_mut(y.cols).zip(from.chunks_exact(stride)) {
+            to.copy_from_slice(&from[..y.cols]);
+        }
         Ok(())
     }
 
