@@ -2,7 +2,7 @@
 
 use crate::arena::Act;
 use crate::kernels::{
-    Attention, AttentionVjp, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, SwiGlu, TrainKernels,
+    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, SwiGlu, TrainKernels,
 };
 use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Keep, Plan};
 
@@ -29,8 +29,9 @@ pub fn forward<K: Kernels>(
     slot: &BlockSlot,
     keep: Keep,
 ) -> Result<(), K::Error> {
-    k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
-    k.rope_attention(&attention(plan, slot))?;
+    let attention = attention(plan, slot);
+    k.linear_qkv(&LinearQkv { attention, x: slot.x, w: w.qkv })?;
+    k.attention(&attention)?;
     let rows = slot.x.rows;
     let mut first = 0;
     while first < rows {
