@@ -2,7 +2,7 @@
 
 use crate::arena::Act;
 use crate::kernels::{
-    Attention, AttentionVjp, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, SwiGlu, TrainKernels,
+    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, SwiGlu, TrainKernels,
 };
 use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Keep, Plan};
 
@@ -58,8 +58,9 @@ fn to_attention<K: Kernels>(
     w: &BlockParams,
     slot: &BlockSlot,
 ) -> Result<(), K::Error> {
-    k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv })?;
-    k.rope_attention(&attention(plan, slot))
+    let attention = attention(plan, slot);
+    k.linear_qkv(&LinearQkv { attention, x: slot.x, w: w.qkv })?;
+    k.attention(&attention)
 }
 
 /// The part of a block that works row by row, for all rows of `slot.x`.

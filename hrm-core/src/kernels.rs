@@ -11,8 +11,10 @@
 //!
 //! The exception are products together with what follows them, [`Kernels::linear_swiglu`] and
 //! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
-//! backend overrides them where its machine gains by not writing the product to memory. They have no vjp of their
-//! own: those of their parts find what they need.
+//! backend overrides them where its machine gains by not writing the product to memory. Likewise
+//! [`Kernels::linear_qkv`] and [`Kernels::attention`], which are [`Kernels::linear`] and [`Kernels::rope_attention`]
+//! unless a backend rotates as it writes the product. They have no vjp of their own: those of their parts find what
+//! they need.
 
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::loss::LossKind;
@@ -128,6 +130,26 @@ impl Attention {
     #[must_use]
     pub const fn head_dim(&self) -> usize {
         self.o.cols / self.heads
+    }
+}
+
+/// Operands of [`Kernels::linear_qkv`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearQkv {
+    /// What follows, of which `qkv` is the result.
+    pub attention: Attention,
+    /// Input `[N, D]`.
+    pub x: Act,
+    /// Weight `[3D, D]`.
+    pub w: Param,
+}
+
+impl LinearQkv {
+    /// The product alone.
+    #[must_use]
+    pub const fn linear(&self) -> Linear {
+        let Self { attention, x, w } = *self;
+        Linear { y: attention.qkv, x, w }
     }
 }
 
@@ -259,6 +281,23 @@ pub trait Kernels: Memory {
     /// # Errors
     /// The device fails.
     fn rope_attention(&mut self, op: &Attention) -> Result<(), Self::Error>;
+
+    /// `qkv = x W^T` for [`Kernels::attention`]: whether queries and keys are rotated here or there is the backend's
+    /// affair.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Self::Error> {
+        self.linear(&op.linear())
+    }
+
+    /// [`Kernels::rope_attention`] of what [`Kernels::linear_qkv`] has left, with the same bits.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn attention(&mut self, op: &Attention) -> Result<(), Self::Error> {
+        self.rope_attention(op)
+    }
 
     /// `a = silu(gate) * up`, `silu(x) = x / (1 + exp(-x))`.
     ///

@@ -18,7 +18,6 @@ DEVICE float ld_shared(u32 address) {
 }
 
 DEVICE void barrier_sync(int barrier, int threads) { emulator::named_barrier(barrier, threads); }
-DEVICE void fence_proxy_async() {}
 
 DEVICE void mbarrier_init(u32 barrier, u32 arrivals) { emulator::barrier_init(barrier, arrivals); }
 DEVICE void fence_mbarrier_init() {}

@@ -2,7 +2,8 @@
 // positions. Nothing is read twice from global memory, and there is one pass over the keys.
 //
 // ROWS is the number of positions that there is room for. Queries and keys are rotated in shared memory, in the forward
-// pass and again in the vjp: qkv stays as it is.
+// pass and again in the vjp: qkv stays as it is. Where they come rotated, the forward kernel gets no tables, and the vjp is
+// told so.
 #include "attention.cuh"
 
 // The softmax of a warp's 16 queries over all keys: p = exp2(scale q k^T - max) as operands, factor = 1 / rowsum(p) for
@@ -99,10 +100,12 @@ DEVICE void attention_short(bf16 *o, float *lse, const bf16 *qkv, const float *c
 // A warp first has 16 keys, and goes through the queries; what it finds of ds goes to shared memory, where each warp then
 // finds the rows of its 16 queries. Sums are in the order of positions.
 //
-// dqkv [N, 3D], do [N, D], and what the forward kernel was given and wrote.
+// dqkv [N, 3D], do [N, D], and what the forward kernel was given and wrote; tables, which turn cotangents back, also where q
+// and k are `rotated` already.
 template <int DIM, int ROWS>
 DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, const float *lse, const bf16 *qkv,
-                                const float *cos_table, const float *sin_table, int positions, int heads, float scale) {
+                                const float *cos_table, const float *sin_table, int rotated, int positions, int heads,
+                                float scale) {
     constexpr int BLOCK = 2 * ROWS, LD = STRIDE<DIM>, TILE = ROWS * LD, LD_DS = STRIDE<ROWS>;
     SHARED_DYNAMIC(memory);
     bf16 *const q = (bf16 *)memory, *const k = q + TILE, *const v = k + TILE, *const g = v + TILE;
@@ -127,7 +130,7 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     if (row < ROWS) {
         own_lse[row] = row < positions ? lse[(u64)blockIdx.x * positions + row] * LOG2_E : infinity();
     }
-    if (cos_table) rotate_rows<DIM, ROWS, BLOCK, 1>({q, k}, 0, positions, cos_table, sin_table);
+    if (cos_table && !rotated) rotate_rows<DIM, ROWS, BLOCK, 1>({q, k}, 0, positions, cos_table, sin_table);
     copy_wait<0>();
     __syncthreads();
 
@@ -179,9 +182,9 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     EXPORT_KERNEL(attention_short_##dim##x##rows)                                                                       \
     extern "C" __global__ void __launch_bounds__(2 * rows, vjp_blocks) attention_short_vjp_##dim##x##rows(              \
         bf16 *dqkv, const bf16 *d_o, const bf16 *o, const float *lse, const bf16 *qkv, const float *cos_table,          \
-        const float *sin_table, int positions, int heads, float scale) {                                                \
+        const float *sin_table, int rotated, int positions, int heads, float scale) {                                   \
         wait_for_launch_before();                                                                                       \
-        attention_short_vjp<dim, rows>(dqkv, d_o, o, lse, qkv, cos_table, sin_table, positions, heads, scale);          \
+        attention_short_vjp<dim, rows>(dqkv, d_o, o, lse, qkv, cos_table, sin_table, rotated, positions, heads, scale); \
     }                                                                                                                   \
     EXPORT_KERNEL(attention_short_vjp_##dim##x##rows)
 

@@ -1,7 +1,7 @@
 // Attention over sequences of any length on compute capability 9.0a, for heads of 64: what attention_long.cu computes, with
 // the operands in shared memory and the products asynchronous.
 //
-// The forward kernel gets rotated keys, and rotates its queries, which it writes back: the vjp reads both as rotated.
+// Queries and keys come rotated, to the forward kernel and to the vjp.
 //
 // qkv [batch, positions, 3D], o and its cotangent [batch, positions, D] come as maps of three dimensions, whose boxes are
 // tiles; rows after the last position are zero.
@@ -35,49 +35,17 @@ template <int CONSUMERS, int STAGES> struct ForwardMemory {
     DEVICE u32 keys_full(int stage) const { return barriers + 8 * stage; }
     DEVICE u32 values_full(int stage) const { return barriers + 8 * (STAGES + stage); }
     DEVICE u32 empty(int stage) const { return barriers + 8 * (2 * STAGES + stage); }
+    DEVICE u32 queries_full(int consumer) const { return barriers + 8 * (3 * STAGES + consumer); }
     DEVICE void init_barriers() const {
         for (int stage = 0; stage < STAGES; stage++) {
             mbarrier_init(keys_full(stage), 1);
             mbarrier_init(values_full(stage), 1);
             mbarrier_init(empty(stage), 4 * CONSUMERS);
         }
+        for (int consumer = 0; consumer < CONSUMERS; consumer++) mbarrier_init(queries_full(consumer), 1);
         fence_mbarrier_init();
     }
 };
-
-// One warpgroup: 64 queries of a head, rotated, to a tile in the copy engine's swizzle and back to where they came from.
-// Rows after the last position are zero.
-DEVICE void load_queries(unsigned char *tile, Head head, int first, int positions, const float *cos_table,
-                         const float *sin_table) {
-    constexpr int HALF = DIM / 2, CHUNKS = HALF / 8, SHARE = TILE * CHUNKS / WARPGROUP;
-    const int col = threadIdx.x % CHUNKS, begin = threadIdx.x % WARPGROUP / CHUNKS;
-    uint4 low[SHARE], high[SHARE];
-#pragma unroll
-    for (int i = 0; i < SHARE; i++) {
-        const int row = min(first + begin + i * (TILE / SHARE), positions - 1);
-        low[i] = *(const uint4 *)(head.row(row) + col * 8);
-        high[i] = *(const uint4 *)(head.row(row) + col * 8 + HALF);
-    }
-#pragma unroll
-    for (int i = 0; i < SHARE; i++) {
-        const int place = begin + i * (TILE / SHARE), row = first + place;
-        const bool exists = row < positions;
-        if (cos_table && exists) {
-            float x[8], y[8], cos[8], sin[8];
-            unpack(x, low[i], bf16());
-            unpack(y, high[i], bf16());
-            load<8>(cos, cos_table + row * HALF + col * 8);
-            load<8>(sin, sin_table + row * HALF + col * 8);
-#pragma unroll
-            for (int j = 0; j < 8; j++) turn(x[j], y[j], cos[j], sin[j]);
-            *(uint4 *)(head.row(row) + col * 8) = low[i] = pack(x, bf16());
-            *(uint4 *)(head.row(row) + col * 8 + HALF) = high[i] = pack(y, bf16());
-        }
-        const uint4 none{0, 0, 0, 0};
-        *(uint4 *)(tile + place * 128 + (col ^ place % 8) * 16) = exists ? low[i] : none;
-        *(uint4 *)(tile + place * 128 + ((col + CHUNKS) ^ place % 8) * 16) = exists ? high[i] : none;
-    }
-}
 
 // What a lane knows of its two rows.
 struct Softmax {
@@ -118,14 +86,13 @@ template <int COUNT> DEVICE void mask(float (&s)[COUNT], int keys) {
         if (column_of(i) >= keys) s[i] = -infinity();
 }
 
-// o = softmax(rope(q) k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
+// o = softmax(q k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
 // of FlashAttention. While the tensor cores sum the values of some keys, the exponentials of the next are taken. The last
 // keys come first: of all others each exists.
 //
-// o [N, D], lse [batch * heads, positions], qkv [N, 3D], tables [positions, DIM / 2] or none.
+// o [N, D], lse [batch * heads, positions]; qkv [N, 3D] in tiles of 64 rows, for queries, and of KEYS.
 template <int CONSUMERS, int STAGES>
-DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const float *cos_table, const float *sin_table,
-                    const Sequences &s) {
+DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float *lse, const Sequences &s) {
     SHARED_DYNAMIC_1024(shared);
     const ForwardMemory<CONSUMERS, STAGES> memory(shared);
     if (threadIdx.x == 0) {
@@ -163,6 +130,7 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
     const auto release = [&](int stage) {
         if (lane == 0) mbarrier_arrive(memory.empty(stage));
     };
+    u32 queries_parity = 0;
     for (Work<CONSUMERS> work(s); work.more(); work.advance()) {
         const int batch = work.index() / s.heads, head = work.index() % s.heads;
         // Of this warpgroup, and of this warp.
@@ -178,10 +146,13 @@ DEVICE void forward(const TensorMap &map, bf16 *o, float *lse, bf16 *qkv, const 
         }
         // No warp of the group reads the queries of before any more.
         barrier_sync(1 + warpgroup, WARPGROUP);
-        load_queries(shared + warpgroup * TILE_BYTES, head_of(qkv, 3, 0, batch, s.positions, head, s.heads, DIM), begin,
-                     s.positions, cos_table, sin_table);
-        fence_proxy_async();
-        barrier_sync(1 + warpgroup, WARPGROUP);
+        if (threadIdx.x % WARPGROUP == 0) {
+            mbarrier_arrive_expect_tx(memory.queries_full(warpgroup), TILE_BYTES);
+            cp_async_bulk_tensor_3d(queries, rows, batch, begin, head * DIM, memory.queries_full(warpgroup));
+        }
+        __syncwarp();
+        mbarrier_wait(memory.queries_full(warpgroup), queries_parity);
+        queries_parity ^= 1;
 
         float c[32];
         clear(c);
@@ -573,9 +544,8 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
 #define MAP const __grid_constant__ TensorMap
 
 BLOCK(3)
-attention_sm90(MAP map, bf16 *o, float *lse, bf16 *qkv, const float *cos_table, const float *sin_table, int batch,
-               int positions, int heads, float scale) {
-    forward<3, 3>(map, o, lse, qkv, cos_table, sin_table, {batch, positions, heads, scale});
+attention_sm90(MAP rows, MAP qkv, bf16 *o, float *lse, int batch, int positions, int heads, float scale) {
+    forward<3, 3>(rows, qkv, o, lse, {batch, positions, heads, scale});
 }
 EXPORT_KERNEL(attention_sm90)
 

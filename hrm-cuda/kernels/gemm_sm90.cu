@@ -1,6 +1,7 @@
 // y = x W^T with what follows it, on the tensor cores of compute capability 9.0a. bf16 operands, f32 sums.
 //
 //   linear               y[N, out] = x W^T
+//   linear_rope          y[N, 3D] = x W^T, rounded; then queries and keys, its first 2D columns, are rotated: heads of 64
 //   linear_swiglu        a[N, F] = silu(g) u, where [g, u][N, 2F] = x W^T in bf16; gate_up is kept if asked for
 //   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row
 //
@@ -20,6 +21,8 @@
 //
 // The map of the weights has five dimensions, [out / 32, 4, 4, 2, K] with strides of 32, 2, 8 and 1 rows: it permutes
 // each 32 rows so that a lane's sums, which wgmma scatters in pairs, are 8 neighbouring columns, 16 bytes of a result.
+//
+// Of a head of 64 a lane has both elements of each pair that is rotated together, and 8 angles serve all its heads in a row.
 //
 // The order of every sum depends on K and D alone.
 
@@ -64,6 +67,8 @@ struct Results {
     const bf16 *residual;  // [N, columns].
     float *rstd;           // [N].
     float eps;
+    const float *cos = nullptr, *sin = nullptr;  // [positions, 32].
+    int positions = 1;                           // Of a sequence: row r is at position r % positions.
 };
 
 // The place of a thread: its rows are row and row + 8, its columns column + 32 c and the 7 after it.
@@ -109,6 +114,26 @@ DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P:
     }
 }
 
+// Rotates the queries and keys that a thread has in row r + 8 e of `sum`, rounded first, in place.
+template <int COUNT> DEVICE void rope(float (&sum)[COUNT], int e, const float *cos_table, const float *sin_table) {
+#pragma unroll
+    for (int first = 0; first < 8; first += 4) {
+        float cos[4], sin[4];
+        load<4>(cos, cos_table + first);
+        load<4>(sin, sin_table + first);
+#pragma unroll
+        for (int i = 0; i < COUNT / 32 * 2; i++) {
+            // Two of the 8 columns of a quarter, as pack_8 finds them, and the two that are 32 further on.
+            const int pair = i % 2 * 2;
+            float *const x = sum + i / 2 * 32 + 2 * e + 2 * (first + pair), *const y = x + 16;
+            const u32 low = bf16_pair(x[0], x[1]), high = bf16_pair(y[0], y[1]);
+            x[0] = first_of(low), x[1] = second_of(low), y[0] = first_of(high), y[1] = second_of(high);
+            turn(x[0], y[0], cos[pair], sin[pair]);
+            turn(x[1], y[1], cos[pair + 1], sin[pair + 1]);
+        }
+    }
+}
+
 // What a warpgroup has of the block's tile t, its own nth.
 template <class P>
 DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
@@ -140,6 +165,11 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
         for (int e = 0; e < 2; e++) {
             const int r = at.row + 64 * h + 8 * e;
             if (r >= rows) continue;
+            if constexpr (P::ROPE) {
+                // A tile has whole heads: all of them are queries and keys, or all values.
+                const int angle = r % out.positions * 32 + at.lane % 4 * 8;
+                if (at.column < at.columns / 3 * 2) rope(sum[h], e, out.cos + angle, out.sin + angle);
+            }
             uint4 *y = (uint4 *)(out.y + r * at.columns + at.column);
             if constexpr (P::GATED) {
                 uint4 *kept = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column);
@@ -233,6 +263,15 @@ template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const
     EXPORT_CLUSTERS(name, cluster)
 LINEAR(linear_1_sm90, 1)
 LINEAR(linear_2_sm90, 2)
+
+#define LINEAR_ROPE(name, cluster)                                                                               \
+    using P_##name = Product<Epilogue::Rope, Weights::Resident, cluster, 6>;                                     \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, const float *cos, const float *sin, int positions) {          \
+        run<P_##name>(x, w, {y, nullptr, nullptr, nullptr, 0.0f, cos, sin, positions}, {rows, steps, groups}); \
+    }                                                                                                            \
+    EXPORT_CLUSTERS(name, cluster)
+LINEAR_ROPE(linear_rope_1_sm90, 1)
+LINEAR_ROPE(linear_rope_2_sm90, 2)
 
 #define LINEAR_SWIGLU(name, cluster)                                                      \
     using P_##name = Product<Epilogue::SwiGlu, Weights::Resident, cluster, 6>;            \

@@ -4,7 +4,7 @@
 #include "hopper.cuh"
 
 // What becomes of the product.
-enum class Epilogue { Store, SwiGlu, AddRmsNorm };
+enum class Epilogue { Store, Rope, SwiGlu, AddRmsNorm };
 // Where the weights are while rows stream past.
 enum class Weights { Resident, Streamed };
 
@@ -46,6 +46,7 @@ template <Epilogue EPILOGUE, Weights WEIGHTS, int CLUSTER, int STAGES>
 struct Product {
     static constexpr int BLOCKS = CLUSTER;
     static constexpr bool RESIDENT = WEIGHTS == Weights::Resident;
+    static constexpr bool ROPE = EPILOGUE == Epilogue::Rope;
     static constexpr bool NORM = EPILOGUE == Epilogue::AddRmsNorm;
     static constexpr bool GATED = EPILOGUE == Epilogue::SwiGlu;
     // Warpgroups that multiply, and what each has of a block's tile: rows in parts of 64, and of each part in a thread so

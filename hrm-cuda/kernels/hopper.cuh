@@ -70,9 +70,6 @@ DEVICE void barrier_sync(int barrier, int threads) {
     asm volatile("barrier.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
 
-// What this thread wrote to shared memory is seen by wgmma and the copy engine, after a barrier with it.
-DEVICE void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
 // ---- Barriers in shared memory. A phase ends when all arrivals are in and all announced bytes have come.
 
 DEVICE void mbarrier_init(u32 barrier, u32 arrivals) {

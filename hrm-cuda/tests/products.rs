@@ -7,7 +7,8 @@ use half::bf16;
 use hrm_cuda::device::Gpu;
 #[cfg(feature = "emulator")]
 use hrm_cuda::emulator::{Emulator, Order};
-use hrm_cuda::launch::{Launcher, Ptr};
+use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
+use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Rope, Shape};
 use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
 use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
 
@@ -162,6 +163,78 @@ fn narrow<L: Launcher>(l: &mut L) {
     }
 }
 
+/// How queries, keys and values come about.
+#[derive(Clone, Copy, Debug)]
+enum Qkv {
+    /// By one kernel, which rotates.
+    Rotated,
+    /// By a product, and rotated in place.
+    InPlace,
+    /// By the machine's general product, and rotated by attention.
+    Plain,
+}
+
+/// Bits of qkv, of what attention makes of it, and of their cotangents.
+fn qkv<L: Launcher>(l: &mut L, way: Qkv, shape: Shape) -> [Vec<u8>; 4] {
+    let Shape { batch, positions, heads, .. } = shape;
+    let (rows, width) = (batch * positions, 64 * heads);
+    let product = Case::new(l, rows, width, 3 * width).product;
+    let d_o: Vec<f32> = (0..rows * width).map(|i| value(i + 4321)).collect();
+    let d_o = upload(l, &d_o);
+    let mut table = |part: fn(f32) -> f32| {
+        let angles = (0..positions * 32).map(|i| part((i / 32 + 1) as f32 * 0.7 / (i % 32 + 1) as f32));
+        let bytes: Vec<u8> = angles.flat_map(f32::to_ne_bytes).collect();
+        let at = l.alloc(bytes.len()).unwrap();
+        l.upload(at, &bytes).unwrap();
+        at
+    };
+    let rope = Rope { cos: table(f32::cos), sin: table(f32::sin) };
+    let sizes = [6 * rows * width, 2 * rows * width, 4 * rows * heads, 6 * rows * width];
+    let [qkv, o, lse, dqkv] = sizes.map(|bytes| l.alloc(bytes).unwrap());
+    let scratch = l.alloc(attention::rope_attention_vjp_scratch(&shape)).unwrap();
+    let forward = Attention { o, lse, qkv, rope: Some(rope), shape };
+    match way {
+        Qkv::Rotated => {
+            assert!(gemm_sm90::linear_rope(l, &product, qkv, rope, positions).unwrap());
+            attention::attention(l, Dtype::Bf16, &forward).unwrap();
+        }
+        Qkv::InPlace => {
+            assert!(gemm_sm90::linear(l, &product, qkv).unwrap());
+            attention::rope_attention(l, Dtype::Bf16, &forward).unwrap();
+        }
+        Qkv::Plain => {
+            let Product { x: a, w: b, rows: m, inner: k, outer: n } = product;
+            let (transpose_a, transpose_b, accumulate) = (false, true, false);
+            let (input, output) = (Dtype::Bf16, Dtype::Bf16);
+            l.gemm(&Gemm { m, n, k, a, b, c: qkv, transpose_a, transpose_b, accumulate, input, output })
+                .unwrap();
+            attention::rope_attention(l, Dtype::Bf16, &forward).unwrap();
+        }
+    }
+    attention::rope_attention_vjp(l, Dtype::Bf16, &AttentionVjp { forward, d_o, dqkv, scratch }).unwrap();
+    let mut at = [qkv, o, lse, dqkv].into_iter();
+    sizes.map(|bytes| {
+        let mut found = vec![0; bytes];
+        l.download(at.next().unwrap(), &mut found).unwrap();
+        found
+    })
+}
+
+/// `[batch, positions, heads]`: clusters of 1 and of 2 blocks, the last rows of a tile missing, sequences that end within a
+/// tile, short ones and long ones.
+const SEQUENCES: [[usize; 3]; 5] = [[3, 82, 2], [1, 5, 4], [5, 27, 6], [2, 150, 2], [1, 129, 4]];
+
+/// Rotated as they are written, queries and keys have the bits that they have when they are rotated in place; and so has all
+/// that follows.
+fn rotated<L: Launcher>(l: &mut L, check: impl Fn(Shape, &[Vec<u8>; 4])) {
+    for [batch, positions, heads] in SEQUENCES {
+        let shape = Shape { batch, positions, heads, head_dim: 64 };
+        let bits = qkv(l, Qkv::Rotated, shape);
+        assert!(bits == qkv(l, Qkv::InPlace, shape), "{shape:?}");
+        check(shape, &bits);
+    }
+}
+
 /// Clusters of 1 and of 2 blocks; one tile, and several that change from one set of weights to the next; a last set of
 /// which a cluster has one tile only.
 fn resident<L: Launcher>(l: &mut L) {
@@ -206,6 +279,18 @@ mod on_the_emulator {
     fn norms() {
         in_all_orders(super::norms);
     }
+
+    #[test]
+    fn rotated() {
+        // Short sequences are worked on by the same kernel there, which rotates itself.
+        let plain = |shape: Shape, bits: &[Vec<u8>; 4]| {
+            if shape.positions <= 96 {
+                let plain = qkv(&mut Emulator::new(Order::Forward), Qkv::Plain, shape);
+                assert!(bits[0] != plain[0] && bits[1..] == plain[1..], "{shape:?}");
+            }
+        };
+        in_all_orders(|l| super::rotated(l, plain));
+    }
 }
 
 #[test]
@@ -214,6 +299,7 @@ fn on_a_gpu() {
     let mut l = Gpu::new(0).unwrap();
     resident(&mut l);
     norms(&mut l);
+    rotated(&mut l, |_, _| ());
 }
 
 #[test]

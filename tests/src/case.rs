@@ -7,7 +7,7 @@ use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
+    LinearQkv, LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd};
@@ -57,6 +57,7 @@ pub enum Kernel {
     Add,
     Linear,
     Attention { rope: bool },
+    LinearQkv,
     SwiGlu,
     AddRmsNorm,
     LinearSwiGlu { keep: bool },
@@ -70,6 +71,7 @@ pub enum Kernel {
     LinearVjpInput { accumulate: bool },
     LinearVjpWeight,
     AttentionVjp { rope: bool },
+    LinearQkvVjp,
     SwiGluVjp,
     AddRmsNormVjp,
     QHeadVjp,
@@ -340,6 +342,29 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
                     zeroed: Vec::new(),
                 });
                 (vec![Op::RopeAttention(forward), op], vec![Place::Act(dqkv)])
+            }
+        }
+        Kernel::LinearQkv | Kernel::LinearQkvVjp => {
+            let rope = Some(rope_tables(bench_, s, shape.head_dim));
+            let x = draw.act(bench_, s, d);
+            let lane = draw.next();
+            // Small, so that scores are not far apart.
+            let w: Vec<f32> = draw.values(lane, 3 * d * d).into_iter().map(|x| 0.25 * x).collect();
+            let w = bench_.param(3 * d, d, &w);
+            let (qkv, o) = (bench_.act(n, 3 * d, &[]), bench_.act(n, d, &[]));
+            let lse = bench_.stat(b * shape.heads, s, &[]);
+            let attention = Attention { o, lse, qkv, rope, heads: shape.heads };
+            let mut ops = vec![Op::LinearQkv(LinearQkv { attention, x, w }), Op::Attention(attention)];
+            scratch.push(Place::Act(qkv));
+            let outputs = vec![Place::Act(o), Place::Stat(lse)];
+            if kernel == Kernel::LinearQkv {
+                (ops, outputs)
+            } else {
+                let d_o = draw.act(bench_, s, d);
+                let dqkv = bench_.act(n, 3 * d, &[]);
+                ops.push(Op::RopeAttentionVjp(AttentionVjp { forward: attention, d_o, dqkv }));
+                scratch.extend(outputs);
+                (ops, vec![Place::Act(dqkv)])
             }
         }
         Kernel::SwiGlu => {

@@ -3,7 +3,7 @@
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    LinearQkv, LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 
@@ -15,6 +15,8 @@ pub enum Op {
     Add { y: Act, a: Act, b: Act },
     Linear(Linear),
     RopeAttention(Attention),
+    LinearQkv(LinearQkv),
+    Attention(Attention),
     SwiGlu(SwiGlu),
     AddRmsNorm(AddRmsNorm),
     LinearSwiGlu(LinearSwiGlu),
@@ -50,6 +52,8 @@ impl Op {
             Self::Add { y, a, b } => k.add(*y, *a, *b),
             Self::Linear(op) => k.linear(op),
             Self::RopeAttention(op) => k.rope_attention(op),
+            Self::LinearQkv(op) => k.linear_qkv(op),
+            Self::Attention(op) => k.attention(op),
             Self::SwiGlu(op) => k.swiglu(op),
             Self::AddRmsNorm(op) => k.add_rms_norm(op),
             Self::LinearSwiGlu(op) => k.linear_swiglu(op),

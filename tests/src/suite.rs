@@ -176,8 +176,10 @@ fn independence<S: Subject>(kernel: Kernel, shape: Shape, case: &Case, batch: &R
 
 /// Sizes at and around block edges: odd ones, and those that vectors and registers are made for.
 fn shapes(kernel: Kernel) -> impl Strategy<Value = (Shape, u32)> {
-    let attention = matches!(kernel, Kernel::Attention { .. } | Kernel::AttentionVjp { .. });
-    let rope = matches!(kernel, Kernel::Attention { rope: true } | Kernel::AttentionVjp { rope: true });
+    let qkv = matches!(kernel, Kernel::LinearQkv | Kernel::LinearQkvVjp);
+    let attention = qkv || matches!(kernel, Kernel::Attention { .. } | Kernel::AttentionVjp { .. });
+    let rope =
+        qkv || matches!(kernel, Kernel::Attention { rope: true } | Kernel::AttentionVjp { rope: true });
     let widths: &[usize] = match (attention, rope) {
         (true, true) => &[2, 6, 64],
         (true, false) => &[1, 7, 64],
@@ -284,6 +286,21 @@ fn all_of<S: Subject>(kernels: &[Kernel], heads: usize, wide: usize, batch: u32)
     }
 }
 
+/// Checks queries, keys and values from their product on, with attention and its vjp: heads of 64, widths that tiles of matrix
+/// units like and two that they do not, short and long sequences.
+///
+/// # Panics
+/// It did something wrong.
+pub fn qkv_at_widths_of_tiles<S: Subject>() {
+    for (heads, seq, batch) in [(2, 82, 3), (4, 5, 2), (2, 150, 2), (8, 97, 1), (3, 21, 2), (10, 5, 1)] {
+        let shape = Shape { seq, ndim: 0, heads, head_dim: 64, wide: 1, seed: 91 };
+        for kernel in [Kernel::LinearQkv, Kernel::LinearQkvVjp] {
+            check::<S>(kernel, shape, batch)
+                .unwrap_or_else(|error| panic!("{kernel:?} at {shape:?}: {error}"));
+        }
+    }
+}
+
 /// Checks attention and its vjp with heads of 64, at lengths that end at, before and after tiles of 64 and 192 rows, at 901,
 /// and with more heads than a GPU works on at once.
 ///
@@ -312,6 +329,7 @@ macro_rules! conformance {
             linear: Linear,
             attention: Attention { rope: false },
             rope_attention: Attention { rope: true },
+            linear_qkv: LinearQkv,
             swiglu: SwiGlu,
             add_rms_norm: AddRmsNorm,
             linear_swiglu: LinearSwiGlu { keep: false },
@@ -340,6 +358,7 @@ macro_rules! conformance {
             linear_vjp_weight: LinearVjpWeight,
             attention_vjp: AttentionVjp { rope: false },
             rope_attention_vjp: AttentionVjp { rope: true },
+            linear_qkv_vjp: LinearQkvVjp,
             swiglu_vjp: SwiGluVjp,
             add_rms_norm_vjp: AddRmsNormVjp,
             q_head_vjp: QHeadVjp,

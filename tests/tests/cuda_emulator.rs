@@ -80,6 +80,11 @@ mod hopper {
     }
 
     #[test]
+    fn qkv_at_widths_of_tiles() {
+        hrm_tests::suite::qkv_at_widths_of_tiles::<Hopper>();
+    }
+
+    #[test]
     fn training_agrees_with_the_reference() {
         cuda::training_agrees_with_the_reference(|| Ok(Emulator::hopper(Order::Random(17))));
     }

@@ -85,6 +85,12 @@ mod bf16 {
 
     #[test]
     #[ignore = "needs an NVIDIA GPU"]
+    fn qkv_at_widths_of_tiles() {
+        hrm_tests::suite::qkv_at_widths_of_tiles::<Bf16>();
+    }
+
+    #[test]
+    #[ignore = "needs an NVIDIA GPU"]
     fn products_of_many_rows() {
         hrm_tests::suite::products_of_many_rows::<Bf16>();
     }

@@ -2,7 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, QHead, SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
+    SwiGlu,
 };
 
 use super::{Cuda, fit};
@@ -12,7 +13,7 @@ use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, linear_nar
 
 impl<L: Launcher> Cuda<L> {
     /// The operands of attention, resolved.
-    pub(super) fn attention(&self, op: &Attention) -> Result<attention::Attention, Error> {
+    pub(super) fn attention_operands(&self, op: &Attention) -> Result<attention::Attention, Error> {
         let (d, heads) = (op.o.cols, op.heads.max(1));
         let (batch, positions, head_dim) = (op.lse.rows / heads, op.lse.cols, d / heads);
         let sizes = [
@@ -73,6 +74,15 @@ impl<L: Launcher> Cuda<L> {
     }
 }
 
+fn fit_linear(kernel: &str, op: &Linear) -> Result<(), Error> {
+    let sizes = [
+        ("rows of y", op.y.rows, op.x.rows),
+        ("columns of y", op.y.cols, op.w.rows),
+        ("columns of x", op.x.cols, op.w.cols),
+    ];
+    fit(kernel, &sizes)
+}
+
 impl<L: Launcher> Kernels for Cuda<L> {
     fn embed(&mut self, op: &Embed) -> Result<(), Error> {
         let sizes = embedding::Sizes {
@@ -115,8 +125,7 @@ impl<L: Launcher> Kernels for Cuda<L> {
 
     fn linear(&mut self, op: &Linear) -> Result<(), Error> {
         let (m, n, k) = (op.x.rows, op.w.rows, op.w.cols);
-        fit("linear", &[("rows of y", op.y.rows, m), ("columns of y", op.y.cols, n)])?;
-        fit("linear", &[("columns of x", op.x.cols, k)])?;
+        fit_linear("linear", op)?;
         if let Some(product) = self.product(op.x, op.w)? {
             let y = self.act(op.y)?;
             if gemm_sm90::linear(&mut self.launcher, &product, y)?
@@ -141,8 +150,28 @@ impl<L: Launcher> Kernels for Cuda<L> {
     }
 
     fn rope_attention(&mut self, op: &Attention) -> Result<(), Error> {
-        let op = self.attention(op)?;
+        let op = self.attention_operands(op)?;
         attention::rope_attention(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Error> {
+        let linear = op.linear();
+        let attention = self.attention_operands(&op.attention)?;
+        fit_linear("linear_qkv", &linear)?;
+        let rotated = attention::comes_rotated(&mut self.launcher, self.dtype, &attention.shape)?;
+        if let (true, Some(rope), Some(product)) = (rotated, attention.rope, self.product(op.x, op.w)?) {
+            let positions = attention.shape.positions;
+            if gemm_sm90::linear_rope(&mut self.launcher, &product, attention.qkv, rope, positions)? {
+                return Ok(());
+            }
+        }
+        self.linear(&linear)?;
+        attention::rotate(&mut self.launcher, self.dtype, &attention)
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), Error> {
+        let op = self.attention_operands(op)?;
+        attention::attention(&mut self.launcher, self.dtype, &op)
     }
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {

@@ -150,7 +150,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
     }
 
     fn rope_attention_vjp(&mut self, op: &AttentionVjp) -> Result<(), Error> {
-        let forward = self.attention(&op.forward)?;
+        let forward = self.attention_operands(&op.forward)?;
         let sizes = [
             ("length of d_o", op.d_o.len(), op.forward.o.len()),
             ("length of dqkv", op.dqkv.len(), op.forward.qkv.len()),

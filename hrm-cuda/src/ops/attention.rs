@@ -3,11 +3,14 @@
 //! | activations | head | sequence | kernels | queries and keys |
 //! |---|---|---|---|---|
 //! | bf16 | 32, 64 | short | `attention_short`: a block for each head, all in shared memory | stay as they are |
-//! | bf16 | 64 | any, on compute capability 9.0 | `attention_sm90`: blocks that stay, tiles from the copy engine | rotated in place |
+//! | bf16 | 64 | any, on compute capability 9.0 | `attention_sm90`: blocks that stay, tiles from the copy engine | come rotated |
 //! | bf16 | 32, 64, 128 | any | `attention_long`: a block for each tile of a head | rotated in place |
 //! | any | any | any | `attention_plain`: a warp for each row | rotated in place |
 //!
 //! The vjp takes the same way as the forward kernel: it reads queries and keys as that has left them.
+//!
+//! On compute capability 9.0 in bf16, with heads of 64, all kernels, also those for short sequences, expect queries and keys
+//! rotated: the product that they come from does that as it writes them, or else `rope` in place ([`comes_rotated`]).
 
 mod sm90;
 mod way;
@@ -67,22 +70,47 @@ pub struct AttentionVjp {
     pub scratch: Ptr,
 }
 
+/// Whether [`attention`] and [`rope_attention_vjp`] expect queries and keys rotated in `qkv`.
+///
+/// # Errors
+/// The device fails.
+pub fn comes_rotated<L: Launcher>(l: &mut L, dtype: Dtype, shape: &Shape) -> Result<bool, Error> {
+    sm90::is_for(l, dtype, shape)
+}
+
+/// Rotates queries and keys in place where [`comes_rotated`] says so.
+///
+/// # Errors
+/// The device fails, or the sizes are beyond it.
+pub fn rotate<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> Result<(), Error> {
+    if comes_rotated(l, dtype, &op.shape)? { op.rotate(l, dtype, QUERIES) } else { Ok(()) }
+}
+
 /// See [`Kernels::rope_attention`](hrm_core::kernels::Kernels::rope_attention).
 ///
 /// # Errors
 /// The device fails, or the sizes are beyond it.
 pub fn rope_attention<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> Result<(), Error> {
+    rotate(l, dtype, op)?;
+    attention(l, dtype, op)
+}
+
+/// What follows [`rotate`].
+///
+/// # Errors
+/// The device fails, or the sizes are beyond it.
+pub fn attention<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> Result<(), Error> {
     let [o, lse, qkv] = [op.o, op.lse, op.qkv].map(Arg::Ptr);
+    let rotated = comes_rotated(l, dtype, &op.shape)?;
     match Way::of(dtype, &op.shape) {
         Way::Short(kernels) => {
-            let args = [&[o, lse, qkv][..], &op.tables(), &op.tensor_sizes()?].concat();
+            let tables = if rotated { [optional(None); 2] } else { op.tables() };
+            let args = [&[o, lse, qkv][..], &tables, &op.tensor_sizes()?].concat();
             tensor(l, &kernels.forward, &op.shape, &args)
         }
+        Way::Long(_) if rotated => sm90::attention(l, op),
         Way::Long(kernels) => {
             op.rotate(l, dtype, KEYS)?;
-            if sm90::attention(l, op)? {
-                return Ok(());
-            }
             let args = [&[o, lse, qkv][..], &op.tables(), &op.tensor_sizes()?].concat();
             tensor(l, &kernels.forward, &op.shape, &args)
         }
@@ -103,12 +131,14 @@ pub fn rope_attention_vjp<L: Launcher>(l: &mut L, dtype: Dtype, op: &AttentionVj
     let [dqkv, delta, d_o] = [op.dqkv, op.scratch, op.d_o].map(Arg::Ptr);
     let [o, lse, qkv] = [forward.o, forward.lse, forward.qkv].map(Arg::Ptr);
     let tables = forward.tables();
+    let rotated = comes_rotated(l, dtype, &forward.shape)?;
     match Way::of(dtype, &forward.shape) {
         Way::Short(kernels) => {
-            let args = [&[dqkv, d_o, o, lse, qkv][..], &tables, &forward.tensor_sizes()?].concat();
+            let (rotated, sizes) = ([Arg::I32(rotated.into())], forward.tensor_sizes()?);
+            let args = [&[dqkv, d_o, o, lse, qkv][..], &tables, &rotated, &sizes].concat();
             tensor(l, &kernels.vjp, &forward.shape, &args)
         }
-        Way::Long(_) if sm90::attention_vjp(l, op)? => Ok(()),
+        Way::Long(_) if rotated => sm90::attention_vjp(l, op),
         Way::Long(kernels) => {
             let (sizes, shape) = (forward.tensor_sizes()?, &forward.shape);
             let args = [&[dqkv, delta, d_o, o, lse, qkv][..], &tables, &sizes].concat();

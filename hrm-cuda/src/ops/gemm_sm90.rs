@@ -3,6 +3,7 @@
 //! Each function says whether it did the work. It did not if the machine has no such kernels or the widths do not
 //! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it.
 
+use super::attention::Rope;
 use super::{int, optional};
 use crate::error::Error;
 use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
@@ -35,12 +36,6 @@ pub struct AddRmsNorm {
     pub eps: f64,
 }
 
-/// Rows of a warpgroup's tile.
-const ROWS: usize = 64;
-const PARTS: usize = 2;
-const WG: usize = 2;
-const RS: usize = 6;
-const RNS: usize = 5;
 /// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
 const COLS: usize = 128;
 const COLS_STREAMED: usize = 256;
@@ -103,6 +98,28 @@ pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool,
     };
     let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
     run(l, &variant, product, &[Arg::Ptr(y)])
+}
+
+/// `y = x W^T`: queries, keys and values of `heads` heads of 64, of which queries and keys are rotated, row r as position
+/// r modulo `positions`.
+///
+/// # Errors
+/// The device fails.
+pub fn linear_rope<L: Launcher>(
+    l: &mut L,
+    product: &Product,
+    y: Ptr,
+    rope: Rope,
+    positions: usize,
+) -> Result<bool, Error> {
+    // Where queries, keys and values begin, a tile does.
+    let (name, cluster) = match product.outer / 3 {
+        width if !product.outer.is_multiple_of(3) || !width.is_multiple_of(COLS) => return Ok(false),
+        width if width.is_multiple_of(2 * COLS) => ("linear_rope_2_sm90", 2),
+        _ => ("linear_rope_1_sm90", 1),
+    };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?])
 }
 
 /// `[gate, up] = x W^T`, `a = silu(gate) * up`; `gate_up` is written if it is given.

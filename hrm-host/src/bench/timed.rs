@@ -3,7 +3,7 @@
 use hrm_core::arena::{Act, Ids, Param, Span, Stat};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearSwiGlu, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    LinearQkv, LinearSwiGlu, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::ElementSizes;
@@ -62,6 +62,15 @@ impl Work {
     /// Of a product of `[rows, inner]` and a weight `[outer, inner]`, in any of its three roles.
     fn product(self, rows: usize, inner: usize, outer: usize) -> Self {
         Self { widths: Some([inner, outer]), flops: Flops::linear(rows, inner, outer), ..self }
+    }
+
+    fn linear(op: &Linear) -> Self {
+        acts(&[op.x, op.y]).weights(op.w).product(op.x.rows, op.x.cols, op.y.cols)
+    }
+
+    fn attention(op: &Attention) -> Self {
+        let flops = Flops::attention(2, op.o.rows, op.positions(), op.o.cols);
+        acts(&[op.qkv, op.o]).words(op.lse.len()).flops(flops)
     }
 }
 
@@ -158,14 +167,19 @@ impl<K: Kernels + Gauge> Kernels for Timed<K> {
     }
 
     fn linear(&mut self, op: &Linear) -> Result<(), K::Error> {
-        let work = acts(&[op.x, op.y]).weights(op.w).product(op.x.rows, op.x.cols, op.y.cols);
-        self.time("linear", work, |k| k.linear(op))
+        self.time("linear", Work::linear(op), |k| k.linear(op))
     }
 
     fn rope_attention(&mut self, op: &Attention) -> Result<(), K::Error> {
-        let flops = Flops::attention(2, op.o.rows, op.positions(), op.o.cols);
-        let work = acts(&[op.qkv, op.o]).words(op.lse.len()).flops(flops);
-        self.time("rope_attention", work, |k| k.rope_attention(op))
+        self.time("rope_attention", Work::attention(op), |k| k.rope_attention(op))
+    }
+
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), K::Error> {
+        self.time("linear_qkv", Work::linear(&op.linear()), |k| k.linear_qkv(op))
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), K::Error> {
+        self.time("attention", Work::attention(op), |k| k.attention(op))
     }
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), K::Error> {

@@ -1,12 +1,11 @@
 //! Attention on compute capability 9.0 in bf16, heads of 64: see `kernels/attention_sm90.cu`.
 //!
-//! Each function says whether it did the work. It did not if the machine has no such kernels or the head has another
-//! width.
+//! [`is_for`] says whether the machine has such kernels; only then may they be launched.
 
 use super::super::int;
 use super::{Attention, AttentionVjp, Shape};
 use crate::error::Error;
-use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
+use crate::launch::{Arg, Axis, Dtype, Grid, Kernel, Launcher, Ptr, TensorMap};
 
 /// Width of a head.
 const HEAD_DIM: usize = 64;
@@ -28,11 +27,15 @@ struct Persistent {
     shared: usize,
 }
 
-/// Each consumer's queries, rings of keys and of values, rows on their way out, barriers.
+/// Each consumer's queries, rings of keys and of values, rows on their way out, barriers of the stages and of the queries.
 const FORWARD: Persistent = {
     let (consumers, stages) = (3, 3);
     let tiles = (consumers * TILE + 2 * stages * KEYS) * ROW_BYTES;
-    Persistent { name: "attention_sm90", consumers, shared: tiles + consumers * STAGING + 8 * 3 * stages }
+    Persistent {
+        name: "attention_sm90",
+        consumers,
+        shared: tiles + consumers * STAGING + 8 * (3 * stages + consumers),
+    }
 };
 const VJP_Q: Persistent = vjp("attention_vjp_q_sm90", 3);
 const VJP_KV: Persistent = vjp("attention_vjp_kv_sm90", 2);
@@ -47,48 +50,54 @@ const fn vjp(name: &'static str, consumers: usize) -> Persistent {
     Persistent { name, consumers, shared: tiles + stats + consumers * STAGING + barriers }
 }
 
-/// The forward kernel. Keys are rotated already.
-pub(super) fn attention<L: Launcher>(l: &mut L, op: &Attention) -> Result<bool, Error> {
-    let args =
-        [&[Arg::TensorMap(map(op.qkv, &op.shape, 3, KEYS))][..], &[op.o, op.lse, op.qkv].map(Arg::Ptr)];
-    FORWARD.launch(l, op, &args.concat())
+/// Whether the machine has these kernels, for such activations and heads.
+pub(super) fn is_for<L: Launcher>(l: &mut L, dtype: Dtype, shape: &Shape) -> Result<bool, Error> {
+    Ok(dtype == Dtype::Bf16 && shape.head_dim == HEAD_DIM && FORWARD.blocks(l)? > 0)
+}
+
+/// The forward kernel.
+pub(super) fn attention<L: Launcher>(l: &mut L, op: &Attention) -> Result<(), Error> {
+    let maps = [map(op.qkv, &op.shape, 3, TILE), map(op.qkv, &op.shape, 3, KEYS)].map(Arg::TensorMap);
+    FORWARD.launch(l, op, &[&maps[..], &[op.o, op.lse].map(Arg::Ptr)].concat())
 }
 
 /// The two halves of the vjp.
-pub(super) fn attention_vjp<L: Launcher>(l: &mut L, op: &AttentionVjp) -> Result<bool, Error> {
+pub(super) fn attention_vjp<L: Launcher>(l: &mut L, op: &AttentionVjp) -> Result<(), Error> {
     let Attention { o, lse, qkv, shape, .. } = &op.forward;
     let maps = [map(*qkv, shape, 3, TILE), map(op.d_o, shape, 1, TILE)].map(Arg::TensorMap);
-    let args = [&maps[..], &[op.dqkv, op.scratch, op.d_o, *o, *lse].map(Arg::Ptr)].concat();
-    if !VJP_Q.launch(l, &op.forward, &args)? {
-        return Ok(false);
-    }
-    let args = [&maps[..], &[op.dqkv, op.scratch, *lse].map(Arg::Ptr)].concat();
+    let tables = op.forward.tables();
+    let args = [&maps[..], &[op.dqkv, op.scratch, op.d_o, *o, *lse].map(Arg::Ptr), &tables].concat();
+    VJP_Q.launch(l, &op.forward, &args)?;
+    let args = [&maps[..], &[op.dqkv, op.scratch, *lse].map(Arg::Ptr), &tables].concat();
     VJP_KV.launch(l, &op.forward, &args)
 }
 
 impl Persistent {
-    /// Launches as many blocks as fit at once, with `args` ahead of what all kernels take.
-    fn launch<L: Launcher>(&self, l: &mut L, op: &Attention, args: &[Arg]) -> Result<bool, Error> {
-        let &Shape { batch, positions, heads, head_dim } = &op.shape;
-        if head_dim != HEAD_DIM {
-            return Ok(false);
-        }
-        let kernel = Kernel { unit: "attention_sm90", name: self.name };
-        let threads = [((self.consumers + 1) * WARPGROUP) as u32, 1, 1];
-        let mut grid = Grid { blocks: [0, 1, 1], threads, shared: self.shared as u32 };
-        let fit = l.clusters(kernel, grid, 1)?;
-        if fit == 0 {
-            return Ok(false);
-        }
+    const fn kernel(&self) -> Kernel {
+        Kernel { unit: "attention_sm90", name: self.name }
+    }
+
+    /// `count` blocks.
+    const fn grid(&self, count: u32) -> Grid {
+        let threads = ((self.consumers + 1) * WARPGROUP) as u32;
+        Grid { blocks: [count, 1, 1], threads: [threads, 1, 1], shared: self.shared as u32 }
+    }
+
+    /// How many blocks the machine holds at once.
+    fn blocks<L: Launcher>(&self, l: &mut L) -> Result<usize, Error> {
+        l.clusters(self.kernel(), self.grid(0), 1)
+    }
+
+    /// Launches as many blocks as fit at once, with `args` ahead of the sizes.
+    fn launch<L: Launcher>(&self, l: &mut L, op: &Attention, args: &[Arg]) -> Result<(), Error> {
+        let &Shape { batch, positions, heads, .. } = &op.shape;
         let work = batch * heads * positions.div_ceil(self.consumers * TILE);
         int(work)?;
         if work == 0 {
-            return Ok(true);
+            return Ok(());
         }
-        grid.blocks[0] = fit.min(work) as u32;
-        let args = [args, &op.tables(), &[int(batch)?], &op.tensor_sizes()?].concat();
-        l.launch(kernel, grid, &args)?;
-        Ok(true)
+        let grid = self.grid(self.blocks(l)?.min(work) as u32);
+        l.launch(self.kernel(), grid, &[args, &[int(batch)?], &op.tensor_sizes()?].concat())
     }
 }
 
