@@ -2,6 +2,7 @@
 //! judges all others, so it is not judged by itself.
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
+use hrm_core::kernels::Attention;
 use hrm_core::plan::Plan;
 use hrm_host::golden::workbench::Contents;
 use hrm_tests::case::{Case, Kernel, Shape};
@@ -102,15 +103,13 @@ fn linear() {
     same(&values(&after, Place::Act(op.y)), &product(&x, &w, op.x.cols));
 }
 
-fn attention(rope: bool) {
-    let (case, before, after) = run(Kernel::Attention { rope });
-    let op = op!(case, RopeAttention);
+/// Whether attention over `qkv` is by the formula what it has left in `after`.
+fn attends(op: &Attention, qkv: &[f64], before: &Contents, after: &Contents) {
     let (d, s, dim, half) = (SHAPE.hidden(), SHAPE.positions(), SHAPE.head_dim, SHAPE.head_dim / 2);
-    let qkv = values(&before, Place::Act(op.qkv));
     let head = |b: usize, i: usize, part: usize, h: usize| {
         let x = &qkv[(b * s + i) * 3 * d + part * d + h * dim..][..dim];
         let Some(tables) = op.rope.filter(|_| part < 2) else { return x.to_vec() };
-        let [cos, sin] = [tables.cos, tables.sin].map(|span| values(&before, Place::Param(span)));
+        let [cos, sin] = [tables.cos, tables.sin].map(|span| values(before, Place::Param(span)));
         let (cos, sin) = (&cos[i * half..], &sin[i * half..]);
         let turned = |j: usize| {
             if j < half {
@@ -140,14 +139,25 @@ fn attention(rope: bool) {
             }
         }
     }
-    same(&values(&after, Place::Act(op.o)), &o);
-    same(&values(&after, Place::Stat(op.lse)), &lse);
+    same(&values(after, Place::Act(op.o)), &o);
+    same(&values(after, Place::Stat(op.lse)), &lse);
 }
 
 #[test]
 fn rope_attention() {
-    attention(false);
-    attention(true);
+    for rope in [false, true] {
+        let (case, before, after) = run(Kernel::Attention { rope });
+        let op = op!(case, RopeAttention);
+        attends(&op, &values(&before, Place::Act(op.qkv)), &before, &after);
+    }
+}
+
+#[test]
+fn linear_qkv() {
+    let (case, before, after) = run(Kernel::LinearQkv);
+    let op = op!(case, LinearQkv);
+    let (x, w) = (values(&before, Place::Act(op.x)), values(&before, Place::Param(op.w)));
+    attends(&op.attention, &product(&x, &w, op.x.cols), &before, &after);
 }
 
 /// `silu(gate) * up` of rows of `[gate, up]`, each of `cols`.

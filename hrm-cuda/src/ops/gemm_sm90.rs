@@ -100,8 +100,8 @@ pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool,
     run(l, &variant, product, &[Arg::Ptr(y)])
 }
 
-/// `y = x W^T`: queries, keys and values of `heads` heads of 64, of which queries and keys are rotated, row r as position
-/// r modulo `positions`.
+/// `y = x W^T`: queries, keys and values, heads of 64, of which queries and keys are rotated, row r as position r modulo
+/// `positions`.
 ///
 /// # Errors
 /// The device fails.
