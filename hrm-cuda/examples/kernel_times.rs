@@ -1,0 +1,118 @@
+//! Times the kernels that most of a training step goes to, each alone: 400 calls one behind the other, five times over. Needs
+//! a GPU of compute capability 9.0.
+//!
+//! ```text
+//! cargo run --release -p hrm-cuda --example kernel_times
+//! ```
+//!
+//! Operands are random, not zeros: products of zeros take less power, and a GPU at its power limit does them faster.
+
+use std::error::Error;
+use std::time::Instant;
+
+use half::bf16;
+use hrm_cuda::device::Gpu;
+use hrm_cuda::launch::{Dtype, Launcher, Ptr};
+use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Shape};
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const CALLS: u32 = 400;
+const ROUNDS: usize = 5;
+const HEADS: usize = 8;
+const HIDDEN: usize = 64 * HEADS;
+
+/// `len` values in bf16, in triangles of three between -3 and 3 times `scale`, by xorshift.
+fn random(gpu: &mut Gpu, len: usize, scale: f32) -> Outcome<Ptr> {
+    let mut state = len as u64 | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 2f32.powi(23) - 1.0
+    };
+    let bytes: Vec<u8> = (0..len)
+        .flat_map(|_| bf16::from_f32((uniform() + uniform() + uniform()) * scale).to_ne_bytes())
+        .collect();
+    let at = gpu.alloc(bytes.len())?;
+    gpu.upload(at, &bytes)?;
+    Ok(at)
+}
+
+/// Prints the median of a call, and operations of it in each second.
+fn time(gpu: &mut Gpu, name: &str, operations: usize, mut call: impl FnMut(&mut Gpu) -> Outcome) -> Outcome {
+    // To wait for the device is to read from it.
+    let waited = gpu.alloc(4)?;
+    let mut round = |gpu: &mut Gpu| -> Outcome<f64> {
+        let began = Instant::now();
+        for _ in 0..CALLS {
+            call(gpu)?;
+        }
+        gpu.download(waited, &mut [0; 4])?;
+        Ok(began.elapsed().as_secs_f64() / f64::from(CALLS))
+    };
+    round(gpu)?;
+    let mut seconds = (0..ROUNDS).map(|_| round(gpu)).collect::<Outcome<Vec<_>>>()?;
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds[ROUNDS / 2];
+    println!("{name:<36} {:8.1} us {:6.0} TFLOP/s", 1e6 * median, operations as f64 / median / 1e12);
+    Ok(())
+}
+
+/// The products of a block's forward pass.
+fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
+    let inner = 3 * HIDDEN;
+    let (x, residual) = (random(gpu, rows * inner, 1.0)?, random(gpu, rows * HIDDEN, 1.0)?);
+    let [y, kept, rstd] =
+        [2 * rows * 2 * inner, 2 * rows * 2 * inner, 4 * rows].map(|bytes| gpu.alloc(bytes));
+    let (y, kept) = (y?, kept?);
+    let norm = AddRmsNorm { y, rstd: rstd?, x: residual, eps: 1e-5 };
+    let mut each =
+        |what: &str, inner: usize, outer: usize, run: &dyn Fn(&mut Gpu, &Product) -> Outcome<bool>| {
+            let w = random(gpu, inner * outer, 0.044)?;
+            let product = Product { x, w, rows, inner, outer };
+            let name = format!("{what} {inner}x{outer}, {rows} rows");
+            time(gpu, &name, 2 * rows * inner * outer, |gpu| {
+                if run(gpu, &product)? { Ok(()) } else { Err("this GPU has no such kernel".into()) }
+            })
+        };
+    each("linear", HIDDEN, 3 * HIDDEN, &|gpu, p| Ok(gemm_sm90::linear(gpu, p, y)?))?;
+    each("linear_swiglu", HIDDEN, 2 * inner, &|gpu, p| Ok(gemm_sm90::linear_swiglu(gpu, p, y, None)?))?;
+    each("linear_swiglu, kept", HIDDEN, 2 * inner, &|gpu, p| {
+        Ok(gemm_sm90::linear_swiglu(gpu, p, y, Some(kept))?)
+    })?;
+    let add_norm = |gpu: &mut Gpu, p: &Product| Ok(gemm_sm90::linear_add_rms_norm(gpu, p, &norm)?);
+    each("linear_add_rms_norm", HIDDEN, HIDDEN, &add_norm)?;
+    each("linear_add_rms_norm", inner, HIDDEN, &add_norm)
+}
+
+/// Attention without rotation, and its vjp.
+fn attention(gpu: &mut Gpu, batch: usize, positions: usize) -> Outcome {
+    let rows = batch * positions;
+    let shape = Shape { batch, positions, heads: HEADS, head_dim: 64 };
+    let (qkv, d_o) = (random(gpu, rows * 3 * HIDDEN, 1.0)?, random(gpu, rows * HIDDEN, 1.0)?);
+    let (o, dqkv) = (gpu.alloc(2 * rows * HIDDEN)?, gpu.alloc(2 * rows * 3 * HIDDEN)?);
+    let (lse, scratch) =
+        (gpu.alloc(4 * rows * HEADS)?, gpu.alloc(attention::rope_attention_vjp_scratch(&shape))?);
+    let forward = Attention { o, lse, qkv, rope: None, shape };
+    let vjp = AttentionVjp { forward, d_o, dqkv, scratch };
+    // Of one product of the scores' size.
+    let product = 2 * rows * positions * HIDDEN;
+    let of = format!("{batch} x {positions} positions");
+    time(gpu, &format!("attention, {of}"), 2 * product, |gpu| {
+        Ok(attention::attention(gpu, Dtype::Bf16, &forward)?)
+    })?;
+    time(gpu, &format!("attention_vjp, {of}"), 5 * product, |gpu| {
+        Ok(attention::rope_attention_vjp(gpu, Dtype::Bf16, &vjp)?)
+    })
+}
+
+fn main() -> Outcome {
+    let mut gpu = Gpu::new(0)?;
+    for (batch, positions) in [(384, 82), (64, 901)] {
+        attention(&mut gpu, batch, positions)?;
+        products(&mut gpu, batch * positions)?;
+    }
+    Ok(())
+}
