@@ -86,7 +86,7 @@ pub fn q_head<K: Kernels>(k: &mut K, plan: &Plan, z_h: Act, q: Stat) -> Result<(
 /// Q values of the step after this one into `b.next_q`: those of a forward pass from the carry, without gradient.
 ///
 /// The Q head reads the first position of each sequence, so nothing else is finished: see [`level::forward_first`]. The
-/// values have the bits of those of a whole pass.
+/// values have the bits of those of a whole pass, where a row's bits do not depend on how many there are.
 ///
 /// # Errors
 /// Those of the kernels.

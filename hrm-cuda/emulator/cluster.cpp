@@ -162,21 +162,34 @@ void barrier_arrive(uint32_t address, uint32_t bytes) {
     try_to_end(*worker, barrier);
 }
 
-void barrier_wait(uint32_t address, uint32_t parity) {
-    Barrier& barrier = barrier_at(address, "mbarrier.try_wait");
+// Whether the running thread comes through a barrier at which it waits for the end of a phase.
+static bool comes_through(Barrier& barrier, uint32_t parity) {
     Thread& thread = *worker->running;
     Passed& passed = barrier.passed[(&thread - worker->threads.data()) % worker->per_block / WARP];
     const uint32_t own = 1u << thread.lane;
     // The lanes of a warp come through together, whatever the first does right after.
-    const auto with_others = [&] { return !(passed.lanes & own) && passed.parity == parity; };
+    const bool with_others = !(passed.lanes & own) && passed.parity == parity;
+    if (!with_others) {
+        if (barrier.phase % 2 == parity) return false;
+        passed = {0, parity};
+    }
+    passed.lanes |= own;
+    return true;
+}
+
+bool barrier_test(uint32_t address, uint32_t parity) {
+    return comes_through(barrier_at(address, "mbarrier.test_wait"), parity);
+}
+
+void barrier_wait(uint32_t address, uint32_t parity) {
+    Barrier& barrier = barrier_at(address, "mbarrier.try_wait");
+    Thread& thread = *worker->running;
     // Looks again when its turn comes: who is late may find the next phase ended too.
-    while (!with_others() && barrier.phase % 2 == parity) {
+    while (!comes_through(barrier, parity)) {
         thread.awaited = &barrier;
         thread.parity = parity;
         worker->park(Thread::State::AtMbarrier);
     }
-    if (!with_others()) passed = {0, parity};
-    passed.lanes |= own;
 }
 
 void copy_box(uint32_t to, const Map& map, int dimensions, const int (&at)[5], uint32_t barrier, unsigned mask) {

@@ -30,6 +30,8 @@ void barrier_init(uint32_t barrier, uint32_t arrivals);
 // Announces `bytes`, then arrives.
 void barrier_arrive(uint32_t barrier, uint32_t bytes = 0);
 void barrier_wait(uint32_t barrier, uint32_t parity);
+// Whether a wait would be over.
+bool barrier_test(uint32_t barrier, uint32_t parity);
 
 // A tensor map as src/emulator/ffi.rs encodes it: length, stride and box of each dimension, the innermost first.
 struct Map {

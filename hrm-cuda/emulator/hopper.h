@@ -25,8 +25,7 @@ DEVICE void mbarrier_arrive(u32 barrier) { emulator::barrier_arrive(barrier); }
 DEVICE void mbarrier_arrive_cluster(u32 remote_barrier) { emulator::barrier_arrive(remote_barrier); }
 DEVICE void mbarrier_arrive_expect_tx(u32 barrier, u32 bytes) { emulator::barrier_arrive(barrier, bytes); }
 DEVICE void mbarrier_wait(u32 barrier, u32 parity) { emulator::barrier_wait(barrier, parity); }
-// As late as it may be.
-DEVICE bool mbarrier_test_wait(u32, u32) { return false; }
+DEVICE bool mbarrier_test_wait(u32 barrier, u32 parity) { return emulator::barrier_test(barrier, parity); }
 DEVICE void mbarrier_wait_cluster(u32 barrier, u32 parity) { emulator::barrier_wait(barrier, parity); }
 
 DEVICE const emulator::Map& map_of(const TensorMap& map) {

@@ -13,8 +13,9 @@ use std::time::Instant;
 use half::bf16;
 use hrm_cuda::device::Gpu;
 use hrm_cuda::launch::{Dtype, Launcher, Ptr};
+use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Shape};
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Product};
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

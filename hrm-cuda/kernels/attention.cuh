@@ -5,7 +5,6 @@
 #pragma once
 #include "mma.cuh"
 
-constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
 DEVICE float infinity() { return __int_as_float(0x7f800000); }

@@ -22,7 +22,7 @@
 #define DEVICE __device__ __forceinline__
 
 // An entry point for blocks of THREADS threads. Two on a multiprocessor leave a thread 128 registers: told of no such
-// bound, the compiler spills some to fit more blocks.
+// bound, the compiler spills some to fit more blocks. Its first statement is wait_for_launch_before().
 #define KERNEL(name) extern "C" __global__ void __launch_bounds__(THREADS, 2) name
 
 // The two versions of a kernel: `name_f32` and `name_bf16` call the template `name<T>`. `parameters` speaks of T.

@@ -34,11 +34,8 @@
 DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-// x / (1 + exp(-x)), rounded.
-DEVICE float silu(float x) {
-    const float LOG2_E = 1.4426950408889634f;
-    return rounded<bf16>(x * reciprocal_fast(1.0f + exp2_fast(-LOG2_E * x)));
-}
+// x / (1 + exp(-x)), rounded: in the words of swiglu.cu, whose vjp forms it again.
+DEVICE float silu(float x) { return rounded<bf16>(x * reciprocal_fast(1.0f + exp2_fast(LOG2_E * -x))); }
 
 DEVICE u32 swiglu(u32 gate, u32 up) {
     return bf16_pair(silu(first_of(gate)) * first_of(up), silu(second_of(gate)) * second_of(up));

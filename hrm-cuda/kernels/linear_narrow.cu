@@ -11,9 +11,7 @@ constexpr int ROWS = 16;
 // Rows of the weight, at most.
 constexpr int OUTER = 32;
 // Columns of a row that 4 lanes hold, and 8 lanes.
-constexpr int FOUR = 32, EIGHT = 64;
-
-DEVICE u32 pair_of(bf16 low, bf16 high) { return (u32)low.bits | (u32)high.bits << 16; }
+constexpr int COLS_OF_4_LANES = 32, COLS_OF_8_LANES = 64;
 
 // y [rows, outer] = x [rows, inner] w^T, w [outer, inner], one warp for 16 rows. Lane (g, t) with g = lane / 4 and
 // t = lane % 4 takes columns 8t .. 8t + 7 of each 32, of the rows g and g + 8 of x and of each eighth row of w from g on.
@@ -21,12 +19,12 @@ KERNEL(linear_narrow)(bf16 *y, const bf16 *x, const bf16 *w, int rows, int inner
     wait_for_launch_before();
     constexpr int AHEAD = 4;
     SHARED_DYNAMIC(memory);
-    const int tiles = (outer + 7) / 8, steps = inner / FOUR, lane = lane_index(), g = lane / 4, t = lane % 4;
+    const int tiles = (outer + 7) / 8, steps = inner / COLS_OF_4_LANES, lane = lane_index(), g = lane / 4, t = lane % 4;
     // The weights [steps, tiles, LANES] as lanes want them, and behind them room for the results of each warp.
     uint4 *const weights = (uint4 *)memory;
     bf16 *const own = (bf16 *)(weights + steps * tiles * LANES) + warp_index() * ROWS * OUTER;
     for (int i = threadIdx.x; i < steps * tiles * LANES; i += THREADS) {
-        const int row = i / LANES % tiles * 8 + g, col = i / LANES / tiles * FOUR + t * 8;
+        const int row = i / LANES % tiles * 8 + g, col = i / LANES / tiles * COLS_OF_4_LANES + t * 8;
         weights[i] = row < outer ? *(const uint4 *)(w + row * inner + col) : uint4{0, 0, 0, 0};
     }
     __syncthreads();
@@ -40,7 +38,7 @@ KERNEL(linear_narrow)(bf16 *y, const bf16 *x, const bf16 *w, int rows, int inner
         for (int i = 0; i < AHEAD; i++)
 #pragma unroll
             for (int r = 0; r < 2; r++) {
-                const int row = first + g + 8 * r, col = (step + i) * FOUR + t * 8;
+                const int row = first + g + 8 * r, col = (step + i) * COLS_OF_4_LANES + t * 8;
                 const bool exists = row < rows && col < inner;
                 a[i][r] = exists ? *(const uint4 *)(x + (u64)row * inner + col) : uint4{0, 0, 0, 0};
             }
@@ -80,14 +78,14 @@ EXPORT_KERNEL(linear_narrow)
 KERNEL(linear_narrow_vjp_input)(bf16 *dx, const bf16 *dy, const bf16 *w, int rows, int inner, int outer, int accumulate) {
     wait_for_launch_before();
     SHARED_DYNAMIC(memory);
-    const int depth = (outer + 15) / 16, steps = inner / FOUR, lane = lane_index(), g = lane / 4, t = lane % 4;
+    const int depth = (outer + 15) / 16, steps = inner / COLS_OF_4_LANES, lane = lane_index(), g = lane / 4, t = lane % 4;
     // The weights [steps, depth, 2, LANES] as lanes want them: of two fragments at a time.
     uint4 *const weights = (uint4 *)memory;
     const auto weight = [&](int row, int col) { return row < outer ? w[row * inner + col] : bf16{0}; };
     const auto weight_pair = [&](int row, int col) { return pair_of(weight(row, col), weight(row + 1, col)); };
     for (int i = threadIdx.x; i < steps * depth * 2 * LANES; i += THREADS) {
         const int half = i / LANES % 2, row = i / LANES / 2 % depth * 16 + 2 * t;
-        const int col = i / LANES / 2 / depth * FOUR + g / 2 * 8 + 4 * half + g % 2;
+        const int col = i / LANES / 2 / depth * COLS_OF_4_LANES + g / 2 * 8 + 4 * half + g % 2;
         weights[i] = uint4{weight_pair(row, col), weight_pair(row + 8, col), weight_pair(row, col + 2),
                            weight_pair(row + 8, col + 2)};
     }
@@ -122,7 +120,7 @@ KERNEL(linear_narrow_vjp_input)(bf16 *dx, const bf16 *dy, const bf16 *w, int row
         for (int r = 0; r < 2; r++) {
             const int row = first + g + 8 * r;
             if (row >= rows) continue;
-            bf16 *const to = dx + (u64)row * inner + step * FOUR + t * 8;
+            bf16 *const to = dx + (u64)row * inner + step * COLS_OF_4_LANES + t * 8;
             float d[8], old[8] = {};
             if (accumulate) load(old, to);
 #pragma unroll
@@ -139,8 +137,8 @@ KERNEL(linear_narrow_vjp_weight)(float *parts, const bf16 *dy, const bf16 *x, in
                                  int chunks) {
     wait_for_launch_before();
     constexpr int AHEAD = 2;
-    const int g = lane_index() / 4, t = lane_index() % 4, groups = inner / EIGHT, halves = (outer + 15) / 16;
-    const int col = warp_row() % groups * EIGHT, half = warp_row() / groups % halves, chunk = warp_row() / groups / halves;
+    const int g = lane_index() / 4, t = lane_index() % 4, groups = inner / COLS_OF_8_LANES, halves = (outer + 15) / 16;
+    const int col = warp_row() % groups * COLS_OF_8_LANES, half = warp_row() / groups % halves, chunk = warp_row() / groups / halves;
     if (chunk >= chunks) return;
     const int begin = chunk * each, end = min(begin + each, rows);
     const auto cotangent = [&](int row, int col) {

@@ -6,6 +6,11 @@
 #pragma once
 #include "common.cuh"
 
+constexpr float LOG2_E = 1.4426950408889634f;
+
+// Two elements as an operand has them.
+DEVICE u32 pair_of(bf16 low, bf16 high) { return (u32)low.bits | (u32)high.bits << 16; }
+
 #ifdef HRM_EMULATOR
 #include "tensor_cores.h"
 #else

@@ -1,3 +1,4 @@
+// The last step of sums whose parts are formed by many blocks.
 #include "common.cuh"
 
 // y[col] = sum of parts[chunk, col] over chunks: one block for each 32 columns.

@@ -1,8 +1,8 @@
-#include "common.cuh"
+#include "mma.cuh"
 
 // exp and division: as exact as IEEE's for f32, and for bf16 what the hardware has, exact to some 2 units in f32.
-template <class T> DEVICE float exponential(float x) { return sizeof(T) == 2 ? __expf(x) : expf(x); }
-template <class T> DEVICE float quotient(float a, float b) { return sizeof(T) == 2 ? __fdividef(a, b) : a / b; }
+template <class T> DEVICE float exponential(float x) { return sizeof(T) == 2 ? exp2_fast(LOG2_E * x) : expf(x); }
+template <class T> DEVICE float quotient(float a, float b) { return sizeof(T) == 2 ? a * reciprocal_fast(b) : a / b; }
 
 // a = silu(gate) * up with silu(x) = x / (1 + exp(-x)): a is [rows, cols], gate_up [rows, 2 cols], gate in front.
 template <int WIDTH, class T> DEVICE void swiglu_by(T *a, const T *gate_up, int rows, int cols) {

@@ -24,17 +24,16 @@ EXPORT_KERNEL(wrapper_ldmatrix_transposed)
 extern "C" __global__ void wrapper_mma(float *d, const bf16 *a, const bf16 *b) {
     wait_for_launch_before();
     const int g = threadIdx.x / 4, t = threadIdx.x % 4;
-    const auto pair = [](bf16 low, bf16 high) { return (u32)low.bits | (u32)high.bits << 16; };
     u32 a_part[4], b_part[2];
     float d_part[4];
     for (int i = 0; i < 4; i++) {
         const bf16 *const at = a + (g + i % 2 * 8) * 16 + 2 * t + i / 2 * 8;
-        a_part[i] = pair(at[0], at[1]);
+        a_part[i] = pair_of(at[0], at[1]);
         d_part[i] = d[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
     }
     for (int i = 0; i < 2; i++) {
         const bf16 *const at = b + (2 * t + i * 8) * 8 + g;
-        b_part[i] = pair(at[0], at[8]);
+        b_part[i] = pair_of(at[0], at[8]);
     }
     mma(d_part, a_part, b_part[0], b_part[1]);
     for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = d_part[i];
@@ -72,6 +71,7 @@ extern "C" __global__ void wrapper_exp2(float *y, const float *x) {
 }
 EXPORT_KERNEL(wrapper_exp2)
 
+// y = 1 / x.
 extern "C" __global__ void wrapper_reciprocal(float *y, const float *x) {
     wait_for_launch_before();
     y[threadIdx.x] = reciprocal_fast(x[threadIdx.x]);

@@ -125,7 +125,7 @@ pub struct Gemm {
     pub output: Dtype,
 }
 
-/// A machine that runs kernels in order, one after the other. Nothing but the calls that say so waits for them.
+/// A machine that runs kernels in order, as if one after the other. Nothing but the calls that say so waits for them.
 pub trait Launcher {
     /// Bytes of the device's memory that the launcher takes for itself.
     const OWN_BYTES: usize = 0;

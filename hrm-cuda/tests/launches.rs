@@ -8,8 +8,9 @@ use hrm_cuda::device::Gpu;
 use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::{Dtype, Launcher, Ptr, Queue};
+use hrm_cuda::ops::Product;
 use hrm_cuda::ops::elementwise::add;
-use hrm_cuda::ops::gemm_sm90::{self, Product};
+use hrm_cuda::ops::gemm_sm90;
 use hrm_cuda::ops::optimizer::round_parameters;
 
 fn upload<L: Launcher, const N: usize>(l: &mut L, elements: impl Iterator<Item = [u8; N]>) -> Ptr {

@@ -9,7 +9,9 @@ use hrm_core::kernels::{
 use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher};
-use crate::ops::{attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head};
+use crate::ops::{
+    Product, attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head,
+};
 
 impl<L: Launcher> Cuda<L> {
     /// The operands of attention, resolved.
@@ -43,12 +45,12 @@ impl<L: Launcher> Cuda<L> {
     }
 
     /// A product in the form of the kernels that do it together with what follows; none unless in bf16.
-    fn product(&self, x: Act, w: Param) -> Result<Option<gemm_sm90::Product>, Error> {
+    fn product(&self, x: Act, w: Param) -> Result<Option<Product>, Error> {
         if self.dtype != Dtype::Bf16 {
             return Ok(None);
         }
         let (rows, inner, outer) = (x.rows, w.cols, w.rows);
-        Ok(Some(gemm_sm90::Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
+        Ok(Some(Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
     }
 
     /// The operands of the Q head, resolved.

@@ -33,6 +33,7 @@ pub struct Compiled {
     /// The machine code.
     pub cubin: Vec<u8>,
     /// What it was made from.
+    #[cfg(test)]
     pub ptx: String,
     /// Warnings, and what options asked for.
     pub log: String,
@@ -84,7 +85,12 @@ pub fn compile_source(
         let log = if log.is_empty() { format!("{status:?}") } else { log };
         return Err(Error::Compile { unit, arch: arch.to_string(), log });
     }
-    Ok(Compiled { cubin: program.cubin()?, ptx: program.ptx()?, log })
+    Ok(Compiled {
+        cubin: program.cubin()?,
+        #[cfg(test)]
+        ptx: program.ptx()?,
+        log,
+    })
 }
 
 /// A program of the compiler, destroyed when dropped.
@@ -125,6 +131,7 @@ impl Program {
         self.output("the machine code", sys::nvrtcGetCUBINSize, sys::nvrtcGetCUBIN)
     }
 
+    #[cfg(test)]
     fn ptx(&self) -> Result<String, Error> {
         let ptx = self.output("the PTX", sys::nvrtcGetPTXSize, sys::nvrtcGetPTX)?;
         Ok(String::from_utf8_lossy(&ptx).trim_end_matches('\0').to_owned())

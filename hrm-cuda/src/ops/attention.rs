@@ -83,7 +83,7 @@ pub fn comes_rotated<L: Launcher>(l: &mut L, dtype: Dtype, shape: &Shape) -> Res
 /// # Errors
 /// The device fails, or the sizes are beyond it.
 pub fn rotate<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> Result<(), Error> {
-    if comes_rotated(l, dtype, &op.shape)? { op.rotate(l, dtype, QUERIES) } else { Ok(()) }
+    if comes_rotated(l, dtype, &op.shape)? { op.rotate_parts(l, dtype, QUERIES) } else { Ok(()) }
 }
 
 /// See [`Kernels::rope_attention`](hrm_core::kernels::Kernels::rope_attention).
@@ -110,12 +110,12 @@ pub fn attention<L: Launcher>(l: &mut L, dtype: Dtype, op: &Attention) -> Result
         }
         Way::Long(_) if rotated => sm90::attention(l, op),
         Way::Long(kernels) => {
-            op.rotate(l, dtype, KEYS)?;
+            op.rotate_parts(l, dtype, KEYS)?;
             let args = [&[o, lse, qkv][..], &op.tables(), &op.tensor_sizes()?].concat();
             tensor(l, &kernels.forward, &op.shape, &args)
         }
         Way::Plain => {
-            op.rotate(l, dtype, QUERIES)?;
+            op.rotate_parts(l, dtype, QUERIES)?;
             let args = [&[o, lse, qkv][..], &op.plain_sizes()?].concat();
             plain(l, typed!("attention_plain", "attention_plain", dtype), 1, &op.shape, &args)
         }
@@ -185,7 +185,7 @@ impl Attention {
     }
 
     /// Rotates queries and keys, or keys alone, in place.
-    fn rotate<L: Launcher>(&self, l: &mut L, dtype: Dtype, first_part: usize) -> Result<(), Error> {
+    fn rotate_parts<L: Launcher>(&self, l: &mut L, dtype: Dtype, first_part: usize) -> Result<(), Error> {
         let Some(tables) = self.rope else { return Ok(()) };
         let Shape { batch, positions, heads, head_dim } = self.shape;
         let rows = batch * positions;

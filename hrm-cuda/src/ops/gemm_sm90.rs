@@ -2,26 +2,13 @@
 //!
 //! Each function says whether it did the work. It did not if the machine has no such kernels or the widths do not
 //! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it.
+//!
+//! The weight is fetched while the launch before still runs: of all kernels only those of the unit `optimizer` may write it.
 
 use super::attention::Rope;
-use super::{int, optional};
+use super::{Product, int, optional};
 use crate::error::Error;
 use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
-
-/// Operands of a product `x W^T`.
-#[derive(Clone, Copy, Debug)]
-pub struct Product {
-    /// Input `[rows, inner]`.
-    pub x: Ptr,
-    /// Weight `[outer, inner]`. Only the kernels of `optimizer` may write it: it is fetched while the launch before runs.
-    pub w: Ptr,
-    /// Rows.
-    pub rows: usize,
-    /// Columns of the input.
-    pub inner: usize,
-    /// Columns of the product.
-    pub outer: usize,
-}
 
 /// What follows the product in [`linear_add_rms_norm`].
 #[derive(Clone, Copy, Debug)]

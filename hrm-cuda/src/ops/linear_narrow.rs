@@ -2,14 +2,13 @@
 //!
 //! Each function says whether it did the work: it did if the widths fit, the number of rows does not matter.
 
-use super::gemm_sm90::Product;
-use super::{LANES, THREADS, blocks, blocks_with, int, sum_chunks};
+use super::{LANES, Product, THREADS, blocks, blocks_with, int, sum_chunks};
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Kernel, Launcher, Ptr};
 
 /// Rows of the weight, at most: `OUTER` in `kernels/linear_narrow.cu`.
 const OUTER: usize = 32;
-/// Columns of the weight are a multiple of this: `EIGHT` there.
+/// Columns of the weight are a multiple of this: `COLS_OF_8_LANES` there.
 const COLUMNS: usize = 64;
 /// Rows of a warp, and of a fragment of the tensor cores: `ROWS` there.
 const ROWS: usize = 16;

@@ -25,6 +25,21 @@ const THREADS: usize = 256;
 /// Threads that share a row, in kernels that work by rows: a warp.
 const LANES: usize = 32;
 
+/// Operands of a product `x W^T`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// Input `[rows, inner]`.
+    pub x: Ptr,
+    /// Weight `[outer, inner]`.
+    pub w: Ptr,
+    /// Rows.
+    pub rows: usize,
+    /// Columns of the input.
+    pub inner: usize,
+    /// Columns of the product.
+    pub outer: usize,
+}
+
 /// The version of a kernel for activations of type `dtype`.
 macro_rules! typed {
     ($unit:literal, $name:literal, $dtype:expr) => {

@@ -10,8 +10,8 @@
 //!
 //! A forward pass applies `H_cycles (L_cycles L_layers + H_layers)` blocks. A training step does two, the second one
 //! (without output head) for the Q target unless `halt_max_steps` is 1, and sends gradients back through
-//! `L_layers + H_layers` blocks. What follows attention in the last block of that second pass has B rows, not N. What is linear in N D is left out: norms, SwiGLU, softmax, rotations, Q head, losses,
-//! optimizers.
+//! `L_layers + H_layers` blocks. What follows attention in the last block of that second pass has B rows, not N. What is
+//! linear in N D is left out: norms, SwiGLU, softmax, rotations, Q head, losses, optimizers.
 
 use std::ops::{Add, Mul};
 

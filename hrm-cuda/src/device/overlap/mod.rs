@@ -92,6 +92,11 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_unit_that_writes_weights() {
+        assert!(super::super::sources::UNITS.iter().any(|unit| unit.0 == WRITES_WEIGHTS));
+    }
+
+    #[test]
     fn older_devices_know_no_overlap() {
         for (capability, allowed) in [((8, 0), false), ((8, 9), false), ((9, 0), true), ((12, 0), true)] {
             let off = env::var_os(SWITCH).is_some_and(|value| value == "0");
