@@ -4,16 +4,16 @@ use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{Memory, Region, StepScalars, TrainKernels};
-use hrm_core::loss::LossKind;
 use hrm_core::model;
-use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::{TrainConfig, gradients, update};
+use hrm_core::train_step::{gradients, update};
 use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::Queue;
 use hrm_cuda::ops::fault::Fault;
+
+use crate::target::{BATCH, TRAIN};
 
 /// Small, but with a prefix, two heads on tensor cores, halting and exploring rows.
 const CONFIG: Config = Config {
@@ -28,14 +28,6 @@ const CONFIG: Config = Config {
     halt_max_steps: 3,
     halt_exploration_prob: 0.3,
     ..Config::SUDOKU_EXTREME
-};
-const BATCH: usize = 3;
-
-const TRAIN: TrainConfig = TrainConfig {
-    loss: LossKind::Stablemax,
-    adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 },
-    puzzle_emb: SignSgd { weight_decay: 0.1 },
-    global_batch_size: BATCH,
 };
 
 fn plan(mode: Mode) -> Plan {

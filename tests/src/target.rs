@@ -10,9 +10,11 @@ use hrm_core::plan::{BackwardPlan, Keep, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::train_step::{TrainConfig, train_step};
 
-const BATCH: usize = 3;
+/// Rows of a small batch.
+pub(crate) const BATCH: usize = 3;
 
-const TRAIN: TrainConfig = TrainConfig {
+/// A recipe for small models.
+pub(crate) const TRAIN: TrainConfig = TrainConfig {
     loss: LossKind::Stablemax,
     adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 },
     puzzle_emb: SignSgd { weight_decay: 0.1 },
