@@ -70,6 +70,9 @@ DEVICE void wgmma_m64n256k16(float (&d)[128], u64 a, u64 b, bool accumulate, Sit
 DEVICE void wgmma_m64n64k16(float (&d)[32], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
     emulator::multiply({site, 64, a, nullptr, b, false, accumulate, d});
 }
+DEVICE void wgmma_m64n16k16(float (&d)[8], u64 a, u64 b, bool accumulate, Site site = Site::here()) {
+    emulator::multiply({site, 16, a, nullptr, b, false, accumulate, d});
+}
 DEVICE void wgmma_m64n64k16(float (&d)[32], const u32 (&a)[4], u64 b, bool accumulate, Site site = Site::here()) {
     emulator::multiply({site, 64, 0, a, b, false, accumulate, d});
 }

@@ -16,7 +16,7 @@ constexpr int STAGING = 16 * STRIDE<DIM> * 2;
 
 // ---- forward
 
-// Keys that are worked on at a time; of the last ones, if there are at most 64, only those.
+// Keys that are worked on at a time; of the last ones, where they are few, only those.
 constexpr int KEYS = 128;
 constexpr int KEYS_BYTES = KEYS * DIM * 2;
 
@@ -159,16 +159,16 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
         Softmax softmax;
         int step = 0;
         const int tail = s.positions % KEYS;
-        if (tail > 0 && tail <= TILE) {
-            float scores[32];
-            u32 p[TILE / 16][4];
+        if (tail > 0 && tail <= FEW) {
+            float some[FEW / 2];
+            u32 p[FEW / 16][4];
             mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
-            registers_written(scores);
-            start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
-            finish<0>(scores);
-            mask(scores, tail);
-            softmax.add(scores, s.scale);
-            as_operands(p, scores);
+            registers_written(some);
+            start_product(some, queries, memory.keys + turn.stage * KEYS_BYTES);
+            finish<0>(some);
+            mask(some, tail);
+            softmax.add(some, s.scale);
+            as_operands(p, some);
             mbarrier_wait(memory.values_full(turn.stage), turn.parity);
             registers_written(c);
             start_sum(c, p, memory.values + turn.stage * KEYS_BYTES);
@@ -184,7 +184,7 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
             registers_written(scores);
             start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
             finish<0>(scores);
-            if (tail > TILE) mask(scores, tail);
+            if (tail > FEW) mask(scores, tail);
             softmax.add(scores, s.scale);
             // The stage whose values are being summed, if there is one.
             int summed = -1;
@@ -373,11 +373,12 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
             if (lane % 4 == 0 && row < s.positions) delta[at] = row_delta[r];
         }
         mbarrier_wait(memory.own_full(warpgroup), parity);
-        float scores[32], dp[32], dq[32];
-        u32 ds[TILE / 16][4];
+        float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dq[32];
+        u32 ds[TILE / 16][4], some_ds[FEW / 16][4];
         clear(dq);
         int before = -1;
-        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+        // What the ring's next tile adds to dq, of which `keys` exist, by as many as `scores` has columns.
+        const auto add = [&](auto &scores, auto &dp, auto &ds, int keys) {
             mbarrier_wait(memory.full(turn.stage), turn.parity);
             if (begin < s.positions) {
                 registers_written(scores);
@@ -391,22 +392,27 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
             }
             if (before >= 0) arrive(memory.empty(before));
             before = turn.stage;
-            if (begin >= s.positions) continue;
-            const int keys = s.positions - tile * TILE;
+            turn.advance();
+            if (begin >= s.positions) return;
+            constexpr int COUNT = sizeof scores / sizeof scores[0];
 #pragma unroll
-            for (int i = 0; i < 32; i++) {
+            for (int i = 0; i < COUNT; i++) {
                 const int r = i / 2 % 2;
                 dp[i] = exp2_fast(scores[i] * s.scale - row_lse[r]) * (dp[i] - row_delta[r]);
             }
             // The exponential of a key that does not exist may be anything.
-            if (keys < TILE)
+            if (keys < 2 * COUNT)
 #pragma unroll
-                for (int i = 0; i < 32; i++)
+                for (int i = 0; i < COUNT; i++)
                     if (column_of(i) >= keys) dp[i] = 0.0f;
             as_operands(ds, dp);
             registers_written(dq);
-            start_sum(dq, ds, memory.ring_a(turn.stage));
-        }
+            start_sum(dq, ds, memory.ring_a(before));
+        };
+        const int ahead = s.tiles_ahead();
+        for (int tile = 0; tile < ahead; tile++) add(scores, dp, ds, s.positions - tile * TILE);
+        finish<0>(dq);
+        if (ahead < s.tiles()) add(some_scores, some_dp, some_ds, s.positions - ahead * TILE);
         finish<0>(dq);
         arrive(memory.empty(before));
         arrive(memory.own_empty(warpgroup));
@@ -486,11 +492,12 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         const int batch = work.index() / s.heads, head = work.index() % s.heads;
         const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
         mbarrier_wait(memory.own_full(warpgroup), parity);
-        float scores[32], dp[32], dk[32], dv[32];
-        u32 p[TILE / 16][4], ds[TILE / 16][4];
+        float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dk[32], dv[32];
+        u32 p[TILE / 16][4], ds[TILE / 16][4], some_p[FEW / 16][4], some_ds[FEW / 16][4];
         clear(dk), clear(dv);
         int before = -1;
-        for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
+        // What the ring's next tile adds to dk and dv, by as many queries as `scores` has columns.
+        const auto add = [&](auto &scores, auto &dp, auto &p, auto &ds) {
             mbarrier_wait(memory.full(turn.stage), turn.parity);
             if (begin < s.positions) {
                 registers_written(scores);
@@ -505,10 +512,11 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
             }
             if (before >= 0) arrive(memory.empty(before));
             before = turn.stage;
-            if (begin >= s.positions) continue;
-            const float *const stats = memory.stats_of(turn.stage) + lane % 4 * 2;
+            turn.advance();
+            if (begin >= s.positions) return;
+            const float *const stats = memory.stats_of(before) + lane % 4 * 2;
 #pragma unroll
-            for (int n = 0; n < TILE / 8; n++) {
+            for (int n = 0; n < (int)(sizeof scores / sizeof scores[0]) / 4; n++) {
                 const float2 own_lse = *(const float2 *)(stats + 8 * n);
                 const float2 own_delta = *(const float2 *)(stats + TILE + 8 * n);
 #pragma unroll
@@ -522,9 +530,14 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
             as_operands(ds, dp);
             registers_written(dv);
             registers_written(dk);
-            start_sum(dv, p, memory.ring_b(turn.stage));
-            start_sum(dk, ds, memory.ring_a(turn.stage));
-        }
+            start_sum(dv, p, memory.ring_b(before));
+            start_sum(dk, ds, memory.ring_a(before));
+        };
+        const int ahead = s.tiles_ahead();
+        for (int tile = 0; tile < ahead; tile++) add(scores, dp, p, ds);
+        finish<0>(dv);
+        wgmma_fence_operand(dk);
+        if (ahead < s.tiles()) add(some_scores, some_dp, some_p, some_ds);
         finish<0>(dv);
         wgmma_fence_operand(dk);
         arrive(memory.empty(before));

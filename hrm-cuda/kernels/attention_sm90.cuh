@@ -11,12 +11,17 @@ constexpr int DIM = 64;
 constexpr int TILE = 64;
 constexpr int TILE_BYTES = TILE * DIM * 2;
 constexpr int WARPGROUP = 128;
+// The last rows of a sequence, where they are no more than this, are taken by as many and not by whole tiles: of 901
+// positions 5, that 64 would stand for.
+constexpr int FEW = 16;
 
 // Sizes, alike for all blocks.
 struct Sequences {
     int batch, positions, heads;
     float scale;  // log2(e) / sqrt(DIM)
     DEVICE int tiles() const { return (positions + TILE - 1) / TILE; }
+    // Tiles ahead of the last FEW rows.
+    DEVICE int tiles_ahead() const { return positions % TILE <= FEW ? positions / TILE : tiles(); }
 };
 
 // The pieces of work of a block: 64 CONSUMERS rows of one head each. Those of a head are neighbours, so that what they read
@@ -50,6 +55,13 @@ DEVICE void start_product(float (&c)[32], u32 a, u32 b) {
 #pragma unroll
     for (int k = 0; k < DIM / 16; k++)
         wgmma_m64n64k16(c, matrix_descriptor(a) + 2 * k, matrix_descriptor(b) + 2 * k, k > 0);
+    wgmma_commit_group();
+}
+// The same for a B of 16 rows.
+DEVICE void start_product(float (&c)[8], u32 a, u32 b) {
+#pragma unroll
+    for (int k = 0; k < DIM / 16; k++)
+        wgmma_m64n16k16(c, matrix_descriptor(a) + 2 * k, matrix_descriptor(b) + 2 * k, k > 0);
     wgmma_commit_group();
 }
 // The same for a B of 128 rows.

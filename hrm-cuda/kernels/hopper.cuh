@@ -309,6 +309,19 @@ DEVICE void wgmma_m64n64k16(float (&d)[32], u64 a, u64 b, bool accumulate) {
         : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
 }
 
+// The same with b [16, 16]: a lane's columns are those of its d[4 j ..], j < 2.
+DEVICE void wgmma_m64n16k16(float (&d)[8], u64 a, u64 b, bool accumulate) {
+    asm volatile(
+        "{\n\t"
+        ".reg .pred accumulate;\n\t"
+        "setp.ne.b32 accumulate, %10, 0;\n\t"
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, %8, %9,"
+        " accumulate, 1, 1, 0, 0;\n\t"
+        "}"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
+        : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
+}
+
 // The same with a from registers, each warp its 16 rows, as fragment A of mma.m16n8k16. They must not change until the
 // group is waited for.
 DEVICE void wgmma_m64n64k16(float (&d)[32], const u32 (&a)[4], u64 b, bool accumulate) {

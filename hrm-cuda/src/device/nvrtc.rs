@@ -39,8 +39,8 @@ pub struct Compiled {
     pub log: String,
 }
 
-/// Options of every compilation.
-pub const OPTIONS: [&str; 2] = ["--std=c++17", "--generate-line-info"];
+/// Options of every compilation. The last is for lambdas with template parameters, which cannot be marked.
+pub const OPTIONS: [&str; 3] = ["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
 
 /// The version of the compiler.
 ///
