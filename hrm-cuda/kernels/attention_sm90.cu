@@ -23,8 +23,9 @@ constexpr int KEYS_BYTES = KEYS * DIM * 2;
 // In shared memory: each consumer's queries, a ring of keys, one of values, the rows on their way out, barriers.
 template <int CONSUMERS, int STAGES> struct ForwardMemory {
     u32 queries, keys, values, barriers;
-    bf16 *staging;
+    bf16 *staging, *tiles;
     DEVICE ForwardMemory(unsigned char *shared) {
+        tiles = (bf16 *)shared;
         queries = uniform(shared_address(shared));
         keys = queries + CONSUMERS * TILE_BYTES;
         values = keys + STAGES * KEYS_BYTES;
@@ -32,6 +33,12 @@ template <int CONSUMERS, int STAGES> struct ForwardMemory {
         staging = (bf16 *)(shared + TILES);
         barriers = queries + TILES + 4 * CONSUMERS * STAGING;
     }
+    // The same tiles, for ordinary reads.
+    DEVICE const bf16 *queries_of(int consumer) const { return tiles + consumer * TILE * DIM; }
+    DEVICE const bf16 *keys_of(int stage) const { return tiles + (CONSUMERS * TILE + stage * KEYS) * DIM; }
+    DEVICE const bf16 *values_of(int stage) const { return keys_of(STAGES + stage); }
+    DEVICE bf16 *staging_of(int warp) const { return staging + warp * STAGING / 2; }
+
     DEVICE u32 keys_full(int stage) const { return barriers + 8 * stage; }
     DEVICE u32 values_full(int stage) const { return barriers + 8 * (STAGES + stage); }
     DEVICE u32 empty(int stage) const { return barriers + 8 * (2 * STAGES + stage); }
@@ -86,6 +93,109 @@ template <int COUNT> DEVICE void mask(float (&s)[COUNT], int keys) {
         if (column_of(i) >= keys) s[i] = -infinity();
 }
 
+// What a warpgroup does about a sequence's last queries, from row `begin` on, where they are no more than FEW_QUERIES: for
+// them a whole tile would be 64 rows. Each warp multiplies all of them by a quarter of the keys, 16 rows at a time by mma,
+// of which it looks at the first 8; in the end the four results, in shared memory, become one.
+constexpr int FEW_QUERIES = 8;
+template <int CONSUMERS, int STAGES>
+DEVICE void few_queries(const ForwardMemory<CONSUMERS, STAGES> &memory, Turn<STAGES> turn, bf16 *o, float *lse,
+                        const Sequences &s, int index, int begin, int warpgroup) {
+    constexpr int SHARE = KEYS / 4;
+    const int thread = fresh(threadIdx.x % WARPGROUP), lane = thread % LANES, warp = uniform(thread / LANES);
+    const int share = warp * SHARE;
+    turn.stage = fresh(turn.stage), turn.parity = fresh(turn.parity);
+    u32 q[DIM / 16][4];
+#pragma unroll
+    for (int k = 0; k < DIM / 16; k++) load_a_swizzled(q[k], memory.queries_of(warpgroup), 0, 16 * k, lane);
+    // Of the row lane / 4.
+    float c[DIM / 8][4], max = -infinity(), sum = 0.0f;
+    for (auto &part : c) part[0] = part[1] = part[2] = part[3] = 0.0f;
+    for (int step = (s.positions - 1) / KEYS; step >= 0; step--, turn.advance()) {
+        // Of this warp's share.
+        const int keys = s.positions - step * KEYS - share;
+        mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
+        u32 p[SHARE / 16][4];
+        if (keys > 0) {
+            float scores[SHARE / 8][4] = {};
+#pragma unroll
+            for (int k = 0; k < DIM / 16; k++)
+#pragma unroll
+                for (int n = 0; n < SHARE / 16; n++) {
+                    u32 b[4];
+                    load_b_swizzled(b, memory.keys_of(turn.stage), share + 16 * n, 16 * k, lane);
+                    mma(scores[2 * n], q[k], b[0], b[1]);
+                    mma(scores[2 * n + 1], q[k], b[2], b[3]);
+                }
+            float top = -infinity(), more = 0.0f;
+#pragma unroll
+            for (int n = 0; n < SHARE / 8; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    if (8 * n + lane % 4 * 2 + i >= keys) scores[n][i] = -infinity();
+                    top = fmaxf(top, scores[n][i]);
+                }
+            const float own = fmaxf(max, row_max(top) * s.scale), shrink = exp2_fast(max - own);
+            max = own;
+#pragma unroll
+            for (int n = 0; n < SHARE / 8; n++) {
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    scores[n][i] = exp2_fast(scores[n][i] * s.scale - own);
+                    more += scores[n][i];
+                }
+                p[n / 2][n % 2 * 2] = bf16_pair(scores[n][0], scores[n][1]);
+                p[n / 2][n % 2 * 2 + 1] = 0;
+            }
+            sum = sum * shrink + more;
+#pragma unroll
+            for (int n = 0; n < DIM / 8; n++) c[n][0] *= shrink, c[n][1] *= shrink;
+        }
+        mbarrier_wait(memory.values_full(turn.stage), turn.parity);
+        if (keys > 0) {
+#pragma unroll
+            for (int k = 0; k < SHARE / 16; k++)
+#pragma unroll
+                for (int n = 0; n < DIM / 16; n++) {
+                    u32 b[4];
+                    load_b_transposed_swizzled(b, memory.values_of(turn.stage), share + 16 * k, 16 * n, lane);
+                    mma(c[2 * n], p[k], b[0], b[1]);
+                    mma(c[2 * n + 1], p[k], b[2], b[3]);
+                }
+        }
+        __syncwarp();
+        if (lane == 0) mbarrier_arrive(memory.empty(turn.stage));
+    }
+    sum = row_sum(sum);
+
+    // Of each warp: [FEW_QUERIES, DIM] sums of values, then of each query the maximum and the sum of exponentials.
+    constexpr int MAX = FEW_QUERIES * DIM, SUM = MAX + FEW_QUERIES;
+    static_assert(4 * (SUM + FEW_QUERIES) <= STAGING, "a warp has room for its part");
+    const auto part_of = [&](int of) { return (float *)memory.staging_of(4 * warpgroup + of); };
+    float *const part = part_of(warp);
+#pragma unroll
+    for (int n = 0; n < DIM / 8; n++)
+        *(float2 *)(part + lane / 4 * DIM + 8 * n + lane % 4 * 2) = {c[n][0], c[n][1]};
+    if (lane % 4 == 0) part[MAX + lane / 4] = max, part[SUM + lane / 4] = sum;
+    barrier_sync(1 + warpgroup, WARPGROUP);
+
+    const int query = thread / 16, col = thread % 16 * 4, row = begin + query;
+    float top = -infinity(), all = 0.0f, result[4] = {};
+#pragma unroll
+    for (int of = 0; of < 4; of++) top = fmaxf(top, part_of(of)[MAX + query]);
+#pragma unroll
+    for (int of = 0; of < 4; of++) {
+        const float *const from = part_of(of), factor = exp2_fast(from[MAX + query] - top);
+        all += from[SUM + query] * factor;
+#pragma unroll
+        for (int i = 0; i < 4; i++) result[i] += from[query * DIM + col + i] * factor;
+    }
+    const float scale = 1.0f / all, log_sum_exp = top * LN_2 + logf(all);
+    const Head to = head_of(o, 1, 0, index / s.heads, s.positions, index % s.heads, s.heads, DIM);
+    const uint2 four = {bf16_pair(result[0] * scale, result[1] * scale), bf16_pair(result[2] * scale, result[3] * scale)};
+    if (row < s.positions) *(uint2 *)(to.row(row) + col) = four;
+    if (row < s.positions && col == 0) lse[(u64)index * s.positions + row] = log_sum_exp;
+}
+
 // o = softmax(q k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
 // of FlashAttention. While the tensor cores sum the values of some keys, the exponentials of the next are taken. The last
 // keys come first: of all others each exists.
@@ -125,7 +235,7 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
 
     setmaxnreg_inc<160>();
     const int warp = uniform(threadIdx.x / LANES);
-    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    bf16 *const staging = memory.staging_of(warp);
     const u32 queries = memory.queries + warpgroup * TILE_BYTES;
     const auto release = [&](int stage) {
         if (lane == 0) mbarrier_arrive(memory.empty(stage));
@@ -153,6 +263,12 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
         __syncwarp();
         mbarrier_wait(memory.queries_full(warpgroup), queries_parity);
         queries_parity ^= 1;
+
+        if (s.positions - begin <= FEW_QUERIES) {
+            few_queries(memory, turn, o, lse, s, work.index(), begin, warpgroup);
+            for (int step = 0; step < steps; step++) turn.advance();
+            continue;
+        }
 
         float c[32];
         clear(c);

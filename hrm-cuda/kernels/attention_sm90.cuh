@@ -78,6 +78,20 @@ template <int K> DEVICE void start_sum(float (&c)[32], const u32 (&a)[K][4], u32
     wgmma_commit_group();
 }
 
+// The 16 bytes of a tile's row `row` that hold its elements from 8 chunk on.
+DEVICE const bf16 *chunk_of(const bf16 *tile, int row, int chunk) { return tile + row * DIM + (chunk ^ row % 8) * 8; }
+
+// The same operands as fragments of mma, from swizzled tiles: see load_a, load_b and load_b_transposed. `l` is the lane.
+DEVICE void load_a_swizzled(u32 (&a)[4], const bf16 *tile, int row, int k, int l) {
+    ldmatrix(a, chunk_of(tile, row + l % 16, k / 8 + l / 16));
+}
+DEVICE void load_b_swizzled(u32 (&b)[4], const bf16 *tile, int col, int k, int l) {
+    ldmatrix(b, chunk_of(tile, col + l % 8 + l / 16 * 8, k / 8 + l / 8 % 2));
+}
+DEVICE void load_b_transposed_swizzled(u32 (&b)[4], const bf16 *tile, int k, int col, int l) {
+    ldmatrix_transposed(b, chunk_of(tile, k + l % 16, col / 8 + l / 16));
+}
+
 // Waits until at most PENDING of the products started last are unfinished, `c` being of one that is finished then.
 template <int PENDING, int COUNT> DEVICE void finish(float (&c)[COUNT]) {
     wgmma_wait_group<PENDING>();

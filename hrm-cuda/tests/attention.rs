@@ -291,7 +291,7 @@ mod on_the_emulator {
         let orders = [Order::Forward, Order::Reverse, Order::Random(1), Order::Random(3)];
         let mut l = orders.map(Emulator::hopper);
         // Few rows after whole tiles, just too many for few, and both sides of half a tile of keys.
-        sweep(&mut l, Dtype::Bf16, 64, true, &[97, 128, 130, 144, 145, 150, 330, 450]);
+        sweep(&mut l, Dtype::Bf16, 64, true, &[97, 128, 130, 136, 137, 144, 145, 150, 330, 450]);
         sweep(&mut l, Dtype::Bf16, 64, false, &[113]);
     }
 
@@ -326,5 +326,5 @@ fn on_a_gpu() {
     scores_far_below_zero(&mut l);
     any_width_in_bf16(&mut l);
     everything_in_f32(&mut l);
-    sweep(&mut l, Dtype::Bf16, 64, true, &[144, 145, 450, 901]);
+    sweep(&mut l, Dtype::Bf16, 64, true, &[136, 137, 144, 145, 450, 901]);
 }
