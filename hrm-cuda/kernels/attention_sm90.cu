@@ -9,16 +9,9 @@
 // On other architectures this unit is empty.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-#include "attention_sm90.cuh"
-
-// Bytes in which a consumer's warp gathers 16 rows of a result, see store_rows.
-constexpr int STAGING = 16 * STRIDE<DIM> * 2;
+#include "attention_sm90_few.cuh"
 
 // ---- forward
-
-// Keys that are worked on at a time; of the last ones, where they are few, only those.
-constexpr int KEYS = 128;
-constexpr int KEYS_BYTES = KEYS * DIM * 2;
 
 // In shared memory: each consumer's queries, a ring of keys, one of values, the rows on their way out, barriers.
 template <int CONSUMERS, int STAGES> struct ForwardMemory {
@@ -33,7 +26,6 @@ template <int CONSUMERS, int STAGES> struct ForwardMemory {
         staging = (bf16 *)(shared + TILES);
         barriers = queries + TILES + 4 * CONSUMERS * STAGING;
     }
-    // The same tiles, for ordinary reads.
     DEVICE const bf16 *queries_of(int consumer) const { return tiles + consumer * TILE * DIM; }
     DEVICE const bf16 *keys_of(int stage) const { return tiles + (CONSUMERS * TILE + stage * KEYS) * DIM; }
     DEVICE const bf16 *values_of(int stage) const { return keys_of(STAGES + stage); }
@@ -91,109 +83,6 @@ template <int COUNT> DEVICE void mask(float (&s)[COUNT], int keys) {
 #pragma unroll
     for (int i = 0; i < COUNT; i++)
         if (column_of(i) >= keys) s[i] = -infinity();
-}
-
-// What a warpgroup does about a sequence's last queries, from row `begin` on, where they are no more than FEW_QUERIES: for
-// them a whole tile would be 64 rows. Each warp multiplies all of them by a quarter of the keys, 16 rows at a time by mma,
-// of which it looks at the first 8; in the end the four results, in shared memory, become one.
-constexpr int FEW_QUERIES = 8;
-template <int CONSUMERS, int STAGES>
-DEVICE void few_queries(const ForwardMemory<CONSUMERS, STAGES> &memory, Turn<STAGES> turn, bf16 *o, float *lse,
-                        const Sequences &s, int index, int begin, int warpgroup) {
-    constexpr int SHARE = KEYS / 4;
-    const int thread = fresh(threadIdx.x % WARPGROUP), lane = thread % LANES, warp = uniform(thread / LANES);
-    const int share = warp * SHARE;
-    turn.stage = fresh(turn.stage), turn.parity = fresh(turn.parity);
-    u32 q[DIM / 16][4];
-#pragma unroll
-    for (int k = 0; k < DIM / 16; k++) load_a_swizzled(q[k], memory.queries_of(warpgroup), 0, 16 * k, lane);
-    // Of the row lane / 4.
-    float c[DIM / 8][4], max = -infinity(), sum = 0.0f;
-    for (auto &part : c) part[0] = part[1] = part[2] = part[3] = 0.0f;
-    for (int step = (s.positions - 1) / KEYS; step >= 0; step--, turn.advance()) {
-        // Of this warp's share.
-        const int keys = s.positions - step * KEYS - share;
-        mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
-        u32 p[SHARE / 16][4];
-        if (keys > 0) {
-            float scores[SHARE / 8][4] = {};
-#pragma unroll
-            for (int k = 0; k < DIM / 16; k++)
-#pragma unroll
-                for (int n = 0; n < SHARE / 16; n++) {
-                    u32 b[4];
-                    load_b_swizzled(b, memory.keys_of(turn.stage), share + 16 * n, 16 * k, lane);
-                    mma(scores[2 * n], q[k], b[0], b[1]);
-                    mma(scores[2 * n + 1], q[k], b[2], b[3]);
-                }
-            float top = -infinity(), more = 0.0f;
-#pragma unroll
-            for (int n = 0; n < SHARE / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    if (8 * n + lane % 4 * 2 + i >= keys) scores[n][i] = -infinity();
-                    top = fmaxf(top, scores[n][i]);
-                }
-            const float own = fmaxf(max, row_max(top) * s.scale), shrink = exp2_fast(max - own);
-            max = own;
-#pragma unroll
-            for (int n = 0; n < SHARE / 8; n++) {
-#pragma unroll
-                for (int i = 0; i < 2; i++) {
-                    scores[n][i] = exp2_fast(scores[n][i] * s.scale - own);
-                    more += scores[n][i];
-                }
-                p[n / 2][n % 2 * 2] = bf16_pair(scores[n][0], scores[n][1]);
-                p[n / 2][n % 2 * 2 + 1] = 0;
-            }
-            sum = sum * shrink + more;
-#pragma unroll
-            for (int n = 0; n < DIM / 8; n++) c[n][0] *= shrink, c[n][1] *= shrink;
-        }
-        mbarrier_wait(memory.values_full(turn.stage), turn.parity);
-        if (keys > 0) {
-#pragma unroll
-            for (int k = 0; k < SHARE / 16; k++)
-#pragma unroll
-                for (int n = 0; n < DIM / 16; n++) {
-                    u32 b[4];
-                    load_b_transposed_swizzled(b, memory.values_of(turn.stage), share + 16 * k, 16 * n, lane);
-                    mma(c[2 * n], p[k], b[0], b[1]);
-                    mma(c[2 * n + 1], p[k], b[2], b[3]);
-                }
-        }
-        __syncwarp();
-        if (lane == 0) mbarrier_arrive(memory.empty(turn.stage));
-    }
-    sum = row_sum(sum);
-
-    // Of each warp: [FEW_QUERIES, DIM] sums of values, then of each query the maximum and the sum of exponentials.
-    constexpr int MAX = FEW_QUERIES * DIM, SUM = MAX + FEW_QUERIES;
-    static_assert(4 * (SUM + FEW_QUERIES) <= STAGING, "a warp has room for its part");
-    const auto part_of = [&](int of) { return (float *)memory.staging_of(4 * warpgroup + of); };
-    float *const part = part_of(warp);
-#pragma unroll
-    for (int n = 0; n < DIM / 8; n++)
-        *(float2 *)(part + lane / 4 * DIM + 8 * n + lane % 4 * 2) = {c[n][0], c[n][1]};
-    if (lane % 4 == 0) part[MAX + lane / 4] = max, part[SUM + lane / 4] = sum;
-    barrier_sync(1 + warpgroup, WARPGROUP);
-
-    const int query = thread / 16, col = thread % 16 * 4, row = begin + query;
-    float top = -infinity(), all = 0.0f, result[4] = {};
-#pragma unroll
-    for (int of = 0; of < 4; of++) top = fmaxf(top, part_of(of)[MAX + query]);
-#pragma unroll
-    for (int of = 0; of < 4; of++) {
-        const float *const from = part_of(of), factor = exp2_fast(from[MAX + query] - top);
-        all += from[SUM + query] * factor;
-#pragma unroll
-        for (int i = 0; i < 4; i++) result[i] += from[query * DIM + col + i] * factor;
-    }
-    const float scale = 1.0f / all, log_sum_exp = top * LN_2 + logf(all);
-    const Head to = head_of(o, 1, 0, index / s.heads, s.positions, index % s.heads, s.heads, DIM);
-    const uint2 four = {bf16_pair(result[0] * scale, result[1] * scale), bf16_pair(result[2] * scale, result[3] * scale)};
-    if (row < s.positions) *(uint2 *)(to.row(row) + col) = four;
-    if (row < s.positions && col == 0) lse[(u64)index * s.positions + row] = log_sum_exp;
 }
 
 // o = softmax(q k^T / sqrt(DIM)) v for each head, lse = the log-sum-exp of the scaled scores, by the online softmax
@@ -264,7 +153,7 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
         mbarrier_wait(memory.queries_full(warpgroup), queries_parity);
         queries_parity ^= 1;
 
-        if (s.positions - begin <= FEW_QUERIES) {
+        if (few(s, begin)) {
             few_queries(memory, turn, o, lse, s, work.index(), begin, warpgroup);
             for (int step = 0; step < steps; step++) turn.advance();
             continue;
@@ -357,8 +246,9 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
 template <int CONSUMERS, int STAGES> struct VjpMemory {
     u32 own, ring, barriers;
     float *stats;
-    bf16 *staging;
+    bf16 *staging, *tiles;
     DEVICE VjpMemory(unsigned char *shared) {
+        tiles = (bf16 *)shared;
         own = uniform(shared_address(shared));
         ring = own + 2 * CONSUMERS * TILE_BYTES;
         constexpr int TILES = 2 * (CONSUMERS + STAGES) * TILE_BYTES, STATS = STAGES * 2 * TILE * 4;
@@ -372,6 +262,11 @@ template <int CONSUMERS, int STAGES> struct VjpMemory {
     DEVICE u32 ring_a(int stage) const { return ring + 2 * stage * TILE_BYTES; }
     DEVICE u32 ring_b(int stage) const { return ring_a(stage) + TILE_BYTES; }
     DEVICE float *stats_of(int stage) const { return stats + stage * 2 * TILE; }
+    DEVICE const bf16 *own_a_of(int consumer) const { return tiles + 2 * consumer * TILE * DIM; }
+    DEVICE const bf16 *own_b_of(int consumer) const { return own_a_of(consumer) + TILE * DIM; }
+    DEVICE const bf16 *ring_a_of(int stage) const { return tiles + 2 * (CONSUMERS + stage) * TILE * DIM; }
+    DEVICE const bf16 *ring_b_of(int stage) const { return ring_a_of(stage) + TILE * DIM; }
+    DEVICE bf16 *staging_of(int warp) const { return staging + warp * STAGING / 2; }
 
     DEVICE u32 full(int stage) const { return barriers + 8 * stage; }
     DEVICE u32 empty(int stage) const { return barriers + 8 * (STAGES + stage); }
@@ -426,23 +321,6 @@ DEVICE void fetch(const VjpMemory<CONSUMERS, STAGES> &memory, const Sequences &s
     }
 }
 
-// delta = rowsum(do * o) of rows first + g and first + g + 8 for lane 4 g + t, 0 after the last position.
-DEVICE void row_products(float (&delta)[2], Head d_o, Head o, int first, int positions) {
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const int row = first + lane_index() / 4 + 8 * r, col = lane_index() % 4 * 16;
-        delta[r] = 0.0f;
-        if (row < positions) {
-            float x[16], y[16];
-            load<16>(x, d_o.row(row) + col);
-            load<16>(y, o.row(row) + col);
-#pragma unroll
-            for (int i = 0; i < 16; i++) delta[r] += x[i] * y[i];
-        }
-        delta[r] = row_sum(delta[r]);
-    }
-}
-
 // The queries' half of the vjp: dq = rope^-1(ds k), and delta, which the other half reads.
 //
 // dqkv [N, 3D], delta [batch * heads, positions], do [N, D], and what the forward kernel wrote; q and k are rotated.
@@ -469,7 +347,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
 
     setmaxnreg_inc<160>();
     const int warp = uniform(threadIdx.x / LANES);
-    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    bf16 *const staging = memory.staging_of(warp);
     const auto arrive = [&](u32 barrier) {
         if (lane == 0) mbarrier_arrive(barrier);
     };
@@ -477,21 +355,21 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
     u32 parity = 0;
     for (Work<CONSUMERS> work(s); work.more(); work.advance(), parity ^= 1) {
         const int batch = work.index() / s.heads, head = work.index() % s.heads;
-        const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
+        const int begin = work.row() + warpgroup * TILE, first = begin + (few(s, begin) ? 0 : warp % 4 * 16);
         float row_lse[2], row_delta[2];
-        row_products(row_delta, head_of((bf16 *)d_o, 1, 0, batch, s.positions, head, s.heads, DIM),
-                     head_of((bf16 *)o, 1, 0, batch, s.positions, head, s.heads, DIM), first, s.positions);
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const int row = first + lane / 4 + 8 * r;
-            const u64 at = (u64)work.index() * s.positions + row;
-            row_lse[r] = row < s.positions ? lse[at] * LOG2_E : infinity();
-            if (lane % 4 == 0 && row < s.positions) delta[at] = row_delta[r];
-        }
+        row_stats(row_lse, row_delta, delta, d_o, o, lse, s, work.index(), first, lane);
         mbarrier_wait(memory.own_full(warpgroup), parity);
+        if (few(s, begin)) {
+            few_queries_vjp(memory, turn, dqkv, row_lse[0], row_delta[0], cos_table, sin_table, s, work.index(), begin, warpgroup);
+            for (int tile = 0; tile < s.tiles(); tile++) turn.advance();
+            arrive(memory.own_empty(warpgroup));
+            continue;
+        }
         float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dq[32];
         u32 ds[TILE / 16][4], some_ds[FEW / 16][4];
         clear(dq);
+        // The products overwrite them; without a value of this piece of work they would take registers in the few rows' code.
+        clear(scores), clear(dp), clear(some_scores), clear(some_dp);
         int before = -1;
         // What the ring's next tile adds to dq, of which `keys` exist, by as many as `scores` has columns.
         const auto add = [&](auto &scores, auto &dp, auto &ds, int keys) {
@@ -598,7 +476,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
 
     setmaxnreg_inc<232>();
     const int warp = uniform(threadIdx.x / LANES);
-    bf16 *const staging = memory.staging + warp * STAGING / 2;
+    bf16 *const staging = memory.staging_of(warp);
     const auto arrive = [&](u32 barrier) {
         if (lane == 0) mbarrier_arrive(barrier);
     };
@@ -608,9 +486,17 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         const int batch = work.index() / s.heads, head = work.index() % s.heads;
         const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
         mbarrier_wait(memory.own_full(warpgroup), parity);
+        if (few(s, begin)) {
+            few_keys_vjp(memory, turn, dqkv, cos_table, sin_table, s, work.index(), begin, warpgroup);
+            for (int tile = 0; tile < s.tiles(); tile++) turn.advance();
+            arrive(memory.own_empty(warpgroup));
+            continue;
+        }
         float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dk[32], dv[32];
         u32 p[TILE / 16][4], ds[TILE / 16][4], some_p[FEW / 16][4], some_ds[FEW / 16][4];
         clear(dk), clear(dv);
+        // The products overwrite them; without a value of this piece of work they would take registers in the few rows' code.
+        clear(scores), clear(dp), clear(some_scores), clear(some_dp);
         int before = -1;
         // What the ring's next tile adds to dk and dv, by as many queries as `scores` has columns.
         const auto add = [&](auto &scores, auto &dp, auto &p, auto &ds) {

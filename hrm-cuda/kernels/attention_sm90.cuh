@@ -11,6 +11,11 @@ constexpr int DIM = 64;
 constexpr int TILE = 64;
 constexpr int TILE_BYTES = TILE * DIM * 2;
 constexpr int WARPGROUP = 128;
+// Keys that the forward kernel works on at a time.
+constexpr int KEYS = 128;
+constexpr int KEYS_BYTES = KEYS * DIM * 2;
+// Bytes in which a consumer's warp gathers 16 rows of a result, see store_rows.
+constexpr int STAGING = 16 * STRIDE<DIM> * 2;
 // The last rows of a sequence, where they are no more than this, are taken by as many and not by whole tiles: of 901
 // positions 5, that 64 would stand for.
 constexpr int FEW = 16;
@@ -78,20 +83,6 @@ template <int K> DEVICE void start_sum(float (&c)[32], const u32 (&a)[K][4], u32
     wgmma_commit_group();
 }
 
-// The 16 bytes of a tile's row `row` that hold its elements from 8 chunk on.
-DEVICE const bf16 *chunk_of(const bf16 *tile, int row, int chunk) { return tile + row * DIM + (chunk ^ row % 8) * 8; }
-
-// The same operands as fragments of mma, from swizzled tiles: see load_a, load_b and load_b_transposed. `l` is the lane.
-DEVICE void load_a_swizzled(u32 (&a)[4], const bf16 *tile, int row, int k, int l) {
-    ldmatrix(a, chunk_of(tile, row + l % 16, k / 8 + l / 16));
-}
-DEVICE void load_b_swizzled(u32 (&b)[4], const bf16 *tile, int col, int k, int l) {
-    ldmatrix(b, chunk_of(tile, col + l % 8 + l / 16 * 8, k / 8 + l / 8 % 2));
-}
-DEVICE void load_b_transposed_swizzled(u32 (&b)[4], const bf16 *tile, int k, int col, int l) {
-    ldmatrix_transposed(b, chunk_of(tile, k + l % 16, col / 8 + l / 16));
-}
-
 // Waits until at most PENDING of the products started last are unfinished, `c` being of one that is finished then.
 template <int PENDING, int COUNT> DEVICE void finish(float (&c)[COUNT]) {
     wgmma_wait_group<PENDING>();
@@ -112,9 +103,34 @@ template <int K> DEVICE void as_operands(u32 (&a)[K][4], const float (&c)[8 * K]
         for (int i = 0; i < 4; i++) a[k][i] = bf16_pair(c[8 * k + 2 * i], c[8 * k + 2 * i + 1]);
 }
 
-DEVICE void clear(float (&c)[32]) {
+// What the vjp of the queries of a warp's 16 rows begins with: their lse, in units of log 2, and delta = rowsum(do * o), which
+// it also writes down. After the last position they are infinite and 0. Of the two rows of lane `l`.
+DEVICE void row_stats(float (&row_lse)[2], float (&row_delta)[2], float *delta, const bf16 *d_o, const bf16 *o, const float *lse,
+                      const Sequences &s, int index, int first, int l) {
+    const auto head = [&](const bf16 *of) {
+        return head_of((bf16 *)of, 1, 0, index / s.heads, s.positions, index % s.heads, s.heads, DIM);
+    };
+    const Head left = head(d_o), right = head(o);
 #pragma unroll
-    for (int i = 0; i < 32; i++) c[i] = 0.0f;
+    for (int r = 0; r < 2; r++) {
+        const int own = first + l / 4 + 8 * r, row = min(own, s.positions - 1), col = l % 4 * 16;
+        const bool exists = own == row;
+        float x[16], y[16], sum = 0.0f;
+        load<16>(x, left.row(row) + col);
+        load<16>(y, right.row(row) + col);
+#pragma unroll
+        for (int i = 0; i < 16; i++) sum += x[i] * y[i];
+        sum = row_sum(sum);
+        const u64 at = (u64)index * s.positions + row;
+        row_lse[r] = exists ? lse[at] * LOG2_E : infinity();
+        row_delta[r] = exists ? sum : 0.0f;
+        if (l % 4 == 0 && exists) delta[at] = sum;
+    }
+}
+
+template <int COUNT> DEVICE void clear(float (&c)[COUNT]) {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) c[i] = 0.0f;
 }
 
 // The same number, unknown to the compiler: what it derives of it stays behind this place, and takes no registers before.

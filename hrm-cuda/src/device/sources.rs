@@ -10,7 +10,7 @@ macro_rules! sources {
 
 /// The headers that units include, by their names.
 pub const HEADERS: &[(&str, &str)] = sources!["":
-    "attention.cuh", "attention_sm90.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh",
+    "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh",
 ];
 
 /// The units: each is compiled by itself.

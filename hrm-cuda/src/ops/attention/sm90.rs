@@ -91,14 +91,32 @@ impl Persistent {
     /// Launches as many blocks as fit at once, with `args` ahead of the sizes.
     fn launch<L: Launcher>(&self, l: &mut L, op: &Attention, args: &[Arg]) -> Result<(), Error> {
         let &Shape { batch, positions, heads, .. } = &op.shape;
-        let work = batch * heads * positions.div_ceil(self.consumers * TILE);
+        let pieces = positions.div_ceil(self.consumers * TILE);
+        let work = batch * heads * pieces;
         int(work)?;
         if work == 0 {
             return Ok(());
         }
-        let grid = self.grid(self.blocks(l)?.min(work) as u32);
+        let grid = self.grid(sharers(self.blocks(l)?, work, pieces) as u32);
         l.launch(self.kernel(), grid, &[args, &[int(batch)?], &op.tensor_sizes()?].concat())
     }
+}
+
+/// How many blocks share out `work` pieces, those of a head in a row, if `most` fit: so many that every block meets each
+/// piece of a head as often, since the last is less work than the others. 132 blocks would be at one of two of a head's 8.
+const fn sharers(most: usize, work: usize, pieces: usize) -> usize {
+    if work <= most {
+        return work;
+    }
+    let mut count = most;
+    while gcd(count, pieces) > 1 {
+        count -= 1;
+    }
+    count
+}
+
+const fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Tiles of `rows` rows of a head, of a matrix `[batch, positions, parts * heads * HEAD_DIM]`.
@@ -109,4 +127,18 @@ fn map(base: Ptr, shape: &Shape, parts: usize, rows: usize) -> TensorMap {
     let axes = [axis(width, 1, HEAD_DIM), axis(positions, width, rows), axis(batch, positions * width, 1)];
     let [inner, row, sequence] = axes;
     TensorMap { base, axes: [inner, row, sequence, Axis::default(), Axis::default()] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sharers;
+
+    #[test]
+    fn blocks_meet_each_piece_of_a_head_as_often() {
+        assert_eq!(sharers(132, 4096, 8), 131);
+        assert_eq!(sharers(132, 2560, 5), 132);
+        assert_eq!(sharers(132, 100, 8), 100);
+        assert_eq!(sharers(2, 8, 8), 1);
+        assert_eq!(sharers(1, 8, 8), 1);
+    }
 }
