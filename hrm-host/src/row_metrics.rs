@@ -128,6 +128,14 @@ pub struct MetricSums {
 }
 
 impl MetricSums {
+    /// The sums over `rows`.
+    #[must_use]
+    pub fn of(rows: &[RowOutcome]) -> Self {
+        let mut sums = Self::default();
+        rows.iter().for_each(|row| sums.add(row));
+        sums
+    }
+
     /// Adds a row.
     pub fn add(&mut self, row: &RowOutcome) {
         self.lm_loss += row.lm_loss;

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 pub use answers::Answered;
 pub use near_ties::NearTie;
+pub(crate) use near_ties::lead;
 pub use paired::Paired;
 pub use sample::{Bucket, Coverage, Sample};
 pub use tally::{Intervals, Means};

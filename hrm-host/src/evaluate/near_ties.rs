@@ -46,21 +46,25 @@ impl NearTie {
 /// if it has, the least lead of a label over the next token; if not, the most by which a label falls behind.
 fn logit_margin(logits: &[f32], labels: &[i32]) -> (bool, f32) {
     let vocab = logits.len() / labels.len().max(1);
-    let leads = logits.chunks_exact(vocab.max(1)).zip(labels).filter_map(|(cell, &label)| {
-        let label = usize::try_from(label).ok()?;
-        let own = *cell.get(label)?;
-        let others = cell.iter().enumerate().filter(|(token, _)| *token != label);
-        // An equal logit wins where its token comes first.
-        let lead =
-            others.map(|(token, &logit)| (own - logit, token > label)).min_by(|a, b| a.0.total_cmp(&b.0));
-        lead.map(|(lead, first)| (lead, lead > 0.0 || (lead == 0.0 && first)))
-    });
+    let leads = logits
+        .chunks_exact(vocab.max(1))
+        .zip(labels)
+        .filter_map(|(cell, &label)| lead(cell, usize::try_from(label).ok()?));
     let (mut solved, mut least) = (true, f32::INFINITY);
     for (lead, leads) in leads {
         solved &= leads;
         least = least.min(lead);
     }
     (solved, least.abs())
+}
+
+/// By how much the logit of `label` leads over the largest other logit of its cell, and whether it is the largest: of
+/// equal ones the first is. None for a label outside the vocabulary.
+pub(crate) fn lead(cell: &[f32], label: usize) -> Option<(f32, bool)> {
+    let own = *cell.get(label)?;
+    let others = cell.iter().enumerate().filter(|(token, _)| *token != label);
+    let lead = others.map(|(token, &logit)| (own - logit, token > label)).min_by(|a, b| a.0.total_cmp(&b.0));
+    lead.map(|(lead, first)| (lead, lead > 0.0 || (lead == 0.0 && first)))
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use hrm_core::loss::LossKind;
 use hrm_core::model;
 use hrm_core::plan::{Mode, Plan};
 
+use super::counts::Outputs;
 use super::file::File;
 use super::judge::{Judge, STATE};
-use super::model::{Golden, Session, compare_metrics};
+use super::model::{Golden, Session};
 use super::{Check, Error};
 use crate::row_metrics::{MetricSums, RowOutcome};
 
@@ -50,10 +51,10 @@ fn run<K: TrainKernels, E: fmt::Display>(
         model::act_step(&mut session.k, &session.plan).map_err(session.failed())?;
         halt(&mut session, policy)?;
         session.compare_states(judge, &prefix)?;
-        let sums = metrics(&mut session, &labels)?;
-        judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[sums.loss()])?;
+        let rows = outcomes(&mut session, &labels)?;
+        judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[MetricSums::of(&rows).loss()])?;
         if golden.is_trained() {
-            compare_metrics(judge, &prefix, &sums, false)?;
+            session.compare_metrics(judge, &prefix, &rows, &labels, false)?;
             session.compare_halting(judge, &prefix, &labels)?;
         }
     }
@@ -73,22 +74,15 @@ fn halt<K: TrainKernels>(session: &mut Session<K>, policy: AlwaysMax) -> Result<
     session.write_ids(plan.steps, &steps)
 }
 
-fn metrics<K: TrainKernels>(session: &mut Session<K>, labels: &[i32]) -> Result<MetricSums, Error> {
-    let (plan, mut sums) = (session.plan, MetricSums::default());
+/// What became of each row in the step.
+fn outcomes<K: TrainKernels>(session: &mut Session<K>, labels: &[i32]) -> Result<Vec<RowOutcome>, Error> {
+    let plan = session.plan;
     let (halted, steps) = (session.ids(plan.halted)?, session.ids(plan.steps)?);
-    let logits: Vec<f32> = session.logits()?.into_iter().map(|x| x as f32).collect();
-    let q_halt = session.column(plan.q, 0)?;
+    let Outputs { logits, q_halt } = session.outputs()?;
     let seq_len = plan.config.seq_len;
     let rows = logits.chunks_exact(seq_len * plan.config.vocab_size).zip(labels.chunks_exact(seq_len));
-    for (b, (logits, labels)) in rows.enumerate() {
-        sums.add(&RowOutcome::evaluated(
-            logits,
-            labels,
-            LossKind::Stablemax,
-            q_halt[b] as f32,
-            steps[b],
-            halted[b] != 0,
-        ));
-    }
-    Ok(sums)
+    let outcome = |(b, (logits, labels))| {
+        RowOutcome::evaluated(logits, labels, LossKind::Stablemax, q_halt[b], steps[b], halted[b] != 0)
+    };
+    Ok(rows.enumerate().map(outcome).collect())
 }

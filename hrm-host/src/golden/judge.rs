@@ -11,10 +11,12 @@ pub(super) const STATE: Bound = Bound { bound: 1e-5, unit: Unit::OfLargest };
 pub(super) const GRADIENT: Bound = Bound { bound: 2e-5, unit: Unit::OfLargest };
 /// Parameters after up to five updates.
 pub(super) const PARAMETER: Bound = Bound { bound: 2e-5, unit: Unit::Absolute };
+/// Counts and shares in bf16: one cell or row more is far beyond the rounding of f32.
+pub(super) const COUNT: Bound = Bound { bound: 1e-6, unit: Unit::OfLargest };
 /// Formulas evaluated in f64 on both sides.
 pub(super) const FORMULA: Bound = Bound { bound: 1e-12, unit: Unit::OfLargest };
 /// What upstream's error may be multiplied by.
-const FACTOR: f64 = 2.0;
+pub(super) const FACTOR: f64 = 2.0;
 /// The least that counts as an error of upstream's bf16 run: the precision of the f32 numbers it is held to.
 const BF16_FLOOR: f64 = 1e-6;
 /// How far the golden numbers may be from exact arithmetic: beyond this one of the two is wrong.
@@ -56,6 +58,11 @@ impl<'a> Judge<'a> {
 
     pub(super) fn golden(&self) -> &'a File {
         self.golden
+    }
+
+    /// The f32 file, where the golden one is bf16.
+    pub(super) fn twin(&self) -> Option<&'a File> {
+        self.twin
     }
 
     /// Compares the numbers `ours` with the tensor `name` of the golden file, in f32 at `bound`, in bf16 with

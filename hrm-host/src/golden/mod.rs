@@ -19,9 +19,19 @@
 //!
 //! In bf16 ([`check_bf16`]): each tensor's error is the root mean square of its difference from the f32 golden,
 //! relative to that golden's; a group's error is the root of the sum of its tensors' squares; ours may be at
-//! most twice that of the published program's own bf16 run. Integers that count or steer (steps, halted rows,
-//! the data they take) must be equal.
+//! most twice that of the published program's own bf16 run. Integers that steer (steps, halted rows, the data
+//! they take) must be equal.
+//!
+//! What is counted in bf16 (right cells, solved rows, rows whose Q value is right) hangs on which logit of a cell
+//! is the largest, and on the sign of a Q value. Errors that the logits may have can turn a near tie, so a count
+//! is judged as far as the logits decide it. With e the root mean square error of the published bf16 run's logits
+//! in a row and step, ours may be off by 2e, and the label's lead over the largest other logit by 4e. A cell whose
+//! label leads or falls behind by more than 4e in f32 is decided, and counts as in f32; any other counts as the run
+//! at hand has it. A Q value is decided if it is further from 0 than twice the published run's root mean square
+//! error in that step. The run's metrics must be what follows from this, to 1e-6, and so must the published bf16
+//! run's from its own logits.
 
+mod counts;
 mod error;
 mod eval;
 mod file;

@@ -11,10 +11,11 @@ use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::{Mode, Plan, RowPlan};
 use serde_json::Value;
 
+use super::counts::{Decided, Outputs};
 use super::file::File;
-use super::judge::{Judge, STATE};
+use super::judge::{COUNT, Judge, STATE};
 use super::{Error, failed, json};
-use crate::row_metrics::MetricSums;
+use crate::row_metrics::{MetricSums, RowOutcome};
 
 /// Prefix of every stored tensor's name.
 pub(super) const PREFIX: &str = "model.inner.";
@@ -228,21 +229,61 @@ impl<K: TrainKernels> Session<K> {
         same("carry.current_data.labels", &[batch, seq_len], labels)?;
         same("carry.current_data.puzzle_identifiers", &[batch], &self.ids(current.puzzle_ids)?)
     }
-}
 
-/// Compares the metrics that the file reports. `with_continue` says whether going on was trained.
-pub(super) fn compare_metrics(
-    judge: &mut Judge,
-    prefix: &str,
-    sums: &MetricSums,
-    with_continue: bool,
-) -> Result<(), Error> {
-    for (name, value) in sums.named() {
-        if name == "q_continue_loss" && !with_continue {
-            continue;
-        }
-        let group = if name.ends_with("_loss") { "loss" } else { "metrics" };
-        judge.floats(group, STATE, &format!("{prefix}metric.{name}"), &[], &[value])?;
+    /// The logits of the cells and the logits of halting.
+    pub(super) fn outputs(&mut self) -> Result<Outputs, Error> {
+        let q_halt = self.column(self.plan.q, 0)?;
+        Ok(Outputs::new(&self.logits()?, &q_halt))
     }
-    Ok(())
+
+    /// Compares the metrics of the step's `rows` with those that the file reports. `with_continue` says whether
+    /// going on was trained.
+    pub(super) fn compare_metrics(
+        &mut self,
+        judge: &mut Judge,
+        prefix: &str,
+        rows: &[RowOutcome],
+        labels: &[i32],
+        with_continue: bool,
+    ) -> Result<(), Error> {
+        for (name, value) in MetricSums::of(rows).named() {
+            let group = match name {
+                "q_continue_loss" if !with_continue => continue,
+                name if name.ends_with("_loss") => "loss",
+                _ if judge.twin().is_some() => continue,
+                _ => "metrics",
+            };
+            judge.floats(group, STATE, &format!("{prefix}metric.{name}"), &[], &[value])?;
+        }
+        match judge.twin() {
+            Some(twin) => self.compare_counts(judge, twin, prefix, rows, labels),
+            None => Ok(()),
+        }
+    }
+
+    /// Compares the counts of the step's `rows`, and the published ones, with what the f32 run `twin` decides.
+    fn compare_counts(
+        &mut self,
+        judge: &mut Judge,
+        twin: &File,
+        prefix: &str,
+        rows: &[RowOutcome],
+        labels: &[i32],
+    ) -> Result<(), Error> {
+        let (golden, config) = (judge.golden(), self.plan.config);
+        let read = |file| Outputs::read(file, prefix, [rows.len(), config.seq_len, config.vocab_size]);
+        let (exact, upstream) = (read(twin)?, read(golden)?);
+        let decided = Decided { exact: &exact, upstream: &upstream, labels };
+        let (expected, published) = (decided.sums(rows, &self.outputs()?), decided.sums(rows, &upstream));
+        let sums = MetricSums::of(rows).named().into_iter().zip(expected.named()).zip(published.named());
+        for (((name, ours), (_, expected)), (_, published)) in sums {
+            if name.ends_with("_loss") {
+                continue;
+            }
+            judge.values("metrics", COUNT, &[ours], &[expected]);
+            let theirs = golden.floats(&format!("{prefix}metric.{name}"), &[])?;
+            judge.values("metrics", COUNT, &theirs, &[published]);
+        }
+        Ok(())
+    }
 }

@@ -10,7 +10,7 @@ use hrm_core::tensors::{Tensor, TensorName};
 use hrm_core::train_step::{TrainConfig, train_step};
 
 use super::judge::{Bound, GRADIENT, Judge, PARAMETER, STATE};
-use super::model::{Golden, PREFIX, Session, compare_metrics};
+use super::model::{Golden, PREFIX, Session};
 use super::{Check, Error};
 use crate::row_metrics::{MetricSums, trained_rows};
 
@@ -76,10 +76,10 @@ fn losses<K: TrainKernels>(
     prefix: &str,
 ) -> Result<(), Error> {
     let plan = session.plan;
-    let mut sums = MetricSums::default();
-    sums.extend(trained_rows(&mut session.k, &plan, backward).map_err(session.failed())?);
-    judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[sums.loss()])?;
-    compare_metrics(judge, prefix, &sums, true)?;
+    let rows = trained_rows(&mut session.k, &plan, backward).map_err(session.failed())?;
+    judge.floats("loss", STATE, &format!("{prefix}loss"), &[], &[MetricSums::of(&rows).loss()])?;
+    let labels = session.ids(plan.current.labels)?;
+    session.compare_metrics(judge, prefix, &rows, &labels, true)?;
 
     let (halt, cont) = (session.column(backward.next_q, 0)?, session.column(backward.next_q, 1)?);
     let last = session.ids(plan.steps)?.into_iter().map(|steps| steps as usize >= plan.config.halt_max_steps);
