@@ -60,7 +60,7 @@ template <int COUNT> DEVICE void unpack_8(float (&sum)[COUNT], int e, int c, con
 // What epilogues read and write.
 struct Results {
     bf16 *y;               // [N, columns].
-    bf16 *gate_up;         // [N, 2 columns], or null. Of the vjp also read.
+    bf16 *gate_up;         // [N, 2 columns], or null. The vjp reads it too.
     const bf16 *residual;  // [N, columns].
     float *rstd;           // [N].
     float eps;
@@ -339,11 +339,11 @@ LINEAR_ROPE(linear_rope_2_sm90, 2)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
 
-#define LINEAR_SWIGLU_VJP(name, cluster)                                                            \
-    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;                   \
+#define LINEAR_SWIGLU_VJP(name, cluster)                                                                     \
+    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;                            \
     GEMM(name, P_##name)(OPERANDS, SHAPE, const __grid_constant__ TensorMap ahead, bf16 *a, bf16 *gate_up) { \
-        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}, &ahead);   \
-    }                                                                                               \
+        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}, &ahead);            \
+    }                                                                                                        \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU_VJP(linear_swiglu_vjp_1_sm90, 1)
 LINEAR_SWIGLU_VJP(linear_swiglu_vjp_2_sm90, 2)
