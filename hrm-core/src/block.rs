@@ -2,7 +2,8 @@
 
 use crate::arena::Act;
 use crate::kernels::{
-    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, SwiGlu, TrainKernels,
+    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp,
+    TrainKernels,
 };
 use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Keep, Plan};
 
@@ -115,11 +116,10 @@ pub fn backward<K: TrainKernels>(
     w: &BlockParams,
     slot: &BlockSlot,
 ) -> Result<(), K::Error> {
-    let BackwardPlan { dy, ds, da, d_o, dqkv, .. } = *b;
+    let BackwardPlan { dy, ds, da: a, d_o, dqkv, .. } = *b;
     k.add_rms_norm_vjp(ds, dy, slot.y, slot.rstd2)?;
-    k.linear_vjp_input(da, ds, w.down, false)?;
-    k.swiglu_vjp(&SwiGlu { a: da, gate_up: slot.gate_up })?;
-    k.linear_vjp_weight(w.down, ds, da)?;
+    k.linear_swiglu_vjp(&LinearSwiGluVjp { a, gate_up: slot.gate_up, dy: ds, w: w.down })?;
+    k.linear_vjp_weight(w.down, ds, a)?;
     k.linear_vjp_input(ds, slot.gate_up, w.gate_up, true)?;
     k.linear_vjp_weight(w.gate_up, slot.gate_up, slot.y1)?;
 

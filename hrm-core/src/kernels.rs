@@ -14,7 +14,7 @@
 //! backend overrides them where its machine gains by not writing the product to memory. Likewise
 //! [`Kernels::linear_qkv`] and [`Kernels::attention`], which are [`Kernels::linear`] and [`Kernels::rope_attention`]
 //! unless a backend rotates as it writes the product. They have no vjp of their own: those of their parts find what
-//! they need.
+//! they need. The other way [`TrainKernels::linear_swiglu_vjp`] is the vjp of a product and that of the activation before it.
 
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::loss::LossKind;
@@ -387,6 +387,27 @@ pub struct AttentionVjp {
     pub dqkv: Act,
 }
 
+/// Operands of [`TrainKernels::linear_swiglu_vjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSwiGluVjp {
+    /// Result: the activation `[N, F]`.
+    pub a: Act,
+    /// Gate, then up `[N, 2F]`: replaced by their cotangents.
+    pub gate_up: Act,
+    /// Cotangent of the product `[N, out]`.
+    pub dy: Act,
+    /// Weight `[out, F]`.
+    pub w: Param,
+}
+
+impl LinearSwiGluVjp {
+    /// The activation, of which `a` holds the cotangent when that of the product is known.
+    #[must_use]
+    pub const fn swiglu(&self) -> SwiGlu {
+        SwiGlu { a: self.a, gate_up: self.gate_up }
+    }
+}
+
 /// Operands of [`TrainKernels::lm_loss`].
 #[derive(Clone, Copy, Debug)]
 pub struct LmLoss {
@@ -508,6 +529,17 @@ pub trait TrainKernels: Kernels {
     /// # Errors
     /// The device fails.
     fn swiglu_vjp(&mut self, op: &SwiGlu) -> Result<(), Self::Error>;
+
+    /// vjp of `y = a W^T` by its input and of the `a = silu(gate) * up` before it, [`TrainKernels::swiglu_vjp`]: with
+    /// `da = dy W` and `sigma(x) = 1 / (1 + exp(-x))`, in place of gate and up
+    /// `dgate = da * up * sigma(gate) * (1 + gate * (1 - sigma(gate)))` and `dup = da * silu(gate)`; and `a`, recomputed.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), Self::Error> {
+        self.linear_vjp_input(op.a, op.dy, op.w, false)?;
+        self.swiglu_vjp(&op.swiglu())
+    }
 
     /// vjp of [`Kernels::add_rms_norm`], from its output: `ds = rstd * (dy - y * mean(dy * y))`, the cotangent of
     /// both summands.

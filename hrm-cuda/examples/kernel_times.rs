@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use half::bf16;
 use hrm_cuda::device::Gpu;
-use hrm_cuda::launch::{Dtype, Launcher, Ptr};
+use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Shape};
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm};
+use hrm_cuda::ops::elementwise;
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -88,6 +89,41 @@ fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
     each("linear_add_rms_norm", inner, HIDDEN, &add_norm)
 }
 
+/// The vjp of SwiGLU with the product before it, in one kernel and in two. Each call is given the cotangents that the last one
+/// has left where gate and up were.
+fn gated_vjp(gpu: &mut Gpu, rows: usize) -> Outcome {
+    let cols = 3 * HIDDEN;
+    let (dy, w) = (random(gpu, rows * HIDDEN, 1.0)?, random(gpu, HIDDEN * cols, 0.044)?);
+    let (gate_up, a) = (random(gpu, rows * 2 * cols, 1.0)?, gpu.alloc(2 * rows * cols)?);
+    let scratch = gpu.alloc(gemm_sm90::linear_swiglu_vjp_scratch(cols, HIDDEN))?;
+    let op = LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer: HIDDEN };
+    let (name, operations) = (format!("{HIDDEN}x{cols}, {rows} rows"), 2 * rows * HIDDEN * cols);
+    time(gpu, &format!("linear_swiglu_vjp {name}"), operations, |gpu| {
+        if gemm_sm90::linear_swiglu_vjp(gpu, &op)? {
+            Ok(())
+        } else {
+            Err("this GPU has no such kernel".into())
+        }
+    })?;
+    let product = Gemm {
+        m: rows,
+        n: cols,
+        k: HIDDEN,
+        a: dy,
+        b: w,
+        c: a,
+        transpose_a: false,
+        transpose_b: false,
+        accumulate: false,
+        input: Dtype::Bf16,
+        output: Dtype::Bf16,
+    };
+    time(gpu, &format!("its parts {name}"), operations, |gpu| {
+        gpu.gemm(&product)?;
+        Ok(elementwise::swiglu_vjp(gpu, Dtype::Bf16, a, gate_up, rows, cols)?)
+    })
+}
+
 /// Attention without rotation, and its vjp.
 fn attention(gpu: &mut Gpu, batch: usize, positions: usize) -> Outcome {
     let rows = batch * positions;
@@ -114,6 +150,7 @@ fn main() -> Outcome {
     for (batch, positions) in [(384, 82), (64, 901)] {
         attention(&mut gpu, batch, positions)?;
         products(&mut gpu, batch * positions)?;
+        gated_vjp(&mut gpu, batch * positions)?;
     }
     Ok(())
 }

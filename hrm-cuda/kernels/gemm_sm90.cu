@@ -3,6 +3,8 @@
 //   linear               y[N, out] = x W^T
 //   linear_rope          y[N, 3D] = x W^T, rounded; then queries and keys, its first 2D columns, are rotated: heads of 64
 //   linear_swiglu        a[N, F] = silu(g) u, where [g, u][N, 2F] = x W^T in bf16; gate_up is kept if asked for
+//   linear_swiglu_vjp    da[N, F] = x W^T in bf16, and of it and of gate and up [N, 2F] what swiglu_vjp makes: the activation
+//                        a, and the cotangents of gate and up in their place
 //   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row
 //
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
@@ -30,15 +32,13 @@
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
 #include "gemm_sm90.cuh"
+#include "swiglu.cuh"
 
 DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
 DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-// x / (1 + exp(-x)), rounded: in the words of swiglu.cu, whose vjp forms it again.
-DEVICE float silu(float x) { return rounded<bf16>(x * reciprocal_fast(1.0f + exp2_fast(LOG2_E * -x))); }
-
 DEVICE u32 swiglu(u32 gate, u32 up) {
-    return bf16_pair(silu(first_of(gate)) * first_of(up), silu(second_of(gate)) * second_of(up));
+    return bf16_pair(silu<bf16>(first_of(gate)) * first_of(up), silu<bf16>(second_of(gate)) * second_of(up));
 }
 
 // The 8 columns that a lane holds of quarter c in row + 8 e, times `scale`, rounded.
@@ -60,7 +60,7 @@ template <int COUNT> DEVICE void unpack_8(float (&sum)[COUNT], int e, int c, con
 // What epilogues read and write.
 struct Results {
     bf16 *y;               // [N, columns].
-    bf16 *gate_up;         // [N, 2 columns], or null.
+    bf16 *gate_up;         // [N, 2 columns], or null. The vjp reads it too.
     const bf16 *residual;  // [N, columns].
     float *rstd;           // [N].
     float eps;
@@ -131,6 +131,49 @@ template <int COUNT> DEVICE void rope(float (&sum)[COUNT], int e, const float *c
     }
 }
 
+// swiglu_vjp of 8 elements.
+DEVICE void swiglu_vjp_8(uint4 &a, uint4 &gate, uint4 &up) {
+    float a_8[8], gate_8[8], up_8[8];
+    unpack(a_8, a, bf16());
+    unpack(gate_8, gate, bf16());
+    unpack(up_8, up, bf16());
+    swiglu_vjp<bf16>(a_8, gate_8, up_8);
+    a = pack(a_8, bf16());
+    gate = pack(gate_8, bf16());
+    up = pack(up_8, bf16());
+}
+
+// Gate and up of the thread's rows become their cotangents, and y the activation; `sum` is its cotangent.
+template <class P>
+DEVICE void gated_vjp(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], const Place &at) {
+    constexpr int QUARTERS = P::COLS / 32, ROWS = 2 * P::PARTS;
+    // Rounded, as it would be in memory, it leaves half the registers to what is read.
+    uint4 a[ROWS][QUARTERS];
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+#pragma unroll
+        for (int c = 0; c < QUARTERS; c++) a[i][c] = pack_8(sum[i / 2], i % 2, c);
+    }
+#pragma unroll
+    for (int i = 0; i < ROWS; i++) {
+        const int r = at.row + 64 * (i / 2) + 8 * (i % 2);
+        if (r >= p.shape.rows) continue;
+        uint4 *const y = (uint4 *)(out.y + r * at.columns + at.column);
+        uint4 *const gates = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column), *const ups = gates + at.columns / 8;
+        // All on their way before the first is worked on.
+        uint4 gate[QUARTERS], up[QUARTERS];
+#pragma unroll
+        for (int c = 0; c < QUARTERS; c++) gate[c] = gates[4 * c], up[c] = ups[4 * c];
+#pragma unroll
+        for (int c = 0; c < QUARTERS; c++) {
+            swiglu_vjp_8(a[i][c], gate[c], up[c]);
+            y[4 * c] = a[i][c];
+            gates[4 * c] = gate[c];
+            ups[4 * c] = up[c];
+        }
+    }
+}
+
 // What a warpgroup has of the block's tile t, its own nth.
 template <class P>
 DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
@@ -152,8 +195,23 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
         }
         wgmma_fence();
     }
+    if constexpr (P::GATED_VJP) {
+        // The first product replaces what is there, which the compiler is not told: to it these registers would be in use
+        // from the last tile to this one.
+#pragma unroll
+        for (int h = 0; h < P::PARTS; h++) {
+#pragma unroll
+            for (int j = 0; j < P::VALUES; j++) sum[h][j] = 0.0f;
+            wgmma_fence_operand(sum[h]);
+        }
+        wgmma_fence();
+    }
     p.multiply(sum, t, at.warpgroup, set, at.lane);
 
+    if constexpr (P::GATED_VJP) {
+        gated_vjp(p, out, sum, at);
+        return;
+    }
     [[maybe_unused]] float rstd[P::PARTS][2];
     if constexpr (P::NORM) norm(p, out, sum, rstd, n, at);
 #pragma unroll
@@ -216,7 +274,9 @@ template <class P> DEVICE void consume(const P &p, const Results &out, int warpg
     }
 }
 
-template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
+template <class P>
+DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape,
+                const TensorMap *gate_up = nullptr) {
     SHARED_DYNAMIC_1024(shared);
     const P p(uniform(shared_address(shared)), shape);
     if (threadIdx.x == 0) {
@@ -231,7 +291,7 @@ template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const
     if (threadIdx.x < WARPGROUP) {
         setmaxnreg_dec<P::FEW>();
         if (threadIdx.x == 0) {
-            p.fetch(x, w);
+            p.fetch(x, w, gate_up);
         }
         __syncwarp();
         // Behind the fetch, which is of the same warp and must not be held up.
@@ -278,6 +338,15 @@ LINEAR_ROPE(linear_rope_2_sm90, 2)
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
+
+#define LINEAR_SWIGLU_VJP(name, cluster)                                                                     \
+    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;                            \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, const __grid_constant__ TensorMap ahead, bf16 *a, bf16 *gate_up) { \
+        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}, &ahead);            \
+    }                                                                                                        \
+    EXPORT_CLUSTERS(name, cluster)
+LINEAR_SWIGLU_VJP(linear_swiglu_vjp_1_sm90, 1)
+LINEAR_SWIGLU_VJP(linear_swiglu_vjp_2_sm90, 2)
 
 #define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
     using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \

@@ -1,10 +1,6 @@
-#include "mma.cuh"
+#include "swiglu.cuh"
 
-// exp and division: as exact as IEEE's for f32, and for bf16 what the hardware has, exact to some 2 units in f32.
-template <class T> DEVICE float exponential(float x) { return sizeof(T) == 2 ? exp2_fast(LOG2_E * x) : expf(x); }
-template <class T> DEVICE float quotient(float a, float b) { return sizeof(T) == 2 ? a * reciprocal_fast(b) : a / b; }
-
-// a = silu(gate) * up with silu(x) = x / (1 + exp(-x)): a is [rows, cols], gate_up [rows, 2 cols], gate in front.
+// a = silu(gate) * up: a is [rows, cols], gate_up [rows, 2 cols], gate in front.
 template <int WIDTH, class T> DEVICE void swiglu_by(T *a, const T *gate_up, int rows, int cols) {
     int each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
     if (row >= rows) return;
@@ -13,10 +9,7 @@ template <int WIDTH, class T> DEVICE void swiglu_by(T *a, const T *gate_up, int 
     load(gate, gates);
     load(up, gates + cols);
 #pragma unroll
-    for (int i = 0; i < WIDTH; i++) {
-        float x = gate[i];
-        gate[i] = rounded<T>(quotient<T>(x, 1.0f + exponential<T>(-x))) * up[i];
-    }
+    for (int i = 0; i < WIDTH; i++) gate[i] = silu<T>(gate[i]) * up[i];
     store(a + (u64)row * cols + col, gate);
 }
 
@@ -28,8 +21,7 @@ template <class T> DEVICE void swiglu(T *a, const T *gate_up, int rows, int cols
 }
 KERNEL_FOR_EACH_TYPE(swiglu, (T *a, const T *gate_up, int rows, int cols), (a, gate_up, rows, cols))
 
-// In place, with da in a: a becomes silu(gate) * up, up becomes da * silu(gate), gate becomes
-// da * up * sigmoid(gate) * (1 + gate * (1 - sigmoid(gate))). Each thread reads what it overwrites.
+// The vjp of the same, in place, with da in a. Each thread reads what it overwrites.
 template <int WIDTH, class T> DEVICE void swiglu_vjp_by(T *a, T *gate_up, int rows, int cols) {
     int each = cols / WIDTH, row = thread_index() / each, col = thread_index() % each * WIDTH;
     if (row >= rows) return;
@@ -39,15 +31,7 @@ template <int WIDTH, class T> DEVICE void swiglu_vjp_by(T *a, T *gate_up, int ro
     load(da, a);
     load(gate, gate_up);
     load(up, gate_up + cols);
-#pragma unroll
-    for (int i = 0; i < WIDTH; i++) {
-        float x = gate[i], u = up[i], d = da[i];
-        float denominator = 1.0f + exponential<T>(-x);
-        float sigmoid = quotient<T>(1.0f, denominator), silu = rounded<T>(quotient<T>(x, denominator));
-        da[i] = silu * u;
-        up[i] = d * silu;
-        gate[i] = rounded<T>(d * u) * (sigmoid * (1.0f + x * (1.0f - sigmoid)));
-    }
+    swiglu_vjp<T>(da, gate, up);
     store(a, da);
     store(gate_up, gate);
     store(gate_up + cols, up);

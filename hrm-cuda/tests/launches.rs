@@ -10,7 +10,7 @@ use hrm_cuda::error::Error;
 use hrm_cuda::launch::{Dtype, Launcher, Ptr, Queue};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::elementwise::add;
-use hrm_cuda::ops::gemm_sm90;
+use hrm_cuda::ops::gemm_sm90::{self, LinearSwiGluVjp};
 use hrm_cuda::ops::optimizer::round_parameters;
 
 fn upload<L: Launcher, const N: usize>(l: &mut L, elements: impl Iterator<Item = [u8; N]>) -> Ptr {
@@ -112,12 +112,69 @@ fn products<L: Queue>(l: &mut L, links: usize, rows: usize) {
     both_ways(l, chain, begin, check);
 }
 
+/// Vjps of SwiGLU, each of a product with a weight `[512, 256]` that moves the columns by 1 or by 3 in turn, and is copied to
+/// the same place every time. Gates are 64, whose sigmoid is 1, and ups 1: the cotangents of both are what the columns come
+/// to and 64 times that, and as one matrix the next product's.
+fn copies<L: Queue>(l: &mut L, links: usize, rows: usize) {
+    let half = COLS / 2;
+    let bytes_of = |element: &dyn Fn(usize, usize) -> f32| -> Vec<u8> {
+        (0..rows * COLS).flat_map(|i| bf16::from_f32(element(i / COLS, i % COLS)).to_ne_bytes()).collect()
+    };
+    let first = |row: usize, col: usize| ((row * 7 + col) % 251) as f32;
+    let start = bytes_of(&first);
+    let gates = bytes_of(&|_, col| if col < half { 64.0 } else { 1.0 });
+    let arrays: Vec<Ptr> = (0..=links).map(|_| l.alloc(start.len()).unwrap()).collect();
+    let weights = [1, 3].map(|by| {
+        let one = |i: usize| bf16::from_f32(f32::from(u8::from((i % half + by) % COLS == i / half)));
+        upload(l, (0..COLS * half).map(|i| one(i).to_ne_bytes()))
+    });
+    let a = l.alloc(start.len() / 2).unwrap();
+    let scratch = l.alloc(gemm_sm90::linear_swiglu_vjp_scratch(half, COLS)).unwrap();
+    let op = |i: usize| LinearSwiGluVjp {
+        a,
+        gate_up: arrays[i + 1],
+        dy: arrays[i],
+        w: weights[i % 2],
+        scratch,
+        rows,
+        cols: half,
+        outer: COLS,
+    };
+    let begin = |l: &mut L| {
+        l.upload(arrays[0], &start).unwrap();
+        arrays[1..].iter().for_each(|at| l.upload(*at, &gates).unwrap());
+    };
+    begin(l);
+    if !gemm_sm90::linear_swiglu_vjp(l, &op(0)).unwrap() {
+        return;
+    }
+    let chain = |l: &mut L| (0..links).try_for_each(|i| gemm_sm90::linear_swiglu_vjp(l, &op(i)).map(drop));
+    // Where a column comes from, and times what.
+    let origin = |col: usize| {
+        (0..links).rev().fold((col, 1.0), |(col, factor), i| {
+            let from = (col % half + [1, 3][i % 2]) % COLS;
+            (from, if col < half { factor } else { 64.0 * factor })
+        })
+    };
+    let expected = bytes_of(&|row, col| {
+        let (from, factor) = origin(col);
+        factor * first(row, from)
+    });
+    let check = |l: &mut L| {
+        let mut found = vec![0; start.len()];
+        l.download(arrays[links], &mut found).unwrap();
+        assert!(found == expected, "{links} copies");
+    };
+    both_ways(l, chain, begin, check);
+}
+
 #[cfg(feature = "emulator")]
 #[test]
 fn on_the_emulator() {
     let mut l = Emulator::hopper(Order::Random(3));
     sums(&mut l, 5, 100);
     products(&mut l, 3, 130);
+    copies(&mut l, 3, 130);
 }
 
 #[test]
@@ -129,5 +186,6 @@ fn on_a_gpu() {
     }
     for rows in [128, 5000, 40_000] {
         products(&mut l, 31, rows);
+        copies(&mut l, 7, rows);
     }
 }

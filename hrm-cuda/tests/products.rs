@@ -10,7 +10,8 @@ use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Rope, Shape};
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm};
+use hrm_cuda::ops::elementwise;
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp};
 use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
 
 /// A multiple of 1/4 between -1 and 1, by a hash.
@@ -82,6 +83,47 @@ fn linear_swiglu<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize
         (0..width).map(|i| bf16::from_f32(row[i] / (1.0 + (-row[i]).exp())).to_f32() * row[width + i])
     });
     close(&download(l, a, rows * width), gated, &what);
+}
+
+/// da = dy W, rounded, and what SwiGLU's vjp makes of it: near the formula, and with the bits of the kernel that is given da.
+fn linear_swiglu_vjp<L: Launcher>(l: &mut L, rows: usize, outer: usize, cols: usize) {
+    let what = format!("vjp of SwiGLU with [{rows}, {outer}] by [{outer}, {cols}]");
+    let dy: Vec<f32> = (0..rows * outer).map(value).collect();
+    let w: Vec<f32> = (0..outer * cols).map(|i| value(i + 12345)).collect();
+    let gate_up: Vec<f32> = (0..rows * 2 * cols).map(|i| 3.0 * value(i + 777)).collect();
+    let (dy_at, w_at, gate_up_at) = (upload(l, &dy), upload(l, &w), upload(l, &gate_up));
+    let a = l.alloc(2 * rows * cols).unwrap();
+    let scratch = l.alloc(gemm_sm90::linear_swiglu_vjp_scratch(cols, outer)).unwrap();
+    let op = LinearSwiGluVjp { a, gate_up: gate_up_at, dy: dy_at, w: w_at, scratch, rows, cols, outer };
+    assert!(gemm_sm90::linear_swiglu_vjp(l, &op).unwrap());
+    let found = [download(l, a, rows * cols), download(l, gate_up_at, rows * 2 * cols)];
+
+    // Sums of multiples of 1/16: exact in any order.
+    let mut da = vec![0.0; rows * cols];
+    for (da, dy) in da.chunks_mut(cols).zip(dy.chunks(outer)) {
+        for (dy, w) in dy.iter().zip(w.chunks(cols)) {
+            da.iter_mut().zip(w).for_each(|(da, w)| *da += dy * w);
+        }
+    }
+    let rounded = |x: f32| bf16::from_f32(x).to_f32();
+    da.iter_mut().for_each(|x| *x = rounded(*x));
+    let (mut activation, mut cotangents) = (Vec::new(), Vec::new());
+    for (gate_up, da) in gate_up.chunks(2 * cols).zip(da.chunks(cols)) {
+        let (gate, up) = gate_up.split_at(cols);
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let silu = |x: f32| rounded(x * sigmoid(x));
+        let slope = |x: f32| sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)));
+        activation.extend(gate.iter().zip(up).map(|(x, u)| silu(*x) * u));
+        cotangents.extend((0..cols).map(|i| rounded(da[i] * up[i]) * slope(gate[i])));
+        cotangents.extend(gate.iter().zip(da).map(|(x, d)| d * silu(*x)));
+    }
+    close(&found[0], activation.into_iter(), &what);
+    close(&found[1], cotangents.into_iter(), &what);
+
+    let (da_at, gate_up_at) = (upload(l, &da), upload(l, &gate_up));
+    elementwise::swiglu_vjp(l, Dtype::Bf16, da_at, gate_up_at, rows, cols).unwrap();
+    let apart = [download(l, da_at, rows * cols), download(l, gate_up_at, rows * 2 * cols)];
+    assert!(found == apart, "{what}: not the bits of the two kernels");
 }
 
 fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
@@ -247,6 +289,22 @@ fn resident<L: Launcher>(l: &mut L) {
     }
 }
 
+/// Clusters of 1 and of 2 blocks with each number of steps that there is, groups of columns with one row and with several
+/// tiles, the last rows of a tile missing.
+fn gated<L: Launcher>(l: &mut L) {
+    for (rows, outer, cols) in
+        [(1, 64, 128), (130, 128, 384), (300, 512, 256), (129, 192, 128), (520, 64, 512), (700, 128, 768)]
+    {
+        linear_swiglu_vjp(l, rows, outer, cols);
+    }
+    // What is not done there: columns that are no tiles, and weights that shared memory does not hold.
+    for (outer, cols) in [(64, 192), (96, 128), (576, 128)] {
+        let [a, gate_up, dy, w, scratch] = [Ptr(0); 5];
+        let op = LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows: 1, cols, outer };
+        assert!(!gemm_sm90::linear_swiglu_vjp(l, &op).unwrap());
+    }
+}
+
 /// Clusters of 1, 2 and 4 blocks, which exchange sums, with weights that stay and that come with the rows.
 fn norms<L: Launcher>(l: &mut L) {
     for (rows, inner, outer) in
@@ -277,6 +335,11 @@ mod on_the_emulator {
     }
 
     #[test]
+    fn gated() {
+        in_all_orders(super::gated);
+    }
+
+    #[test]
     fn norms() {
         in_all_orders(super::norms);
     }
@@ -303,6 +366,9 @@ fn on_a_gpu() {
         return;
     }
     resident(&mut l);
+    gated(&mut l);
+    // So many that each warpgroup has several tiles of each group.
+    linear_swiglu_vjp(&mut l, 40_000, 512, 512);
     norms(&mut l);
     // So many that each warpgroup exchanges sums more than twice.
     linear_add_rms_norm(&mut l, 40_000, 64, 512);

@@ -7,7 +7,7 @@ use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd};
@@ -73,6 +73,7 @@ pub enum Kernel {
     AttentionVjp { rope: bool },
     LinearQkvVjp,
     SwiGluVjp,
+    LinearSwiGluVjp,
     AddRmsNormVjp,
     QHeadVjp,
     LmLoss(LossKind),
@@ -384,6 +385,21 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
                 zeroed: Vec::new(),
             });
             (vec![Op::SwiGluVjp(op)], vec![Place::Act(gate_up), Place::Act(a)])
+        }
+        Kernel::LinearSwiGluVjp => {
+            let gate_up = draw.act(bench_, s, 2 * wide);
+            let (dy, w) = (draw.act(bench_, s, d), draw.param(bench_, d, wide));
+            let (a, y) = (bench_.act(n, wide, &[]), bench_.act(n, d, &[]));
+            let op = Op::LinearSwiGluVjp(LinearSwiGluVjp { a, gate_up, dy, w });
+            magnitude = root(d);
+            adjoint = Some(Adjoint {
+                forward: vec![Op::SwiGlu(SwiGlu { a, gate_up }), Op::Linear(Linear { y, x: a, w })],
+                inputs: vec![(Place::Act(gate_up), Place::Act(gate_up))],
+                outputs: vec![(Place::Act(y), Cotangent::At(Place::Act(dy)))],
+                backward: vec![op],
+                zeroed: Vec::new(),
+            });
+            (vec![op], vec![Place::Act(gate_up), Place::Act(a)])
         }
         Kernel::AddRmsNorm | Kernel::AddRmsNormVjp => {
             let (x, t) = (draw.act(bench_, s, d), draw.act(bench_, s, d));

@@ -3,7 +3,7 @@
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 
@@ -31,6 +31,7 @@ pub enum Op {
     LinearVjpWeight { w: Param, dy: Act, x: Act },
     RopeAttentionVjp(AttentionVjp),
     SwiGluVjp(SwiGlu),
+    LinearSwiGluVjp(LinearSwiGluVjp),
     AddRmsNormVjp { ds: Act, dy: Act, y: Act, rstd: Stat },
     QHeadVjp { op: QHead, dz: Act },
     LmLoss(LmLoss),
@@ -68,6 +69,7 @@ impl Op {
             Self::LinearVjpWeight { w, dy, x } => k.linear_vjp_weight(*w, *dy, *x),
             Self::RopeAttentionVjp(op) => k.rope_attention_vjp(op),
             Self::SwiGluVjp(op) => k.swiglu_vjp(op),
+            Self::LinearSwiGluVjp(op) => k.linear_swiglu_vjp(op),
             Self::AddRmsNormVjp { ds, dy, y, rstd } => k.add_rms_norm_vjp(*ds, *dy, *y, *rstd),
             Self::QHeadVjp { op, dz } => k.q_head_vjp(op, *dz),
             Self::LmLoss(op) => k.lm_loss(op),

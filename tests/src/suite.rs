@@ -259,6 +259,7 @@ fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
         Kernel::LinearSwiGlu { keep: false },
         Kernel::LinearSwiGlu { keep: true },
         Kernel::LinearAddRmsNorm,
+        Kernel::LinearSwiGluVjp,
     ];
     all_of::<S>(&kernels, heads, wide, batch);
 }
@@ -360,6 +361,7 @@ macro_rules! conformance {
             rope_attention_vjp: AttentionVjp { rope: true },
             linear_qkv_vjp: LinearQkvVjp,
             swiglu_vjp: SwiGluVjp,
+            linear_swiglu_vjp: LinearSwiGluVjp,
             add_rms_norm_vjp: AddRmsNormVjp,
             q_head_vjp: QHeadVjp,
             lm_loss_stablemax: LmLoss(hrm_core::loss::LossKind::Stablemax),

@@ -126,6 +126,7 @@ adjoint_tests! {
     attention: Kernel::AttentionVjp { rope: false },
     rope_attention: Kernel::AttentionVjp { rope: true },
     swiglu: Kernel::SwiGluVjp,
+    linear_swiglu: Kernel::LinearSwiGluVjp,
     add_rms_norm: Kernel::AddRmsNormVjp,
     q_head: Kernel::QHeadVjp,
     lm_loss_stablemax: Kernel::LmLoss(LossKind::Stablemax),

@@ -25,7 +25,7 @@ use hrm_core::plan::{Mode, Plan};
 use crate::arena::{Arena, Size};
 use crate::error::Error;
 use crate::launch::{Dtype, Launcher, Ptr};
-use crate::ops::{attention, embedding, fault, linear_narrow, scalars};
+use crate::ops::{attention, embedding, fault, gemm_sm90, linear_narrow, scalars};
 
 pub use queue::{Fetched, Values};
 
@@ -111,8 +111,9 @@ fn scratch_bytes(plan: &Plan) -> usize {
                 config.hidden_size,
                 config.vocab_size,
             );
+            let block = gemm_sm90::linear_swiglu_vjp_scratch(config.inter_size(), config.hidden_size);
             let embedding = embedding::embed_vjp_scratch(&sizes);
-            embedding.max(attention::rope_attention_vjp_scratch(&shape)).max(head)
+            embedding.max(attention::rope_attention_vjp_scratch(&shape)).max(head).max(block)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
-    Advance, AttentionVjp, EmbedVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    Advance, AttentionVjp, EmbedVjp, LinearSwiGluVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::BackwardPlan;
@@ -12,7 +12,8 @@ use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher};
 use crate::ops::{
-    attention, carry, elementwise, embedding, linear_narrow, loss, norm, optimizer, q_head, scalars,
+    attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, optimizer, q_head,
+    scalars,
 };
 
 impl<L: Launcher> Cuda<L> {
@@ -172,6 +173,30 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         fit("swiglu_vjp", &[("columns of gate_up", op.gate_up.cols, 2 * cols)])?;
         let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
         elementwise::swiglu_vjp(&mut self.launcher, self.dtype, a, gate_up, rows, cols)
+    }
+
+    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), Error> {
+        let (rows, cols, outer) = (op.a.rows, op.a.cols, op.dy.cols);
+        let sizes = [
+            ("rows of dy", op.dy.rows, rows),
+            ("rows of the weight", op.w.rows, outer),
+            ("columns of the weight", op.w.cols, cols),
+            ("rows of gate_up", op.gate_up.rows, rows),
+            ("columns of gate_up", op.gate_up.cols, 2 * cols),
+        ];
+        fit("linear_swiglu_vjp", &sizes)?;
+        // Plans have the scratch for their blocks.
+        let bytes = gemm_sm90::linear_swiglu_vjp_scratch(cols, outer);
+        if let (Dtype::Bf16, Some(scratch)) = (self.dtype, self.scratch.window(0, bytes)) {
+            let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
+            let (dy, w) = (self.act(op.dy)?, self.weight(op.w)?);
+            let fused = gemm_sm90::LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer };
+            if gemm_sm90::linear_swiglu_vjp(&mut self.launcher, &fused)? {
+                return Ok(());
+            }
+        }
+        self.linear_vjp_input(op.a, op.dy, op.w, false)?;
+        self.swiglu_vjp(&op.swiglu())
     }
 
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Error> {

@@ -4,11 +4,12 @@
 //! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it.
 //!
 //! The weight is fetched while the launch before still runs: of all kernels only those of the unit `optimizer` may write it.
+//! Only [`linear_swiglu_vjp`] waits, because it multiplies by a copy that is made right before.
 
 use super::attention::Rope;
-use super::{Product, int, optional};
+use super::{Product, blocks, int, optional};
 use crate::error::Error;
-use crate::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
+use crate::launch::{Arg, Axis, Dtype, Grid, Kernel, Launcher, Ptr, TensorMap};
 
 /// What follows the product in [`linear_add_rms_norm`].
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,27 @@ pub struct AddRmsNorm {
     pub x: Ptr,
     /// Added to the mean square.
     pub eps: f64,
+}
+
+/// Operands of [`linear_swiglu_vjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSwiGluVjp {
+    /// Result `[rows, cols]`: the activation.
+    pub a: Ptr,
+    /// Gate, then up `[rows, 2 cols]`: replaced by their cotangents.
+    pub gate_up: Ptr,
+    /// Cotangent of the product `[rows, outer]`.
+    pub dy: Ptr,
+    /// Weight `[outer, cols]`.
+    pub w: Ptr,
+    /// Scratch of [`linear_swiglu_vjp_scratch`] bytes.
+    pub scratch: Ptr,
+    /// Rows.
+    pub rows: usize,
+    /// Columns of the activation.
+    pub cols: usize,
+    /// Columns of the product.
+    pub outer: usize,
 }
 
 /// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
@@ -60,6 +82,17 @@ impl Variant {
     /// Rows and columns of a block's tile.
     const fn tile(&self) -> (usize, usize) {
         if self.streamed { (self.warpgroups() * self.rows(), COLS_STREAMED) } else { (self.rows(), COLS) }
+    }
+
+    const fn kernel(&self) -> Kernel {
+        Kernel { unit: "gemm_sm90", name: self.name }
+    }
+
+    /// As many clusters, for as many steps of the summed dimension.
+    const fn grid(&self, clusters: usize, steps: usize) -> Grid {
+        let threads = (1 + self.warpgroups()) * 128;
+        let blocks = (clusters * self.cluster) as u32;
+        Grid { blocks: [blocks, 1, 1], threads: [threads as u32, 1, 1], shared: self.shared(steps) as u32 }
     }
 
     /// Bytes of a block's shared memory, for as many steps of the summed dimension.
@@ -128,6 +161,48 @@ pub fn linear_swiglu<L: Launcher>(
     run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
+/// Bytes of scratch that [`linear_swiglu_vjp`] needs: none where it does nothing.
+#[must_use]
+pub const fn linear_swiglu_vjp_scratch(cols: usize, outer: usize) -> usize {
+    if cols.is_multiple_of(COLS) && outer.is_multiple_of(DEPTH) && outer <= RESIDENT {
+        cols * outer * Dtype::Bf16.bytes()
+    } else {
+        0
+    }
+}
+
+/// vjp of `y = a W^T` and of the `a = silu(gate) * up` before it, see
+/// [`TrainKernels::linear_swiglu_vjp`](hrm_core::kernels::TrainKernels::linear_swiglu_vjp). The product sums over the rows of
+/// the weight: it is given a transposed copy, which a launch ahead of it makes.
+///
+/// # Errors
+/// The device fails.
+pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result<bool, Error> {
+    let &LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer } = op;
+    let (name, cluster) = match cols {
+        cols if cols.is_multiple_of(2 * COLS) => ("linear_swiglu_vjp_2_sm90", 2),
+        cols if cols.is_multiple_of(COLS) => ("linear_swiglu_vjp_1_sm90", 1),
+        _ => return Ok(false),
+    };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    if clusters(l, &variant, outer)? == 0 {
+        return Ok(false);
+    }
+    if rows > 0 {
+        transpose(l, scratch, w, outer, cols)?;
+    }
+    let product = Product { x: dy, w: scratch, rows, inner: outer, outer: cols };
+    let gates_of_a_tile = map_of_rows(gate_up, rows, 2 * cols, variant.rows());
+    run(l, &variant, &product, &[Arg::TensorMap(gates_of_a_tile), Arg::Ptr(a), Arg::Ptr(gate_up)])
+}
+
+/// `y [cols, rows] = x [rows, cols]^T`, multiples of [`DEPTH`].
+fn transpose<L: Launcher>(l: &mut L, y: Ptr, x: Ptr, rows: usize, cols: usize) -> Result<(), Error> {
+    let kernel = Kernel { unit: "transpose", name: "transpose" };
+    let args = [Arg::Ptr(y), Arg::Ptr(x), int(rows)?, int(cols)?];
+    blocks(l, kernel, [cols / DEPTH, rows / DEPTH], &args)
+}
+
 /// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row.
 ///
 /// # Errors
@@ -152,26 +227,27 @@ pub fn linear_add_rms_norm<L: Launcher>(
     run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
 }
 
-fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg]) -> Result<bool, Error> {
-    let &Variant { name, cluster, streamed, .. } = variant;
-    let &Product { x, w, rows, inner, outer } = product;
-    if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !streamed) {
-        return Ok(false);
+/// How many clusters the machine holds at once: none if it has no such kernels or the width of the input does not fit.
+fn clusters<L: Launcher>(l: &mut L, variant: &Variant, inner: usize) -> Result<usize, Error> {
+    if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !variant.streamed) {
+        return Ok(0);
     }
-    let (tile_rows, tile_cols) = variant.tile();
-    let (steps, groups) = (inner / DEPTH, outer / tile_cols / cluster);
-    let threads = (1 + variant.warpgroups()) * 128;
-    let kernel = Kernel { unit: "gemm_sm90", name };
-    let shared = variant.shared(steps) as u32;
-    let mut grid = Grid { blocks: [0, 1, 1], threads: [threads as u32, 1, 1], shared };
-    let clusters = l.clusters(kernel, grid, cluster as u32)?;
+    l.clusters(variant.kernel(), variant.grid(0, inner / DEPTH), variant.cluster as u32)
+}
+
+fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg]) -> Result<bool, Error> {
+    let cluster = variant.cluster;
+    let &Product { x, w, rows, inner, outer } = product;
+    let clusters = clusters(l, variant, inner)?;
     if clusters == 0 {
         return Ok(false);
     }
     if rows == 0 {
         return Ok(true);
     }
-    grid.blocks[0] = (clusters.min(rows.div_ceil(tile_rows) * groups) * cluster) as u32;
+    let (tile_rows, tile_cols) = variant.tile();
+    let (steps, groups) = (inner / DEPTH, outer / tile_cols / cluster);
+    let grid = variant.grid(clusters.min(rows.div_ceil(tile_rows) * groups), steps);
     let args = [
         Arg::TensorMap(map_of_rows(x, rows, inner, tile_rows / cluster)),
         Arg::TensorMap(map_of_weights(w, outer, inner)),
@@ -179,7 +255,7 @@ fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg
         int(steps)?,
         int(groups)?,
     ];
-    l.launch(kernel, grid, &[&args[..], more].concat())?;
+    l.launch(variant.kernel(), grid, &[&args[..], more].concat())?;
     Ok(true)
 }
 

@@ -3,7 +3,8 @@
 use hrm_core::arena::{Act, Ids, Param, Span, Stat};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu,
+    TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::ElementSizes;
@@ -252,6 +253,12 @@ impl<K: TrainKernels + Gauge> TrainKernels for Timed<K> {
 
     fn swiglu_vjp(&mut self, op: &SwiGlu) -> Result<(), K::Error> {
         self.time("swiglu_vjp", acts(&[op.a, op.a, op.gate_up, op.gate_up]), |k| k.swiglu_vjp(op))
+    }
+
+    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), K::Error> {
+        let &LinearSwiGluVjp { a, gate_up, dy, w } = op;
+        let work = acts(&[dy, gate_up, gate_up, a]).weights(w).product(dy.rows, a.cols, dy.cols);
+        self.time("linear_swiglu_vjp", work, |k| k.linear_swiglu_vjp(op))
     }
 
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), K::Error> {
