@@ -29,7 +29,7 @@ use std::num::NonZero;
 use half::bf16;
 
 use crate::error::Error;
-use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr};
+use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr, check_args};
 use memory::Memory;
 use tape::{Call, Tape};
 
@@ -103,6 +103,7 @@ impl Launcher for Emulator {
     }
 
     fn launch(&mut self, kernel: Kernel, grid: Grid, args: &[Arg]) -> Result<(), Error> {
+        check_args(kernel, args)?;
         self.tell(Call::Launch(kernel, grid, args.into()))
     }
 

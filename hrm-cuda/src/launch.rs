@@ -74,6 +74,23 @@ pub enum Arg {
     TensorMap(TensorMap),
 }
 
+/// Arguments of a kernel at most, and tensor maps among them.
+pub(crate) const MOST_ARGS: usize = 40;
+/// See [`MOST_ARGS`].
+pub(crate) const MOST_MAPS: usize = 4;
+
+/// What every launcher asks of arguments, so that what one takes the others take.
+pub(crate) fn check_args(kernel: Kernel, args: &[Arg]) -> Result<(), Error> {
+    let maps = args.iter().filter(|arg| matches!(arg, Arg::TensorMap(_))).count();
+    if args.len() > MOST_ARGS || maps > MOST_MAPS {
+        let (name, count) = (kernel.name, args.len());
+        return Err(Error::Operand(format!(
+            "{name} has {count} arguments and {maps} tensor maps, at most {MOST_ARGS} and {MOST_MAPS}"
+        )));
+    }
+    Ok(())
+}
+
 /// A tensor of bf16 as the copy engine of compute capability 9.0 sees it, which copies boxes of it to shared memory in
 /// the swizzle of 128 bytes. What a box has outside the tensor is zero.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use super::overlap::Overlap;
 use super::pinned::{Landings, Ring};
 use super::{During, config, hopper};
 use crate::error::Error;
-use crate::launch::{Arg, Grid, Kernel, Ptr};
+use crate::launch::{Arg, Grid, Kernel, MOST_ARGS, MOST_MAPS, Ptr, check_args};
 
 /// The stream, and the memory it works on. Addresses come from [`alloc`](Self::alloc) or lie within what it gave:
 /// the backend checks every operand against its arena before it gets here.
@@ -24,10 +24,6 @@ pub(super) struct Stream {
     pub landings: Landings,
     allocations: Vec<u64>,
 }
-
-/// Arguments of a kernel at most, and tensor maps among them.
-const MOST_ARGS: usize = 40;
-const MOST_MAPS: usize = 2;
 
 impl Stream {
     /// A stream of a device of compute capability `capability`.
@@ -143,23 +139,20 @@ impl Stream {
     pub fn launch(
         &mut self,
         function: &CudaFunction,
-        Kernel { unit, name }: Kernel,
+        kernel: Kernel,
         grid: Grid,
         args: &[Arg],
     ) -> Result<(), Error> {
         self.bind()?;
-        if args.len() > MOST_ARGS {
-            return Err(Error::Operand(format!("{name} has {} arguments, {MOST_ARGS} at most", args.len())));
-        }
+        check_args(kernel, args)?;
+        let Kernel { unit, name } = kernel;
         let mut values = [0u64; MOST_ARGS];
         let mut maps = [CUtensorMap { opaque: [0; 16] }; MOST_MAPS];
         let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_ARGS];
         let mut free_maps = maps.iter_mut();
         for ((value, pointer), arg) in values.iter_mut().zip(&mut pointers).zip(args) {
             if let Arg::TensorMap(map) = arg {
-                let encoded = free_maps
-                    .next()
-                    .ok_or_else(|| Error::Operand(format!("{name} has more than {MOST_MAPS} tensor maps")))?;
+                let Some(encoded) = free_maps.next() else { unreachable!("they were counted") };
                 *encoded = hopper::encode(map)?;
                 *pointer = std::ptr::from_mut(encoded).cast();
                 continue;
