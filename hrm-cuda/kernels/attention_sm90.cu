@@ -359,14 +359,6 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
         float row_lse[2], row_delta[2];
         row_stats(row_lse, row_delta, delta, d_o, o, lse, s, work.index(), first, lane);
         mbarrier_wait(memory.own_full(warpgroup), parity);
-        if (begin >= s.positions) {
-            for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
-                mbarrier_wait(memory.full(turn.stage), turn.parity);
-                arrive(memory.empty(turn.stage));
-            }
-            arrive(memory.own_empty(warpgroup));
-            continue;
-        }
         if (few(s, begin)) {
             few_queries_vjp(memory, turn, dqkv, row_lse[0], row_delta[0], cos_table, sin_table, s, work.index(), begin, warpgroup);
             for (int tile = 0; tile < s.tiles(); tile++) turn.advance();
@@ -382,26 +374,26 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
         // What the ring's next tile adds to dq, of which `keys` exist, by as many as `scores` has columns.
         const auto add = [&](auto &scores, auto &dp, auto &ds, int keys) {
             mbarrier_wait(memory.full(turn.stage), turn.parity);
-            registers_written(scores);
-            registers_written(dp);
-            start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
-            start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
-            // The sum of the tile before is finished with the first.
-            finish<1>(scores);
-            wgmma_fence_operand(dq);
+            if (begin < s.positions) {
+                registers_written(scores);
+                registers_written(dp);
+                start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
+                start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
+                // The sum of the tile before is finished with them.
+                finish<0>(scores);
+                wgmma_fence_operand(dp);
+                wgmma_fence_operand(dq);
+            }
             if (before >= 0) arrive(memory.empty(before));
-            const Turn<STAGES> now = turn;
-            before = now.stage;
+            before = turn.stage;
             turn.advance();
+            if (begin >= s.positions) return;
             constexpr int COUNT = sizeof scores / sizeof scores[0];
-            // While dp is formed.
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) scores[i] = exp2_fast(scores[i] * s.scale - row_lse[i / 2 % 2]);
-            // Long since passed, it keeps the compiler from waiting for dp first.
-            mbarrier_wait(memory.full(now.stage), now.parity);
-            finish<0>(dp);
-#pragma unroll
-            for (int i = 0; i < COUNT; i++) dp[i] = scores[i] * (dp[i] - row_delta[i / 2 % 2]);
+            for (int i = 0; i < COUNT; i++) {
+                const int r = i / 2 % 2;
+                dp[i] = exp2_fast(scores[i] * s.scale - row_lse[r]) * (dp[i] - row_delta[r]);
+            }
             // The exponential of a key that does not exist may be anything.
             if (keys < 2 * COUNT)
 #pragma unroll
@@ -418,6 +410,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
         finish<0>(dq);
         arrive(memory.empty(before));
         arrive(memory.own_empty(warpgroup));
+        if (begin >= s.positions) continue;
 
         const float softmax_scale = s.scale * LN_2, scaled[2] = {softmax_scale, softmax_scale};
         if (cos_table) turn_back<DIM>(fragments(dq), first, s.positions, cos_table, sin_table);
@@ -493,14 +486,6 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         const int batch = work.index() / s.heads, head = work.index() % s.heads;
         const int begin = work.row() + warpgroup * TILE, first = begin + warp % 4 * 16;
         mbarrier_wait(memory.own_full(warpgroup), parity);
-        if (begin >= s.positions) {
-            for (int tile = 0; tile < s.tiles(); tile++, turn.advance()) {
-                mbarrier_wait(memory.full(turn.stage), turn.parity);
-                arrive(memory.empty(turn.stage));
-            }
-            arrive(memory.own_empty(warpgroup));
-            continue;
-        }
         if (few(s, begin)) {
             few_keys_vjp(memory, turn, dqkv, cos_table, sin_table, s, work.index(), begin, warpgroup);
             for (int tile = 0; tile < s.tiles(); tile++) turn.advance();
@@ -516,40 +501,31 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         // What the ring's next tile adds to dk and dv, by as many queries as `scores` has columns.
         const auto add = [&](auto &scores, auto &dp, auto &p, auto &ds) {
             mbarrier_wait(memory.full(turn.stage), turn.parity);
-            registers_written(scores);
-            registers_written(dp);
-            start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
-            start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
-            // The sums of the tile before are finished with the first.
-            finish<1>(scores);
-            wgmma_fence_operand(dk);
-            wgmma_fence_operand(dv);
-            if (before >= 0) arrive(memory.empty(before));
-            const Turn<STAGES> now = turn;
-            before = now.stage;
-            turn.advance();
-            const float *const stats = memory.stats_of(before) + lane % 4 * 2;
-            constexpr int PAIRS = sizeof scores / sizeof scores[0] / 4;
-            // While dp is formed.
-#pragma unroll
-            for (int n = 0; n < PAIRS; n++) {
-                const float2 own_lse = *(const float2 *)(stats + 8 * n);
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    float &x = scores[4 * n + i];
-                    x = exp2_fast(x * s.scale - (i % 2 ? own_lse.y : own_lse.x));
-                }
+            if (begin < s.positions) {
+                registers_written(scores);
+                registers_written(dp);
+                start_product(scores, memory.own_a(warpgroup), memory.ring_a(turn.stage));
+                start_product(dp, memory.own_b(warpgroup), memory.ring_b(turn.stage));
+                // The sums of the tile before are finished with them.
+                finish<0>(scores);
+                wgmma_fence_operand(dp);
+                wgmma_fence_operand(dk);
+                wgmma_fence_operand(dv);
             }
-            // Long since passed, it keeps the compiler from waiting for dp first.
-            mbarrier_wait(memory.full(now.stage), now.parity);
-            finish<0>(dp);
+            if (before >= 0) arrive(memory.empty(before));
+            before = turn.stage;
+            turn.advance();
+            if (begin >= s.positions) return;
+            const float *const stats = memory.stats_of(before) + lane % 4 * 2;
 #pragma unroll
-            for (int n = 0; n < PAIRS; n++) {
+            for (int n = 0; n < (int)(sizeof scores / sizeof scores[0]) / 4; n++) {
+                const float2 own_lse = *(const float2 *)(stats + 8 * n);
                 const float2 own_delta = *(const float2 *)(stats + TILE + 8 * n);
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    float &y = dp[4 * n + i];
-                    y = scores[4 * n + i] * (y - (i % 2 ? own_delta.y : own_delta.x));
+                    float &x = scores[4 * n + i], &y = dp[4 * n + i];
+                    x = exp2_fast(x * s.scale - (i % 2 ? own_lse.y : own_lse.x));
+                    y = x * (y - (i % 2 ? own_delta.y : own_delta.x));
                 }
             }
             as_operands(p, scores);
@@ -568,6 +544,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         wgmma_fence_operand(dk);
         arrive(memory.empty(before));
         arrive(memory.own_empty(warpgroup));
+        if (begin >= s.positions) continue;
 
         const float softmax_scale = s.scale * LN_2, one[2] = {1.0f, 1.0f}, scaled[2] = {softmax_scale, softmax_scale};
         store_rows<DIM>(head_of(dqkv, 3, 2, batch, s.positions, head, s.heads, DIM), fragments(dv), one, staging, first,
