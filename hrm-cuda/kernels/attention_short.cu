@@ -24,14 +24,12 @@ DEVICE void softmax(u32 (&p)[ROWS / 16][1][4], float (&factor)[2], float *lse, c
     // The rows of this lane, and which of its columns exist.
     float max[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
 #pragma unroll
-    for (int n = 0; n < ROWS / 8; n++) {
-        if (8 * n + 8 > positions)
+    for (int n = 0; n < ROWS / 8; n++)
 #pragma unroll
-            for (int i = 0; i < 4; i++)
-                if (8 * n + lane_index() % 4 * 2 + i % 2 >= positions) s[0][n][i] = -infinity();
-#pragma unroll
-        for (int i = 0; i < 4; i++) max[i / 2] = fmaxf(max[i / 2], s[0][n][i]);
-    }
+        for (int i = 0; i < 4; i++) {
+            if (8 * n + lane_index() % 4 * 2 + i % 2 >= positions) s[0][n][i] = -infinity();
+            max[i / 2] = fmaxf(max[i / 2], s[0][n][i]);
+        }
 #pragma unroll
     for (int r = 0; r < 2; r++) max[r] = row_max(max[r]) * scale;
 #pragma unroll
