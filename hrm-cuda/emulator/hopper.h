@@ -48,7 +48,6 @@ DEVICE void cp_async_bulk_tensor_multicast(u32 to, const TensorMap& map, int row
 }
 
 // There is no cache.
-DEVICE void cp_async_bulk_prefetch_tensor(const TensorMap&, int, int) {}
 
 // How registers are shared out, and in which order the compiler uses them, has no meaning here.
 template <int REGISTERS>

@@ -274,9 +274,7 @@ template <class P> DEVICE void consume(const P &p, const Results &out, int warpg
     }
 }
 
-template <class P>
-DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape,
-                const TensorMap *gate_up = nullptr) {
+template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
     SHARED_DYNAMIC_1024(shared);
     const P p(uniform(shared_address(shared)), shape);
     if (threadIdx.x == 0) {
@@ -291,7 +289,7 @@ DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, cons
     if (threadIdx.x < WARPGROUP) {
         setmaxnreg_dec<P::FEW>();
         if (threadIdx.x == 0) {
-            p.fetch(x, w, gate_up);
+            p.fetch(x, w);
         }
         __syncwarp();
         // Behind the fetch, which is of the same warp and must not be held up.
@@ -339,11 +337,11 @@ LINEAR_ROPE(linear_rope_2_sm90, 2)
 LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
 LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
 
-#define LINEAR_SWIGLU_VJP(name, cluster)                                                                     \
-    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;                            \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, const __grid_constant__ TensorMap ahead, bf16 *a, bf16 *gate_up) { \
-        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}, &ahead);            \
-    }                                                                                                        \
+#define LINEAR_SWIGLU_VJP(name, cluster)                                                  \
+    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;         \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                       \
+        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
+    }                                                                                     \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_SWIGLU_VJP(linear_swiglu_vjp_1_sm90, 1)
 LINEAR_SWIGLU_VJP(linear_swiglu_vjp_2_sm90, 2)

@@ -124,20 +124,10 @@ struct Product {
         fetch_weights(weights + step * PANEL, w, group, step, weights_full(step));
     }
 
-    // Has the gates of the block's tile, and the ups, which are all columns further on, brought near. A box of their map
-    // has the tile's rows, and 64 columns.
-    __device__ void prefetch_gates(const TensorMap &gate_up, int group, int row) const {
-        const int columns = shape.groups * CLUSTER * COLS;
-        for (int part = 0; part < 2 * COLS / 64; ++part) {
-            const int ups = part / (COLS / 64), within = part % (COLS / 64);
-            cp_async_bulk_prefetch_tensor(gate_up, row, ups * columns + column(group) * COLS + within * 64);
-        }
-    }
-
     // One thread: keeps the ring full. The first resident weights are on their way while the launch before still runs, which
     // writes none: that is the optimizers' affair, and no launch begins beside one of theirs. But the vjp of SwiGLU is given
     // a copy of its weights, which the launch before writes: they wait like all else.
-    __device__ void fetch(const TensorMap &x, const TensorMap &w, [[maybe_unused]] const TensorMap *gate_up) const {
+    __device__ void fetch(const TensorMap &x, const TensorMap &w) const {
         constexpr int PART = TILE_ROWS / CLUSTER;
         const Tiles tiles = this->tiles();
         int stage = 0, loaded = 0, held = -1;
@@ -154,7 +144,6 @@ struct Product {
             const int group = tiles.group(t);
             const int row = tiles.row(t) + rank * PART;
             const bool other_weights = RESIDENT && group != held;
-            if constexpr (GATED_VJP) prefetch_gates(*gate_up, group, tiles.row(t));
 #pragma unroll 1
             for (int step = 0; step < shape.steps; ++step) {
                 if (other_weights) fetch_resident(w, group, step, loaded);

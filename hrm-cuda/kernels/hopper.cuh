@@ -181,12 +181,6 @@ DEVICE void cp_async_bulk_tensor_multicast(u32 to, const TensorMap &map, int row
         : "memory");
 }
 
-// Has the map's box at (row, col) brought into the L2 cache. Nothing waits for it.
-DEVICE void cp_async_bulk_prefetch_tensor(const TensorMap &map, int row, int col) {
-    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(&map), "r"(col), "r"(row)
-                 : "memory");
-}
-
 // ---- Tensor cores
 
 // Gives registers of this warpgroup back to the multiprocessor, or takes more of them.

@@ -192,8 +192,7 @@ pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result
         transpose(l, scratch, w, outer, cols)?;
     }
     let product = Product { x: dy, w: scratch, rows, inner: outer, outer: cols };
-    let gates_of_a_tile = map_of_rows(gate_up, rows, 2 * cols, variant.rows());
-    run(l, &variant, &product, &[Arg::TensorMap(gates_of_a_tile), Arg::Ptr(a), Arg::Ptr(gate_up)])
+    run(l, &variant, &product, &[Arg::Ptr(a), Arg::Ptr(gate_up)])
 }
 
 /// `y [cols, rows] = x [rows, cols]^T`, multiples of [`DEPTH`].
