@@ -240,9 +240,9 @@ pub struct RowPlan {
 /// The scratch of the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackwardPlan {
-    /// Cotangent of a block's output, then of its input `[N, D]`.
+    /// Cotangent of a block's output, then of its input `[N, D]`. It lies over `target.z_h`.
     pub dy: Act,
-    /// Cotangent between a block's two halves `[N, D]`.
+    /// Cotangent between a block's two halves `[N, D]`. It lies over `target.z_l`.
     pub ds: Act,
     /// Cotangent of the SwiGLU activation, replaced by the activation itself `[N, F]`.
     pub da: Act,
@@ -420,7 +420,8 @@ impl Plan {
                 rstd2: shared.rstd2.rows_from(0, batch),
                 ..shared
             };
-            let (dy, ds) = (acts.span(n, d), acts.span(n, d));
+            // When cotangents are formed, the Q target is known, and its states are spent.
+            let (dy, ds) = (target.z_h, target.z_l);
             let dlogits = acts.span(n, v);
             let dpuzzle = acts.span(batch, config.puzzle_emb_ndim);
             let (act_start, stat_start) = (acts.position(), stats.position());
@@ -755,8 +756,9 @@ mod tests {
     fn kept_slots_are_disjoint() {
         let mut spans = std::vec![PLAN.carry.z_h, PLAN.carry.z_l, PLAN.emb, PLAN.t, PLAN.logits];
         let backward = PLAN.backward.unwrap();
+        // The states of the Q target's pass are spent when cotangents take their places.
+        assert_eq!((backward.dy, backward.ds), (backward.target.z_h, backward.target.z_l));
         spans.extend([backward.dy, backward.ds, backward.dlogits, backward.dpuzzle]);
-        spans.extend([backward.target.z_h, backward.target.z_l]);
         // The scratch of the backward pass, which overlays that of the forward pass.
         spans.extend([backward.dqkv, backward.d_o]);
         for (level, out) in [(Level::H, PLAN.carry.z_h), (Level::L, PLAN.carry.z_l)] {
