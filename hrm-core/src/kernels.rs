@@ -5,8 +5,8 @@
 //! are row-major. Spans of one call never overlap unless the kernel says so.
 //!
 //! Every kernel that has a gradient has a `_vjp` that turns the cotangent of its output into those of its
-//! operands. None has a default body: a backend that lacks one does not compile. The vjp of [`Kernels::add`] is
-//! the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
+//! operands. None of them has a default body but one, see below: a backend that lacks one does not compile. The vjp
+//! of [`Kernels::add`] is the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
 //! gradient); neither has [`TrainKernels::take_first`], which serves the Q target alone.
 //!
 //! The exception are products together with what follows them, [`Kernels::linear_swiglu`] and
@@ -14,7 +14,8 @@
 //! backend overrides them where its machine gains by not writing the product to memory. Likewise
 //! [`Kernels::linear_qkv`] and [`Kernels::attention`], which are [`Kernels::linear`] and [`Kernels::rope_attention`]
 //! unless a backend rotates as it writes the product. They have no vjp of their own: those of their parts find what
-//! they need. The other way [`TrainKernels::linear_swiglu_vjp`] is the vjp of a product and that of the activation before it.
+//! they need. The one vjp with a default body is [`TrainKernels::linear_swiglu_vjp`], of a product and of the activation
+//! before it: by default theirs, one after the other.
 
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::loss::LossKind;
@@ -401,7 +402,7 @@ pub struct LinearSwiGluVjp {
 }
 
 impl LinearSwiGluVjp {
-    /// The activation, of which `a` holds the cotangent when that of the product is known.
+    /// The vjps it consists of: of the product `y = a W^T`, then of this, `a` holding its cotangent.
     #[must_use]
     pub const fn swiglu(&self) -> SwiGlu {
         SwiGlu { a: self.a, gate_up: self.gate_up }
@@ -532,7 +533,8 @@ pub trait TrainKernels: Kernels {
 
     /// vjp of `y = a W^T` by its input and of the `a = silu(gate) * up` before it, [`TrainKernels::swiglu_vjp`]: with
     /// `da = dy W` and `sigma(x) = 1 / (1 + exp(-x))`, in place of gate and up
-    /// `dgate = da * up * sigma(gate) * (1 + gate * (1 - sigma(gate)))` and `dup = da * silu(gate)`; and `a`, recomputed.
+    /// `dgate = da * up * sigma(gate) * (1 + gate * (1 - sigma(gate)))` and `dup = da * silu(gate)`; and `a`, recomputed,
+    /// whatever it held before.
     ///
     /// # Errors
     /// The device fails.

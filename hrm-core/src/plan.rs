@@ -244,7 +244,7 @@ pub struct BackwardPlan {
     pub dy: Act,
     /// Cotangent between a block's two halves `[N, D]`. It lies over `target.z_l`.
     pub ds: Act,
-    /// Cotangent of the SwiGLU activation, replaced by the activation itself `[N, F]`.
+    /// The SwiGLU activation, recomputed `[N, F]`; where its vjp is not one kernel, first its cotangent.
     pub da: Act,
     /// Cotangent of the attention output `[N, D]`.
     pub d_o: Act,

@@ -47,8 +47,6 @@ DEVICE void cp_async_bulk_tensor_multicast(u32 to, const TensorMap& map, int row
     emulator::copy_box(to, map_of(map), 2, {col, row}, barrier, blocks);
 }
 
-// There is no cache.
-
 // How registers are shared out, and in which order the compiler uses them, has no meaning here.
 template <int REGISTERS>
 DEVICE void setmaxnreg_dec() {}

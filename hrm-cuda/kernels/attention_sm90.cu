@@ -164,9 +164,9 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
         Softmax softmax;
         int step = 0;
         const int tail = s.positions % KEYS;
-        if (tail > 0 && tail <= FEW) {
-            float some[FEW / 2];
-            u32 p[FEW / 16][4];
+        if (tail > 0 && tail <= TAIL) {
+            float some[TAIL / 2];
+            u32 p[TAIL / 16][4];
             mbarrier_wait(memory.keys_full(turn.stage), turn.parity);
             registers_written(some);
             start_product(some, queries, memory.keys + turn.stage * KEYS_BYTES);
@@ -189,7 +189,7 @@ DEVICE void forward(const TensorMap &rows, const TensorMap &map, bf16 *o, float 
             registers_written(scores);
             start_product(scores, queries, memory.keys + turn.stage * KEYS_BYTES);
             finish<0>(scores);
-            if (tail > FEW) mask(scores, tail);
+            if (tail > TAIL) mask(scores, tail);
             softmax.add(scores, s.scale);
             // The stage whose values are being summed, if there is one.
             int summed = -1;
@@ -321,6 +321,31 @@ DEVICE void fetch(const VjpMemory<CONSUMERS, STAGES> &memory, const Sequences &s
     }
 }
 
+// What the vjp of the queries of a warp's 16 rows begins with: their lse, in units of log 2, and delta = rowsum(do * o),
+// which it also writes down. After the last position they are infinite and 0. Of the two rows of lane `l`.
+DEVICE void row_stats(float (&row_lse)[2], float (&row_delta)[2], float *delta, const bf16 *d_o, const bf16 *o,
+                      const float *lse, const Sequences &s, int index, int first, int l) {
+    const auto head = [&](const bf16 *of) {
+        return head_of((bf16 *)of, 1, 0, index / s.heads, s.positions, index % s.heads, s.heads, DIM);
+    };
+    const Head left = head(d_o), right = head(o);
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const int own = first + l / 4 + 8 * r, row = min(own, s.positions - 1), col = l % 4 * 16;
+        const bool exists = own == row;
+        float x[16], y[16], sum = 0.0f;
+        load<16>(x, left.row(row) + col);
+        load<16>(y, right.row(row) + col);
+#pragma unroll
+        for (int i = 0; i < 16; i++) sum += x[i] * y[i];
+        sum = row_sum(sum);
+        const u64 at = (u64)index * s.positions + row;
+        row_lse[r] = exists ? lse[at] * LOG2_E : infinity();
+        row_delta[r] = exists ? sum : 0.0f;
+        if (l % 4 == 0 && exists) delta[at] = sum;
+    }
+}
+
 // The queries' half of the vjp: dq = rope^-1(ds k), and delta, which the other half reads.
 //
 // dqkv [N, 3D], delta [batch * heads, positions], do [N, D], and what the forward kernel wrote; q and k are rotated.
@@ -360,13 +385,15 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
         row_stats(row_lse, row_delta, delta, d_o, o, lse, s, work.index(), first, lane);
         mbarrier_wait(memory.own_full(warpgroup), parity);
         if (few(s, begin)) {
-            few_queries_vjp(memory, turn, dqkv, row_lse[0], row_delta[0], cos_table, sin_table, s, work.index(), begin, warpgroup);
+            // All warps have the statistics of the same rows, and wrote the same.
+            few_queries_vjp(memory, turn, dqkv, row_lse[0], row_delta[0], cos_table, sin_table, s, work.index(), begin,
+                            warpgroup);
             for (int tile = 0; tile < s.tiles(); tile++) turn.advance();
             arrive(memory.own_empty(warpgroup));
             continue;
         }
-        float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dq[32];
-        u32 ds[TILE / 16][4], some_ds[FEW / 16][4];
+        float scores[32], dp[32], some_scores[TAIL / 2], some_dp[TAIL / 2], dq[32];
+        u32 ds[TILE / 16][4], some_ds[TAIL / 16][4];
         clear(dq);
         // The products overwrite them; without a value of this piece of work they would take registers in the few rows' code.
         clear(scores), clear(dp), clear(some_scores), clear(some_dp);
@@ -405,6 +432,7 @@ DEVICE void vjp_q(const TensorMap &qkv, const TensorMap &d_o_map, bf16 *dqkv, fl
         };
         const int ahead = s.tiles_ahead();
         for (int tile = 0; tile < ahead; tile++) add(scores, dp, ds, s.positions - tile * TILE);
+        // With a sum under way in both, the compiler would have every product waited for.
         finish<0>(dq);
         if (ahead < s.tiles()) add(some_scores, some_dp, some_ds, s.positions - ahead * TILE);
         finish<0>(dq);
@@ -492,8 +520,8 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
             arrive(memory.own_empty(warpgroup));
             continue;
         }
-        float scores[32], dp[32], some_scores[FEW / 2], some_dp[FEW / 2], dk[32], dv[32];
-        u32 p[TILE / 16][4], ds[TILE / 16][4], some_p[FEW / 16][4], some_ds[FEW / 16][4];
+        float scores[32], dp[32], some_scores[TAIL / 2], some_dp[TAIL / 2], dk[32], dv[32];
+        u32 p[TILE / 16][4], ds[TILE / 16][4], some_p[TAIL / 16][4], some_ds[TAIL / 16][4];
         clear(dk), clear(dv);
         // The products overwrite them; without a value of this piece of work they would take registers in the few rows' code.
         clear(scores), clear(dp), clear(some_scores), clear(some_dp);
@@ -537,6 +565,7 @@ DEVICE void vjp_kv(const TensorMap &qkv, const TensorMap &d_o, bf16 *dqkv, const
         };
         const int ahead = s.tiles_ahead();
         for (int tile = 0; tile < ahead; tile++) add(scores, dp, p, ds);
+        // As above.
         finish<0>(dv);
         wgmma_fence_operand(dk);
         if (ahead < s.tiles()) add(some_scores, some_dp, some_p, some_ds);

@@ -2,7 +2,8 @@
 //
 // A tile has 64 rows of one head of 64 elements: 8 KiB in shared memory, in the copy engine's 128-byte swizzle. A block has
 // one warpgroup that fetches and CONSUMERS that each work on 64 rows of their own, against a ring of tiles that all share.
-// Blocks stay, and take one piece of work after the other; the ring runs on from one piece to the next.
+// Blocks stay, and take one piece of work after the other; the ring runs on from one piece to the next. A sequence's last rows,
+// if they are few, are no tile of a consumer's own: see attention_sm90_few.cuh.
 #pragma once
 #include "attention.cuh"
 #include "hopper.cuh"
@@ -16,17 +17,16 @@ constexpr int KEYS = 128;
 constexpr int KEYS_BYTES = KEYS * DIM * 2;
 // Bytes in which a consumer's warp gathers 16 rows of a result, see store_rows.
 constexpr int STAGING = 16 * STRIDE<DIM> * 2;
-// The last rows of a sequence, where they are no more than this, are taken by as many and not by whole tiles: of 901
-// positions 5, that 64 would stand for.
-constexpr int FEW = 16;
+// The last rows that a warpgroup goes through, where they are no more than this, are multiplied as so many and not as 64.
+constexpr int TAIL = 16;
 
 // Sizes, alike for all blocks.
 struct Sequences {
     int batch, positions, heads;
     float scale;  // log2(e) / sqrt(DIM)
     DEVICE int tiles() const { return (positions + TILE - 1) / TILE; }
-    // Tiles ahead of the last FEW rows.
-    DEVICE int tiles_ahead() const { return positions % TILE <= FEW ? positions / TILE : tiles(); }
+    // Tiles ahead of a tail.
+    DEVICE int tiles_ahead() const { return positions % TILE <= TAIL ? positions / TILE : tiles(); }
 };
 
 // The pieces of work of a block: 64 CONSUMERS rows of one head each. Those of a head are neighbours, so that what they read
@@ -101,31 +101,6 @@ template <int K> DEVICE void as_operands(u32 (&a)[K][4], const float (&c)[8 * K]
     for (int k = 0; k < K; k++)
 #pragma unroll
         for (int i = 0; i < 4; i++) a[k][i] = bf16_pair(c[8 * k + 2 * i], c[8 * k + 2 * i + 1]);
-}
-
-// What the vjp of the queries of a warp's 16 rows begins with: their lse, in units of log 2, and delta = rowsum(do * o), which
-// it also writes down. After the last position they are infinite and 0. Of the two rows of lane `l`.
-DEVICE void row_stats(float (&row_lse)[2], float (&row_delta)[2], float *delta, const bf16 *d_o, const bf16 *o, const float *lse,
-                      const Sequences &s, int index, int first, int l) {
-    const auto head = [&](const bf16 *of) {
-        return head_of((bf16 *)of, 1, 0, index / s.heads, s.positions, index % s.heads, s.heads, DIM);
-    };
-    const Head left = head(d_o), right = head(o);
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const int own = first + l / 4 + 8 * r, row = min(own, s.positions - 1), col = l % 4 * 16;
-        const bool exists = own == row;
-        float x[16], y[16], sum = 0.0f;
-        load<16>(x, left.row(row) + col);
-        load<16>(y, right.row(row) + col);
-#pragma unroll
-        for (int i = 0; i < 16; i++) sum += x[i] * y[i];
-        sum = row_sum(sum);
-        const u64 at = (u64)index * s.positions + row;
-        row_lse[r] = exists ? lse[at] * LOG2_E : infinity();
-        row_delta[r] = exists ? sum : 0.0f;
-        if (l % 4 == 0 && exists) delta[at] = sum;
-    }
 }
 
 template <int COUNT> DEVICE void clear(float (&c)[COUNT]) {

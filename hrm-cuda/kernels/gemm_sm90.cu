@@ -60,7 +60,7 @@ template <int COUNT> DEVICE void unpack_8(float (&sum)[COUNT], int e, int c, con
 // What epilogues read and write.
 struct Results {
     bf16 *y;               // [N, columns].
-    bf16 *gate_up;         // [N, 2 columns], or null. The vjp reads it too.
+    bf16 *gate_up;         // [N, 2 columns], or null. The vjp reads it, and writes its cotangent there.
     const bf16 *residual;  // [N, columns].
     float *rstd;           // [N].
     float eps;

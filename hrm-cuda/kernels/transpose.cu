@@ -1,4 +1,5 @@
-// y [cols, rows] = x [rows, cols]^T of bf16, rows and cols multiples of 64: a copy of a weight for those who sum over its rows.
+// y [cols, rows] = x [rows, cols]^T of bf16, rows and cols multiples of 64: a copy of a weight for those who sum over its
+// rows.
 #include "mma.cuh"
 
 // Rows and columns of a block's tile, and words of a row of it in shared memory: one more than it has, so that neither its

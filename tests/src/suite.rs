@@ -293,7 +293,17 @@ fn all_of<S: Subject>(kernels: &[Kernel], heads: usize, wide: usize, batch: u32)
 /// # Panics
 /// It did something wrong.
 pub fn qkv_at_widths_of_tiles<S: Subject>() {
-    for (heads, seq, batch) in [(2, 82, 3), (4, 5, 2), (2, 150, 2), (8, 97, 1), (3, 21, 2), (10, 5, 1)] {
+    for (heads, seq, batch) in [
+        (2, 82, 3),
+        (4, 5, 2),
+        (2, 150, 2),
+        (2, 130, 2),
+        (2, 193, 1),
+        (2, 140, 1),
+        (8, 97, 1),
+        (3, 21, 2),
+        (10, 5, 1),
+    ] {
         let shape = Shape { seq, ndim: 0, heads, head_dim: 64, wide: 1, seed: 91 };
         for kernel in [Kernel::LinearQkv, Kernel::LinearQkvVjp] {
             check::<S>(kernel, shape, batch)

@@ -161,7 +161,7 @@ pub fn linear_swiglu<L: Launcher>(
     run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
-/// Bytes of scratch that [`linear_swiglu_vjp`] needs: none where it does nothing.
+/// Bytes of scratch that [`linear_swiglu_vjp`] needs, at a multiple of 16: none where it does nothing.
 #[must_use]
 pub const fn linear_swiglu_vjp_scratch(cols: usize, outer: usize) -> usize {
     if cols.is_multiple_of(COLS) && outer.is_multiple_of(DEPTH) && outer <= RESIDENT {
@@ -172,20 +172,20 @@ pub const fn linear_swiglu_vjp_scratch(cols: usize, outer: usize) -> usize {
 }
 
 /// vjp of `y = a W^T` and of the `a = silu(gate) * up` before it, see
-/// [`TrainKernels::linear_swiglu_vjp`](hrm_core::kernels::TrainKernels::linear_swiglu_vjp). The product sums over the rows of
-/// the weight: it is given a transposed copy, which a launch ahead of it makes.
+/// [`TrainKernels::linear_swiglu_vjp`](hrm_core::kernels::TrainKernels::linear_swiglu_vjp). The product sums over
+/// the rows of the weight: it is given a transposed copy, which a launch ahead of it makes.
 ///
 /// # Errors
 /// The device fails.
 pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result<bool, Error> {
     let &LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer } = op;
-    let (name, cluster) = match cols {
-        cols if cols.is_multiple_of(2 * COLS) => ("linear_swiglu_vjp_2_sm90", 2),
-        cols if cols.is_multiple_of(COLS) => ("linear_swiglu_vjp_1_sm90", 1),
-        _ => return Ok(false),
+    let (name, cluster) = if cols.is_multiple_of(2 * COLS) {
+        ("linear_swiglu_vjp_2_sm90", 2)
+    } else {
+        ("linear_swiglu_vjp_1_sm90", 1)
     };
     let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
-    if clusters(l, &variant, outer)? == 0 {
+    if linear_swiglu_vjp_scratch(cols, outer) == 0 || clusters(l, &variant, outer)? == 0 {
         return Ok(false);
     }
     if rows > 0 {
@@ -195,11 +195,14 @@ pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result
     run(l, &variant, &product, &[Arg::Ptr(a), Arg::Ptr(gate_up)])
 }
 
-/// `y [cols, rows] = x [rows, cols]^T`, multiples of [`DEPTH`].
+/// Rows and columns that a block transposes.
+const TRANSPOSED: usize = 64;
+
+/// `y [cols, rows] = x [rows, cols]^T`, multiples of [`TRANSPOSED`].
 fn transpose<L: Launcher>(l: &mut L, y: Ptr, x: Ptr, rows: usize, cols: usize) -> Result<(), Error> {
     let kernel = Kernel { unit: "transpose", name: "transpose" };
     let args = [Arg::Ptr(y), Arg::Ptr(x), int(rows)?, int(cols)?];
-    blocks(l, kernel, [cols / DEPTH, rows / DEPTH], &args)
+    blocks(l, kernel, [cols / TRANSPOSED, rows / TRANSPOSED], &args)
 }
 
 /// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row.

@@ -53,7 +53,8 @@ impl Decided<'_> {
                 [logits, &self.upstream.logits, &own.logits].map(|x| &x[b * numbers..][..numbers]);
             // Both logits of a lead may be off.
             let near_tie = 2.0 * FACTOR * rms_distance(upstream, exact);
-            let q = if f64::from(q_halt[b].abs()) > near_zero { q_halt[b] } else { own.q_halt[b] };
+            let open = f64::from(q_halt[b].abs()) <= near_zero;
+            let q = if open { own.q_halt[b] } else { q_halt[b] };
             RowOutcome {
                 valid: labels.iter().filter(|label| **label >= 0).count() as i32,
                 correct: correct(exact, own_logits, labels, near_tie),
@@ -72,9 +73,11 @@ fn correct(exact: &[f32], own: &[f32], labels: &[i32], near_tie: f64) -> i32 {
     let cells = exact.chunks_exact(vocab).zip(own.chunks_exact(vocab)).zip(labels);
     let right = cells.filter(|((exact, own), label)| {
         let Ok(label) = usize::try_from(**label) else { return false };
+        // What is not a number leaves nothing open.
         match lead(exact, label) {
-            Some((lead, leads)) if f64::from(lead.abs()) > near_tie => leads,
-            _ => argmax(own) == label,
+            Some((lead, _)) if f64::from(lead.abs()) <= near_tie => argmax(own) == label,
+            Some((_, leads)) => leads,
+            None => argmax(own) == label,
         }
     });
     right.count() as i32

@@ -91,25 +91,32 @@ impl Persistent {
     /// Launches as many blocks as fit at once, with `args` ahead of the sizes.
     fn launch<L: Launcher>(&self, l: &mut L, op: &Attention, args: &[Arg]) -> Result<(), Error> {
         let &Shape { batch, positions, heads, .. } = &op.shape;
-        let pieces = positions.div_ceil(self.consumers * TILE);
+        let rows = self.consumers * TILE;
+        let (pieces, last_is_whole) = (positions.div_ceil(rows), positions.is_multiple_of(rows));
         let work = batch * heads * pieces;
         int(work)?;
         if work == 0 {
             return Ok(());
         }
-        let grid = self.grid(sharers(self.blocks(l)?, work, pieces) as u32);
+        let grid = self.grid(even_blocks(self.blocks(l)?, work, pieces, last_is_whole) as u32);
         l.launch(self.kernel(), grid, &[args, &[int(batch)?], &op.tensor_sizes()?].concat())
     }
 }
 
-/// How many blocks share out `work` pieces, those of a head in a row, if `most` fit: so many that every block meets each
-/// piece of a head as often, since the last is less work than the others. 132 blocks would be at one of two of a head's 8.
-const fn sharers(most: usize, work: usize, pieces: usize) -> usize {
+/// How many blocks take `work` pieces between them, of which a head has `pieces` in a row, if `most` fit at once.
+///
+/// If a head's last piece is less work than the others, every block is to meet it as often: of 8 pieces, a quarter of 132
+/// blocks would meet it every second time, the others never. So the number has no factor in common with `pieces`, unless
+/// that takes more than a sixteenth of the blocks.
+const fn even_blocks(most: usize, work: usize, pieces: usize, last_is_whole: bool) -> usize {
     if work <= most {
         return work;
     }
     let mut count = most;
-    while gcd(count, pieces) > 1 {
+    while !last_is_whole && gcd(count, pieces) > 1 {
+        if count == most - most / 16 {
+            return most;
+        }
         count -= 1;
     }
     count
@@ -131,14 +138,16 @@ fn map(base: Ptr, shape: &Shape, parts: usize, rows: usize) -> TensorMap {
 
 #[cfg(test)]
 mod tests {
-    use super::sharers;
+    use super::even_blocks;
 
     #[test]
     fn blocks_meet_each_piece_of_a_head_as_often() {
-        assert_eq!(sharers(132, 4096, 8), 131);
-        assert_eq!(sharers(132, 2560, 5), 132);
-        assert_eq!(sharers(132, 100, 8), 100);
-        assert_eq!(sharers(2, 8, 8), 1);
-        assert_eq!(sharers(1, 8, 8), 1);
+        assert_eq!(even_blocks(132, 4096, 8, false), 131);
+        assert_eq!(even_blocks(132, 2560, 5, false), 132);
+        assert_eq!(even_blocks(132, 100, 8, false), 100);
+        // Nothing to be gained, or too many blocks to be lost.
+        assert_eq!(even_blocks(132, 4096, 8, true), 132);
+        assert_eq!(even_blocks(6, 4096, 30, false), 6);
+        assert_eq!(even_blocks(0, 8, 8, false), 0);
     }
 }
