@@ -328,23 +328,16 @@ LINEAR(linear_2_sm90, 2)
 LINEAR_ROPE(linear_rope_1_sm90, 1)
 LINEAR_ROPE(linear_rope_2_sm90, 2)
 
-#define LINEAR_SWIGLU(name, cluster)                                                      \
-    using P_##name = Product<Epilogue::SwiGlu, Weights::Resident, cluster, 6>;            \
+#define LINEAR_GATED(name, epilogue, cluster)                                             \
+    using P_##name = Product<Epilogue::epilogue, Weights::Resident, cluster, 6>;          \
     GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                       \
         run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
     }                                                                                     \
     EXPORT_CLUSTERS(name, cluster)
-LINEAR_SWIGLU(linear_swiglu_1_sm90, 1)
-LINEAR_SWIGLU(linear_swiglu_2_sm90, 2)
-
-#define LINEAR_SWIGLU_VJP(name, cluster)                                                  \
-    using P_##name = Product<Epilogue::SwiGluVjp, Weights::Resident, cluster, 6>;         \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                       \
-        run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
-    }                                                                                     \
-    EXPORT_CLUSTERS(name, cluster)
-LINEAR_SWIGLU_VJP(linear_swiglu_vjp_1_sm90, 1)
-LINEAR_SWIGLU_VJP(linear_swiglu_vjp_2_sm90, 2)
+LINEAR_GATED(linear_swiglu_1_sm90, SwiGlu, 1)
+LINEAR_GATED(linear_swiglu_2_sm90, SwiGlu, 2)
+LINEAR_GATED(linear_swiglu_vjp_1_sm90, SwiGluVjp, 1)
+LINEAR_GATED(linear_swiglu_vjp_2_sm90, SwiGluVjp, 2)
 
 #define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
     using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \
