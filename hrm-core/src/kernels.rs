@@ -5,11 +5,11 @@
 //! are row-major. Spans of one call never overlap unless the kernel says so.
 //!
 //! Every kernel that has a gradient has a `_vjp` that turns the cotangent of its output into those of its
-//! operands. None of them has a default body but one, see below: a backend that lacks one does not compile. The vjp
-//! of [`Kernels::add`] is the identity, and carry resets have none, because the carry is detached (paper, section 2, one-step
-//! gradient); neither has [`TrainKernels::take_first`], which serves the Q target alone.
+//! operands. None of them has a default body but one, see below: a backend that lacks one does not compile. The
+//! vjp of [`Kernels::add`] is the identity, and carry resets have none, because the carry is detached (paper,
+//! section 2, one-step gradient); neither has [`TrainKernels::take_first`], which serves the Q target alone.
 //!
-//! The exception are products together with what follows them, [`Kernels::linear_swiglu`] and
+//! The exceptions are products together with what follows them, [`Kernels::linear_swiglu`] and
 //! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
 //! backend overrides them where its machine gains by not writing the product to memory. Likewise
 //! [`Kernels::linear_qkv`] and [`Kernels::attention`], which are [`Kernels::linear`] and [`Kernels::rope_attention`]
