@@ -58,21 +58,47 @@ template <int M, int COLS> DEVICE void zero(float (&c)[M][COLS][4]) {
             for (int i = 0; i < 4; i++) c[m][n][i] = 0.0f;
 }
 
+// C += A B^T, B = tile[col .. col + 8 COLS, k .. k + 16], for one step of 16 of the dimension summed over.
+template <int LD, int M, int COLS>
+DEVICE void add_product_rows_step(float (&c)[M][COLS][4], const u32 (&a)[M][4], const bf16 *tile, int col, int k) {
+#pragma unroll
+    for (int n = 0; n < COLS / 2; n++) {
+        u32 b[4];
+        load_b<LD>(b, tile, col + 16 * n, k);
+#pragma unroll
+        for (int m = 0; m < M; m++) {
+            mma(c[m][2 * n], a[m], b[0], b[1]);
+            mma(c[m][2 * n + 1], a[m], b[2], b[3]);
+        }
+    }
+}
+
 // C += A B^T, B = tile[col .. col + 8 COLS, 0 .. 16 K].
 template <int LD, int M, int COLS, int K>
 DEVICE void add_product_rows(float (&c)[M][COLS][4], const u32 (&a)[M][K][4], const bf16 *tile, int col) {
 #pragma unroll
-    for (int k = 0; k < K; k++)
+    for (int k = 0; k < K; k++) {
+        u32 step[M][4];
 #pragma unroll
-        for (int n = 0; n < COLS / 2; n++) {
-            u32 b[4];
-            load_b<LD>(b, tile, col + 16 * n, 16 * k);
+        for (int i = 0; i < 4 * M; i++) step[i / 4][i % 4] = a[i / 4][k][i % 4];
+        add_product_rows_step<LD>(c, step, tile, col, 16 * k);
+    }
+}
+
+// 16 rows of a tile as A, in shared memory until they are needed: where registers are scarce.
+struct RowsOf {
+    const bf16 *tile;
+    int row;
+};
+template <int LD, int COLS>
+DEVICE void add_product_rows(float (&c)[1][COLS][4], const RowsOf &rows, const bf16 *tile, int col) {
+    constexpr int DIM = LD - STRIDE<0>;
 #pragma unroll
-            for (int m = 0; m < M; m++) {
-                mma(c[m][2 * n], a[m][k], b[0], b[1]);
-                mma(c[m][2 * n + 1], a[m][k], b[2], b[3]);
-            }
-        }
+    for (int k = 0; k < DIM; k += 16) {
+        u32 a[1][4];
+        load_a<LD>(a[0], rows.tile, rows.row, k);
+        add_product_rows_step<LD>(c, a, tile, col, k);
+    }
 }
 
 // C += A B, B = tile[k .. k + 16, 0 .. 8 COLS], for one step of 16 of the dimension summed over.
@@ -240,10 +266,9 @@ DEVICE void row_products(float *delta, Head d_o, Head o, int first, int position
 // Everything is transposed, keys down and queries across, so that p and ds are operands as they come out. `lse` is in
 // units of log 2; scale is log2(e) / sqrt(DIM), and the factor 1 / sqrt(DIM) of dk is left to the end. Queries that do not
 // exist have an lse of infinity, and so no part.
-template <int DIM>
-DEVICE void add_queries(float (&dk)[1][DIM / 8][4], float (&dv)[1][DIM / 8][4], u32 (&ds)[1][4],
-                        const u32 (&k)[1][DIM / 16][4], const u32 (&v)[1][DIM / 16][4], const bf16 *q, const bf16 *d_o,
-                        const float *lse, const float *delta, int query, float scale) {
+template <int DIM, class Rows>
+DEVICE void add_queries(float (&dk)[1][DIM / 8][4], float (&dv)[1][DIM / 8][4], u32 (&ds)[1][4], const Rows &k,
+                        const Rows &v, const bf16 *q, const bf16 *d_o, const float *lse, const float *delta, int query, float scale) {
     constexpr int LD = STRIDE<DIM>;
     float s[1][2][4], dp[1][2][4];
     zero(s), zero(dp);

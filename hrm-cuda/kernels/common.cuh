@@ -85,18 +85,29 @@ DEVICE u32 bf16_bits(float x) {
     return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 DEVICE u32 bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
-#else
-DEVICE u32 bf16_bits(float x) {
-    unsigned short bits;
-    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
-    return bits;
+DEVICE u32 bf16_product(u32 a, u32 b) {
+    const auto of = [&](int shift) { return __uint_as_float(a >> shift << 16) * __uint_as_float(b >> shift << 16); };
+    return bf16_pair(of(0), of(16));
 }
+#else
 DEVICE u32 bf16_pair(float low, float high) {
     u32 bits;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
     return bits;
 }
+// By the instruction for two: that for one is done where exp2 and reciprocals are, which there is less of.
+DEVICE u32 bf16_bits(float x) { return bf16_pair(x, 0.0f) & 0xffff; }
+// Products of two pairs, each rounded. To the product -0 is added, which changes nothing, not even a zero's sign.
+DEVICE u32 bf16_product(u32 a, u32 b) {
+    u32 product;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
+    return product;
+}
 #endif
+
+// The elements of a pair.
+DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
+DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
 DEVICE float to_float(float x) { return x; }
 DEVICE float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
@@ -107,6 +118,7 @@ template <> DEVICE bf16 from_float<bf16>(float x) { return bf16{(unsigned short)
 
 // x rounded to T: a rounding point of the published program between two operations.
 template <class T> DEVICE float rounded(float x) { return to_float(from_float<T>(x)); }
+template <> DEVICE float rounded<bf16>(float x) { return second_of(bf16_pair(0.0f, x)); }
 
 // (x, y) turned by an angle, or back.
 DEVICE void turn(float &x, float &y, float cos, float sin) {
@@ -126,10 +138,7 @@ DEVICE void unpack(float *x, uint4 raw, float) {
 DEVICE void unpack(float *x, uint4 raw, bf16) {
     u32 words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-        x[2 * i] = __uint_as_float(words[i] << 16);
-        x[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
-    }
+    for (int i = 0; i < 4; i++) x[2 * i] = first_of(words[i]), x[2 * i + 1] = second_of(words[i]);
 }
 DEVICE uint4 pack(const float *x, float) {
     return uint4{__float_as_uint(x[0]), __float_as_uint(x[1]), __float_as_uint(x[2]), __float_as_uint(x[3])};

@@ -10,7 +10,7 @@
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
 // One thread of a block's first warpgroup has the copy engine fetch rows into a ring in shared memory; the others multiply
-// tiles, whose sums never leave the registers before the result is formed. A residual is where they start.
+// tiles, whose sums never leave the registers before the result is formed. 
 //
 //   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Three
 //             warpgroups take turns at tiles of 128 rows: one multiplies while the others finish their results.
@@ -34,13 +34,6 @@
 #include "gemm_sm90.cuh"
 #include "swiglu.cuh"
 
-DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
-DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
-
-DEVICE u32 swiglu(u32 gate, u32 up) {
-    return bf16_pair(silu<bf16>(first_of(gate)) * first_of(up), silu<bf16>(second_of(gate)) * second_of(up));
-}
-
 // The 8 columns that a lane holds of quarter c in row + 8 e, times `scale`, rounded.
 template <int COUNT> DEVICE uint4 pack_8(const float (&sum)[COUNT], int e, int c, float scale = 1.0f) {
     const float *s = sum + 16 * c + 2 * e;
@@ -48,13 +41,13 @@ template <int COUNT> DEVICE uint4 pack_8(const float (&sum)[COUNT], int e, int c
             bf16_pair(s[8] * scale, s[9] * scale), bf16_pair(s[12] * scale, s[13] * scale)};
 }
 
-// The inverse of pack_8, unscaled.
-template <int COUNT> DEVICE void unpack_8(float (&sum)[COUNT], int e, int c, const uint4 &eight) {
+// The same values, one by one: step(value, of) with the element `of` the eight that is in its place.
+template <int COUNT, class Step> DEVICE void each_of_8(float (&sum)[COUNT], int e, int c, const uint4 &eight, Step step) {
     float *s = sum + 16 * c + 2 * e;
-    s[0] = first_of(eight.x), s[1] = second_of(eight.x);
-    s[4] = first_of(eight.y), s[5] = second_of(eight.y);
-    s[8] = first_of(eight.z), s[9] = second_of(eight.z);
-    s[12] = first_of(eight.w), s[13] = second_of(eight.w);
+    step(s[0], first_of(eight.x)), step(s[1], second_of(eight.x));
+    step(s[4], first_of(eight.y)), step(s[5], second_of(eight.y));
+    step(s[8], first_of(eight.z)), step(s[9], second_of(eight.z));
+    step(s[12], first_of(eight.w)), step(s[13], second_of(eight.w));
 }
 
 // What epilogues read and write.
@@ -83,17 +76,51 @@ struct Place {
     }
 };
 
-// rstd of the thread's rows of the warpgroup's nth tile.
+// What a thread has of the residual, read ahead of the sums that it is part of.
+template <class P> struct Residual {
+    static constexpr int QUARTERS = P::COLS / 32;
+    uint4 parts[2 * P::PARTS][QUARTERS];
+
+    DEVICE void read(const P &p, const Results &out, const Place &at) {
+#pragma unroll
+        for (int i = 0; i < 2 * P::PARTS; i++) {
+            const int r = min(at.row + 64 * (i / 2) + 8 * (i % 2), p.shape.rows - 1);
+            const uint4 *const from = (const uint4 *)(out.residual + r * at.columns + at.column);
+#pragma unroll
+            for (int c = 0; c < QUARTERS; c++) parts[i][c] = from[4 * c];
+        }
+    }
+
+    // Sums that begin with it. They take the registers that it had.
+    DEVICE void start(float (&sum)[P::PARTS][P::VALUES]) const {
+#pragma unroll
+        for (int i = 0; i < 2 * P::PARTS; i++) {
+#pragma unroll
+            for (int c = 0; c < QUARTERS; c++)
+                each_of_8(sum[i / 2], i % 2, c, parts[i][c], [](float &s, float r) { s = r; });
+        }
+#pragma unroll
+        for (int h = 0; h < P::PARTS; h++) wgmma_fence_operand(sum[h]);
+        wgmma_fence();
+    }
+};
+
+// rstd of the thread's rows of the warpgroup's nth tile, and the residual in the sums if it is not there yet.
 template <class P>
-DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], float (&rstd)[P::PARTS][2],
-                 int n, const Place &at) {
+DEVICE void norm(const P &p, const Results &out, float (&sum)[P::PARTS][P::VALUES], const Residual<P> &residual,
+                 float (&rstd)[P::PARTS][2], int n, const Place &at) {
 #pragma unroll
     for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             float square = 0.0f;
 #pragma unroll
-            for (int j = 2 * e; j < P::VALUES; j += 4) square += sum[h][j] * sum[h][j] + sum[h][j + 1] * sum[h][j + 1];
+            for (int c = 0; c < P::COLS / 32; c++) {
+                each_of_8(sum[h], e, c, residual.parts[2 * h + e][c], [&](float &s, float r) {
+                    if (!P::STARTS_AT_RESIDUAL) s += r;
+                    square += s * s;
+                });
+            }
             square += __shfl_xor_sync(0xffffffffu, square, 1);
             square += __shfl_xor_sync(0xffffffffu, square, 2);
             rstd[h][e] = square;
@@ -131,46 +158,70 @@ template <int COUNT> DEVICE void rope(float (&sum)[COUNT], int e, const float *c
     }
 }
 
-// swiglu_vjp of 8 elements.
+// Eight elements of each.
+DEVICE uint4 swiglu_8(const uint4 &gate, const uint4 &up) {
+    return {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z), swiglu(gate.w, up.w)};
+}
 DEVICE void swiglu_vjp_8(uint4 &a, uint4 &gate, uint4 &up) {
-    float a_8[8], gate_8[8], up_8[8];
-    unpack(a_8, a, bf16());
-    unpack(gate_8, gate, bf16());
-    unpack(up_8, up, bf16());
-    swiglu_vjp<bf16>(a_8, gate_8, up_8);
-    a = pack(a_8, bf16());
-    gate = pack(gate_8, bf16());
-    up = pack(up_8, bf16());
+    swiglu_vjp(a.x, gate.x, up.x), swiglu_vjp(a.y, gate.y, up.y);
+    swiglu_vjp(a.z, gate.z, up.z), swiglu_vjp(a.w, gate.w, up.w);
 }
 
-// Gate and up of the thread's rows become their cotangents, and y the activation; `sum` is its cotangent.
+// Gate and up of a warp's rows become their cotangents, and y the activation; `sum` is its cotangent.
+//
+// The tensor cores leave a lane 16 bytes in each 64 of a row, which memory is slow to give. So eight rows at a time the
+// cotangent goes through shared memory, to lanes that have 16 bytes each of two whole rows of the tile. While two rows are
+// worked on, what the next AHEAD times two need is on its way.
 template <class P>
 DEVICE void gated_vjp(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], const Place &at) {
-    constexpr int QUARTERS = P::COLS / 32, ROWS = 2 * P::PARTS;
+    constexpr int QUARTERS = P::COLS / 32, LANES_OF_ROW = P::COLS / 8, AT_ONCE = LANES / LANES_OF_ROW;
+    constexpr int STEPS = 16 * P::PARTS / AT_ONCE, AHEAD = 4;
     // Rounded, as it would be in memory, it leaves half the registers to what is read.
-    uint4 a[ROWS][QUARTERS];
+    uint4 a[2 * P::PARTS][QUARTERS], gate[STEPS], up[STEPS];
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
+    for (int i = 0; i < 2 * P::PARTS; i++) {
 #pragma unroll
         for (int c = 0; c < QUARTERS; c++) a[i][c] = pack_8(sum[i / 2], i % 2, c);
     }
+    uint4 *const turned = p.turned + (at.warpgroup * 4 + at.warp) * 8 * P::TURNED_ROW;
+    uint4 *const in = turned + at.lane / 4 * P::TURNED_ROW + at.lane % 4;
+    const uint4 *const from = turned + at.lane / LANES_OF_ROW * P::TURNED_ROW + at.lane % LANES_OF_ROW;
+    // In units of 16 bytes: the width of y, and where the lane is in it.
+    const u32 width = at.columns / 8, column = at.column / 8 - at.lane % 4 + at.lane % LANES_OF_ROW;
+    const u32 rows = p.shape.rows;
+    // The row that is read, and the one that is worked on.
+    u32 ahead = at.row - at.lane / 4 + at.lane / LANES_OF_ROW, row = ahead;
+    const auto next = [](u32 &row, int step) {
+        row += (step + 1) * AT_ONCE % 16 == 0 ? 64 - 16 + AT_ONCE : AT_ONCE;
+        one_by_one(row);
+    };
+    const auto read = [&](int step) {
+        // A row that does not exist reads the last, for nothing.
+        const uint4 *const gates = (const uint4 *)out.gate_up + (2 * width * min(ahead, rows - 1) + column);
+        gate[step] = gates[0], up[step] = gates[width];
+        next(ahead, step);
+    };
+    // Also ends the packing here: the compiler would put it off, and what is read would find no registers.
+    if (uniform(row) >= rows) return;
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-        const int r = at.row + 64 * (i / 2) + 8 * (i % 2);
-        if (r >= p.shape.rows) continue;
-        uint4 *const y = (uint4 *)(out.y + r * at.columns + at.column);
-        uint4 *const gates = (uint4 *)(out.gate_up + 2 * r * at.columns + at.column), *const ups = gates + at.columns / 8;
-        // All on their way before the first is worked on.
-        uint4 gate[QUARTERS], up[QUARTERS];
+    for (int step = 0; step < AHEAD; step++) read(step);
 #pragma unroll
-        for (int c = 0; c < QUARTERS; c++) gate[c] = gates[4 * c], up[c] = ups[4 * c];
+    for (int step = 0; step < STEPS; step++) {
+        if (step * AT_ONCE % 8 == 0) {
+            __syncwarp();
 #pragma unroll
-        for (int c = 0; c < QUARTERS; c++) {
-            swiglu_vjp_8(a[i][c], gate[c], up[c]);
-            y[4 * c] = a[i][c];
-            gates[4 * c] = gate[c];
-            ups[4 * c] = up[c];
+            for (int c = 0; c < QUARTERS; c++) in[4 * c] = a[step * AT_ONCE / 8][c];
+            __syncwarp();
         }
+        if (step + AHEAD < STEPS) read(step + AHEAD);
+        if (row < rows) {
+            uint4 own = from[step * AT_ONCE % 8 * P::TURNED_ROW];
+            swiglu_vjp_8(own, gate[step], up[step]);
+            ((uint4 *)out.y)[width * row + column] = own;
+            uint4 *const gates = (uint4 *)out.gate_up + (2 * width * row + column);
+            gates[0] = gate[step], gates[width] = up[step];
+        }
+        next(row, step);
     }
 }
 
@@ -180,22 +231,13 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
     constexpr int QUARTERS = P::COLS / 32;
     const int rows = p.shape.rows;
     float sum[P::PARTS][P::VALUES];
+    [[maybe_unused]] Residual<P> residual;
     if constexpr (P::NORM) {
-        // While other warpgroups multiply.
-#pragma unroll
-        for (int h = 0; h < P::PARTS; h++) {
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const int r = min(at.row + 64 * h + 8 * e, rows - 1);
-                const bf16 *residual = out.residual + r * at.columns + at.column;
-#pragma unroll
-                for (int c = 0; c < QUARTERS; c++) unpack_8(sum[h], e, c, *(const uint4 *)(residual + 32 * c));
-            }
-            wgmma_fence_operand(sum[h]);
-        }
-        wgmma_fence();
+        // While other warpgroups multiply, or while this one does.
+        residual.read(p, out, at);
+        if constexpr (P::STARTS_AT_RESIDUAL) residual.start(sum);
     }
-    if constexpr (P::GATED_VJP) {
+    if constexpr (P::GATED_VJP || (P::NORM && !P::STARTS_AT_RESIDUAL)) {
         // The first product replaces what is there, which the compiler is not told: to it these registers would be in use
         // from the last tile to this one.
 #pragma unroll
@@ -213,7 +255,7 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
         return;
     }
     [[maybe_unused]] float rstd[P::PARTS][2];
-    if constexpr (P::NORM) norm(p, out, sum, rstd, n, at);
+    if constexpr (P::NORM) norm(p, out, sum, residual, rstd, n, at);
 #pragma unroll
     for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
@@ -232,8 +274,7 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
                 for (int c = 0; c < QUARTERS / 2; c++) {
                     // From the rounded values, as the backward pass will see them.
                     const uint4 gate = pack_8(sum[h], e, c), up = pack_8(sum[h], e, c + QUARTERS / 2);
-                    y[4 * c] = {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z),
-                                swiglu(gate.w, up.w)};
+                    y[4 * c] = swiglu_8(gate, up);
                     if (out.gate_up) {
                         kept[4 * c] = gate;
                         kept[4 * c + at.columns / 8] = up;
@@ -276,7 +317,7 @@ template <class P> DEVICE void consume(const P &p, const Results &out, int warpg
 
 template <class P> DEVICE void run(const TensorMap &x, const TensorMap &w, const Results &out, const Shape &shape) {
     SHARED_DYNAMIC_1024(shared);
-    const P p(uniform(shared_address(shared)), shape);
+    const P p(shared, shape);
     if (threadIdx.x == 0) {
         p.init_barriers();
     }
@@ -328,16 +369,16 @@ LINEAR(linear_2_sm90, 2)
 LINEAR_ROPE(linear_rope_1_sm90, 1)
 LINEAR_ROPE(linear_rope_2_sm90, 2)
 
-#define LINEAR_GATED(name, epilogue, cluster)                                             \
-    using P_##name = Product<Epilogue::epilogue, Weights::Resident, cluster, 6>;          \
+#define LINEAR_GATED(name, epilogue, cluster, stages)                                     \
+    using P_##name = Product<Epilogue::epilogue, Weights::Resident, cluster, stages>;     \
     GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *a, bf16 *gate_up) {                       \
         run<P_##name>(x, w, {a, gate_up, nullptr, nullptr, 0.0f}, {rows, steps, groups}); \
     }                                                                                     \
     EXPORT_CLUSTERS(name, cluster)
-LINEAR_GATED(linear_swiglu_1_sm90, SwiGlu, 1)
-LINEAR_GATED(linear_swiglu_2_sm90, SwiGlu, 2)
-LINEAR_GATED(linear_swiglu_vjp_1_sm90, SwiGluVjp, 1)
-LINEAR_GATED(linear_swiglu_vjp_2_sm90, SwiGluVjp, 2)
+LINEAR_GATED(linear_swiglu_1_sm90, SwiGlu, 1, 6)
+LINEAR_GATED(linear_swiglu_2_sm90, SwiGlu, 2, 6)
+LINEAR_GATED(linear_swiglu_vjp_1_sm90, SwiGluVjp, 1, 4)
+LINEAR_GATED(linear_swiglu_vjp_2_sm90, SwiGluVjp, 2, 4)
 
 #define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
     using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \

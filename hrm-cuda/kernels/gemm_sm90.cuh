@@ -48,6 +48,8 @@ struct Product {
     static constexpr bool RESIDENT = WEIGHTS == Weights::Resident;
     static constexpr bool ROPE = EPILOGUE == Epilogue::Rope;
     static constexpr bool NORM = EPILOGUE == Epilogue::AddRmsNorm;
+    // With few registers left beside the sums, they start at the residual; with many it is read while they are formed.
+    static constexpr bool STARTS_AT_RESIDUAL = NORM && RESIDENT;
     static constexpr bool GATED = EPILOGUE == Epilogue::SwiGlu;
     static constexpr bool GATED_VJP = EPILOGUE == Epilogue::SwiGluVjp;
     // Warpgroups that multiply, and what each has of a block's tile: rows in parts of 64, and of each part in a thread so
@@ -64,15 +66,22 @@ struct Product {
     // Registers of a thread, of the producer and of a consumer.
     static constexpr int FEW = RESIDENT ? 32 : 40, MANY = RESIDENT ? 160 : 232;
 
-    // In shared memory: the ring, resident weights, sums of squares, barriers.
+    // What the warps turn in shared memory, eight rows each. Of two rows next to each other, 64 bytes each lie in all banks.
+    static constexpr int TURNED_ROW = COLS / 8 + 4;  // In units of 16 bytes.
+    static constexpr int TURNED_BYTES = GATED_VJP ? 4 * CONSUMERS * 8 * TURNED_ROW * 16 : 0;
+
+    // In shared memory: the ring, resident weights, what is turned, sums of squares, barriers.
     u32 ring, weights, sums, barriers;
+    uint4 *turned;
     Shape shape;
     u32 rank;
 
-    __device__ Product(u32 shared, const Shape &s) : shape(s) {
-        ring = shared;
+    __device__ Product(unsigned char *shared, const Shape &s) : shape(s) {
+        ring = uniform(shared_address(shared));
         weights = ring + STAGES * STAGE_BYTES;
-        sums = weights + (RESIDENT ? shape.steps * PANEL : 0);
+        const int held = STAGES * STAGE_BYTES + (RESIDENT ? shape.steps * PANEL : 0);
+        turned = (uint4 *)(shared + held);
+        sums = ring + held + TURNED_BYTES;
         barriers = sums + (NORM && CLUSTER > 1 ? 2 * CONSUMERS * TABLE_BYTES : 0);
         rank = CLUSTER > 1 ? cluster_ctarank() : 0;
     }
@@ -217,7 +226,7 @@ struct Product {
         wgmma_commit_group();
     }
 
-    // The sums of the warpgroup's part of tile t, with the norm added to what is there.
+    // The sums of the warpgroup's part of tile t, added to what is there if they start at the residual.
     //
     // A warp is held until the tensor cores have taken its products, all but the last one or two. So what else there is
     // to do in a step stands between its halves, and nothing between two steps.
@@ -241,7 +250,7 @@ struct Product {
             const u64 a = matrix_descriptor(tile + (RESIDENT ? 0 : warpgroup * ROWS * ROW_BYTES));
             const u64 b = matrix_descriptor(RESIDENT ? weights + step * PANEL : tile + TILE_ROWS * ROW_BYTES);
             wgmma_fence();
-            multiply_half(sum, a, b, 0, NORM || step > 0);
+            multiply_half(sum, a, b, 0, STARTS_AT_RESIDUAL || step > 0);
             wgmma_wait_group<1>();
             if (step > 0) {
                 done(previous, step - 1, set, lane);

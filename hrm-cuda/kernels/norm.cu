@@ -108,6 +108,7 @@ template <int COUNT, class T> DEVICE void add_rms_norm_vjp_held(T *ds, const T *
 template <int WIDTH, class T>
 DEVICE void add_rms_norm_vjp_twice(T *ds, const T *dy, const T *y, float rstd, int cols) {
     float d[WIDTH], out[WIDTH], product = 0.0f;
+#pragma unroll 1
     for (int col = lane_index() * WIDTH; col < cols; col += LANES * WIDTH) {
         load(d, dy + col);
         load(out, y + col);
@@ -115,6 +116,7 @@ DEVICE void add_rms_norm_vjp_twice(T *ds, const T *dy, const T *y, float rstd, i
         for (int j = 0; j < WIDTH; j++) product += d[j] * out[j];
     }
     float mean = warp_sum(product) / cols;
+#pragma unroll 1
     for (int col = lane_index() * WIDTH; col < cols; col += LANES * WIDTH) {
         load(d, dy + col);
         load(out, y + col);

@@ -9,7 +9,7 @@ template <int WIDTH, class T> DEVICE void swiglu_by(T *a, const T *gate_up, int 
     load(gate, gates);
     load(up, gates + cols);
 #pragma unroll
-    for (int i = 0; i < WIDTH; i++) gate[i] = silu<T>(gate[i]) * up[i];
+    for (int i = 0; i < WIDTH; i++) gate[i] = swiglu<T>(gate[i], up[i]);
     store(a + (u64)row * cols + col, gate);
 }
 
@@ -31,7 +31,8 @@ template <int WIDTH, class T> DEVICE void swiglu_vjp_by(T *a, T *gate_up, int ro
     load(da, a);
     load(gate, gate_up);
     load(up, gate_up + cols);
-    swiglu_vjp<T>(da, gate, up);
+#pragma unroll
+    for (int i = 0; i < WIDTH; i++) swiglu_vjp<T>(da[i], gate[i], up[i]);
     store(a, da);
     store(gate_up, gate);
     store(gate_up + cols, up);

@@ -55,6 +55,9 @@ const RESIDENT: usize = 512;
 /// Barriers that every block has beside those of its ring and its warpgroups.
 const WEIGHT_BARRIERS: usize = 2 * RESIDENT / DEPTH;
 
+/// Bytes that a warp turns rows in: eight rows of a tile, each with 64 bytes beside it.
+const TURNED: usize = 8 * (COLS * Dtype::Bf16.bytes() + 64);
+
 /// A kernel of the source, as far as the launch must know it.
 struct Variant {
     name: &'static str,
@@ -66,6 +69,8 @@ struct Variant {
     streamed: bool,
     /// Whether blocks exchange sums of squares.
     exchanges: bool,
+    /// Whether warps turn rows in shared memory.
+    turns: bool,
 }
 
 impl Variant {
@@ -101,8 +106,9 @@ impl Variant {
         let weights = if self.streamed { self.stages } else { steps };
         let tables = 2 * self.warpgroups();
         let sums = if self.exchanges { tables * self.cluster * self.rows() * 4 } else { 0 };
+        let turned = if self.turns { 4 * self.warpgroups() * TURNED } else { 0 };
         let barriers = 8 * (2 * self.stages + self.warpgroups() + tables + WEIGHT_BARRIERS);
-        2 * DEPTH * (self.stages * rows + weights * cols) + sums + barriers
+        2 * DEPTH * (self.stages * rows + weights * cols) + turned + sums + barriers
     }
 }
 
@@ -116,7 +122,7 @@ pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool,
         outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
     run(l, &variant, product, &[Arg::Ptr(y)])
 }
 
@@ -138,7 +144,7 @@ pub fn linear_rope<L: Launcher>(
         width if width.is_multiple_of(2 * COLS) => ("linear_rope_2_sm90", 2),
         _ => ("linear_rope_1_sm90", 1),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
     run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?])
 }
 
@@ -157,7 +163,7 @@ pub fn linear_swiglu<L: Launcher>(
         outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
     run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
@@ -184,7 +190,7 @@ pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result
     } else {
         ("linear_swiglu_vjp_1_sm90", 1)
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false };
+    let variant = Variant { name, cluster, stages: 4, streamed: false, exchanges: false, turns: true };
     if linear_swiglu_vjp_scratch(cols, outer) == 0 || clusters(l, &variant, outer)? == 0 {
         return Ok(false);
     }
@@ -224,7 +230,7 @@ pub fn linear_add_rms_norm<L: Launcher>(
         _ => return Ok(false),
     };
     let stages = if streamed { 4 } else { 5 };
-    let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1 };
+    let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1, turns: false };
     let &AddRmsNorm { y, rstd, x, eps } = op;
     run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
 }
