@@ -163,24 +163,24 @@ template <int DIMENSIONS> DEVICE void copy_box(u32 to, const TensorMap &map, int
 
 // With fence_mbarrier_init and prefetch_tensormap, which are not seen by themselves: y [rows, 32] words, a box of `rows` rows
 // over the first one of the tensor.
-#define WRAPPER_OF_COPY(name, dimensions)                                               \
-    WRAPPER(name)(MAP map, u32 *y, int rows, int batch, int row, int col) {             \
-        if (threadIdx.x == 0) prefetch_tensormap(map);                                  \
-        wait_for_launch_before();                                                       \
-        SHARED_DYNAMIC_1024(shared);                                                    \
-        const u32 bytes = rows * ROW_BYTES, tile = shared_address(shared);              \
-        const u32 under = tile + bytes, over = under + 8;                               \
-        init_barriers(under, 2, 1);                                                     \
-        if (threadIdx.x == 0) {                                                         \
-            mbarrier_arrive_expect_tx(under, bytes);                                    \
-            copy_box<dimensions>(tile, map, 0, 0, 0, under);                            \
-            mbarrier_wait(under, 0);                                                    \
-            mbarrier_arrive_expect_tx(over, bytes);                                     \
-            copy_box<dimensions>(tile, map, batch, row, col, over);                     \
-        }                                                                               \
-        mbarrier_wait(over, 0);                                                         \
-        show_box(y, shared, rows);                                                      \
-    }                                                                                   \
+#define WRAPPER_OF_COPY(name, dimensions)                                   \
+    WRAPPER(name)(MAP map, u32 *y, int rows, int batch, int row, int col) { \
+        if (threadIdx.x == 0) prefetch_tensormap(map);                      \
+        wait_for_launch_before();                                           \
+        SHARED_DYNAMIC_1024(shared);                                        \
+        const u32 bytes = rows * ROW_BYTES, tile = shared_address(shared);  \
+        const u32 under = tile + bytes, over = under + 8;                   \
+        init_barriers(under, 2, 1);                                         \
+        if (threadIdx.x == 0) {                                             \
+            mbarrier_arrive_expect_tx(under, bytes);                        \
+            copy_box<dimensions>(tile, map, 0, 0, 0, under);                \
+            mbarrier_wait(under, 0);                                        \
+            mbarrier_arrive_expect_tx(over, bytes);                         \
+            copy_box<dimensions>(tile, map, batch, row, col, over);         \
+        }                                                                   \
+        mbarrier_wait(over, 0);                                             \
+        show_box(y, shared, rows);                                          \
+    }                                                                       \
     EXPORT_KERNEL(wrapper_##name)
 WRAPPER_OF_COPY(cp_async_bulk_tensor, 2)
 WRAPPER_OF_COPY(cp_async_bulk_tensor_3d, 3)
@@ -319,19 +319,19 @@ template <int PENDING, int COUNT> DEVICE void store_sums(float *d, float (&sums)
 }
 
 // d [64, n] = a b^T, plus d if `accumulate`: columns 16 k .. 16 k + 16 of a [64, 64] and b [n, 64].
-#define WRAPPER_OF_WGMMA(name, n)                                                                              \
-    WRAPPER(name)(MAP a, MAP b, float *d, int k, int accumulate) {                                             \
-        wait_for_launch_before();                                                                              \
-        SHARED_DYNAMIC_1024(shared);                                                                           \
-        const u32 tile_a = uniform(shared_address(shared)), tile_b = tile_a + SECOND;                          \
-        fetch_tile(tile_a, a, 64);                                                                             \
-        fetch_tile(tile_b, b, n);                                                                              \
-        float sums[n / 2];                                                                                     \
-        load_sums(sums, d);                                                                                    \
+#define WRAPPER_OF_WGMMA(name, n)                                                                     \
+    WRAPPER(name)(MAP a, MAP b, float *d, int k, int accumulate) {                                    \
+        wait_for_launch_before();                                                                     \
+        SHARED_DYNAMIC_1024(shared);                                                                  \
+        const u32 tile_a = uniform(shared_address(shared)), tile_b = tile_a + SECOND;                 \
+        fetch_tile(tile_a, a, 64);                                                                    \
+        fetch_tile(tile_b, b, n);                                                                     \
+        float sums[n / 2];                                                                            \
+        load_sums(sums, d);                                                                           \
         name(sums, matrix_descriptor(tile_a) + 2 * k, matrix_descriptor(tile_b) + 2 * k, accumulate); \
-        wgmma_commit_group();                                                                                  \
-        store_sums<0>(d, sums);                                                                                \
-    }                                                                                                          \
+        wgmma_commit_group();                                                                         \
+        store_sums<0>(d, sums);                                                                       \
+    }                                                                                                 \
     EXPORT_KERNEL(wrapper_##name)
 WRAPPER_OF_WGMMA(wgmma_m64n16k16, 16)
 WRAPPER_OF_WGMMA(wgmma_m64n64k16, 64)
@@ -379,8 +379,8 @@ WRAPPER(wgmma_m64n64k16_transposed)(MAP b, const bf16 *a, float *d, int row) {
 }
 EXPORT_KERNEL(wrapper_wgmma_m64n64k16_transposed)
 
-// wgmma_wait_group<1>: d [2, 64, 64] += a b^T, b a^T, in two groups, of a and b [64, 64]. The second is under way when the first
-// is stored.
+// wgmma_wait_group<1>: d [2, 64, 64] += a b^T, b a^T, in two groups, of a and b [64, 64]. The second is under way when the
+// first is stored.
 WRAPPER(wgmma_wait_group)(MAP a, MAP b, float *d) {
     wait_for_launch_before();
     SHARED_DYNAMIC_1024(shared);

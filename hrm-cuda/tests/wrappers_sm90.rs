@@ -6,9 +6,6 @@ mod common;
 
 use common::{upload, words};
 use half::bf16;
-use hrm_cuda::device::Gpu;
-#[cfg(feature = "emulator")]
-use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::launch::{Arg, Axis, Grid, Kernel, Launcher, Ptr, TensorMap};
 
 /// Blocks of a cluster, and of the launches of clusters.
@@ -155,7 +152,7 @@ impl Tensor {
 fn image(rows: usize, element: impl Fn(isize, isize) -> u16) -> Vec<u32> {
     let word = |at: usize| {
         let (row, place) = (at / 32, at / 4 % 8);
-        let col = 8 * (place ^ row % 8) + at % 4 * 2;
+        let col = 8 * (place ^ (row % 8)) + at % 4 * 2;
         let pair = [col, col + 1].map(|col| u32::from(element(row as isize, col as isize)));
         pair[0] | pair[1] << 16
     };
@@ -372,42 +369,55 @@ fn products_in_two_groups<L: Launcher>(l: &mut L) {
     assert_eq!(found, expected);
 }
 
-fn all<L: Launcher>(l: &mut L) {
-    uniform(l);
-    barrier_sync(l);
-    setmaxnreg(l);
-    phases(l);
-    test_wait(l);
-    announced_bytes(l);
-    boxes_of_two_dimensions(l);
-    boxes_of_three_dimensions(l);
-    boxes_of_five_dimensions(l);
-    multicast(l);
-    ranks(l);
-    cluster_barrier(l);
-    exchange(l);
-    arrivals_from_other_blocks(l);
-    products_of_tiles(l);
-    products_from_registers(l);
-    products_with_rows(l);
-    products_in_two_groups(l);
+/// Makes tests of the functions: on the emulator, in several orders of threads, and on a GPU.
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        #[cfg(feature = "emulator")]
+        mod on_the_emulator {
+            use hrm_cuda::emulator::{Emulator, Order};
+
+            $(#[test]
+            fn $name() {
+                for order in [Order::Forward, Order::Reverse, Order::Random(5), Order::Random(6)] {
+                    super::$name(&mut Emulator::hopper(order));
+                }
+            })*
+        }
+
+        mod on_a_gpu {
+            use hrm_cuda::device::Gpu;
+
+            $(#[test]
+            #[ignore = "needs an NVIDIA GPU of compute capability 9.0"]
+            fn $name() {
+                let mut l = Gpu::new(0).unwrap();
+                if l.device().capability == (9, 0) {
+                    super::$name(&mut l);
+                } else {
+                    println!("this GPU has another compute capability: nothing to test");
+                }
+            })*
+        }
+    };
 }
 
-#[cfg(feature = "emulator")]
-#[test]
-fn on_the_emulator() {
-    for order in [Order::Forward, Order::Reverse, Order::Random(5), Order::Random(6)] {
-        all(&mut Emulator::hopper(order));
-    }
-}
-
-#[test]
-#[ignore = "needs an NVIDIA GPU of compute capability 9.0"]
-fn on_a_gpu() {
-    let mut l = Gpu::new(0).unwrap();
-    if l.device().capability != (9, 0) {
-        println!("this GPU has another compute capability: nothing to test");
-        return;
-    }
-    all(&mut l);
+tests! {
+    uniform,
+    barrier_sync,
+    setmaxnreg,
+    phases,
+    test_wait,
+    announced_bytes,
+    boxes_of_two_dimensions,
+    boxes_of_three_dimensions,
+    boxes_of_five_dimensions,
+    multicast,
+    ranks,
+    cluster_barrier,
+    exchange,
+    arrivals_from_other_blocks,
+    products_of_tiles,
+    products_from_registers,
+    products_with_rows,
+    products_in_two_groups,
 }
