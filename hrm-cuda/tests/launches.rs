@@ -2,6 +2,9 @@
 //! one and recorded, whose numbers are exact. On a GPU of compute capability 9.0 they overlap: `cargo test -p hrm-cuda --test
 //! launches -- --ignored`.
 
+mod common;
+
+use common::{upload, words};
 use half::bf16;
 use hrm_cuda::device::Gpu;
 #[cfg(feature = "emulator")]
@@ -12,13 +15,6 @@ use hrm_cuda::ops::Product;
 use hrm_cuda::ops::elementwise::add;
 use hrm_cuda::ops::gemm_sm90::{self, LinearSwiGluVjp};
 use hrm_cuda::ops::optimizer::round_parameters;
-
-fn upload<L: Launcher, const N: usize>(l: &mut L, elements: impl Iterator<Item = [u8; N]>) -> Ptr {
-    let bytes: Vec<u8> = elements.flatten().collect();
-    let at = l.alloc(bytes.len()).unwrap();
-    l.upload(at, &bytes).unwrap();
-    at
-}
 
 fn floats<L: Launcher>(l: &mut L, values: impl Iterator<Item = f32>) -> Ptr {
     upload(l, values.map(f32::to_ne_bytes))
@@ -65,9 +61,7 @@ fn sums<L: Queue>(l: &mut L, links: usize, left: usize) {
         l.upload(arrays[0], &bytes).unwrap();
     };
     let check = |l: &mut L| {
-        let mut bytes = vec![0; 4 * left];
-        l.download(arrays[links % 2], &mut bytes).unwrap();
-        let found = bytes.as_chunks::<4>().0.iter().map(|x| f32::from_ne_bytes(*x));
+        let found = words(l, arrays[links % 2], left).into_iter().map(f32::from_bits);
         assert!(found.eq((0..left).map(|i| first(i + links * MOVE) + links as f32)), "{links} sums");
     };
     both_ways(l, chain, begin, check);

@@ -1,24 +1,14 @@
 //! Each wrapper of `kernels/mma.cuh` against what the PTX manual says its instruction does. On the emulator this tests the
 //! emulator's meaning of it; on a GPU, the inline assembly: `cargo test -p hrm-cuda --test wrappers -- --ignored`.
 
+mod common;
+
+use common::{upload, words};
 use half::bf16;
 use hrm_cuda::device::Gpu;
 #[cfg(feature = "emulator")]
 use hrm_cuda::emulator::{Emulator, Order};
-use hrm_cuda::launch::{Arg, Grid, Kernel, Launcher, Ptr};
-
-fn upload<L: Launcher, const N: usize>(l: &mut L, elements: impl IntoIterator<Item = [u8; N]>) -> Ptr {
-    let bytes: Vec<u8> = elements.into_iter().flatten().collect();
-    let at = l.alloc(bytes.len()).unwrap();
-    l.upload(at, &bytes).unwrap();
-    at
-}
-
-fn words<L: Launcher>(l: &mut L, at: Ptr, len: usize) -> Vec<u32> {
-    let mut bytes = vec![0; 4 * len];
-    l.download(at, &mut bytes).unwrap();
-    bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect()
-}
+use hrm_cuda::launch::{Arg, Grid, Kernel, Launcher};
 
 /// One warp of a kernel.
 fn launch<L: Launcher>(l: &mut L, name: &'static str, args: &[Arg]) {

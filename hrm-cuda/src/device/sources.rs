@@ -18,6 +18,7 @@ pub const HEADERS: &[(&str, &str)] = sources!["":
 pub const UNITS: &[(&str, &str)] = sources![".cu":
     "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "carry", "embedding", "gemm_sm90",
     "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "transpose", "wrappers",
+    "wrappers_sm90",
 ];
 
 /// The source of a unit.
