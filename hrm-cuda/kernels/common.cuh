@@ -85,6 +85,11 @@ DEVICE u32 bf16_bits(float x) {
     return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 DEVICE u32 bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
+// The sums of two pairs of bf16. f32 has more than twice bf16's digits, so that rounding twice gives what rounding once gives.
+DEVICE u32 add_pairs(u32 a, u32 b) {
+    return bf16_pair(__uint_as_float(a << 16) + __uint_as_float(b << 16),
+                     __uint_as_float(a & 0xffff0000u) + __uint_as_float(b & 0xffff0000u));
+}
 #else
 DEVICE u32 bf16_bits(float x) {
     unsigned short bits;
@@ -95,6 +100,12 @@ DEVICE u32 bf16_pair(float low, float high) {
     u32 bits;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
     return bits;
+}
+DEVICE u32 add_pairs(u32 a, u32 b) {
+    const u32 ones = 0x3f803f80;
+    u32 sums;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sums) : "r"(a), "r"(ones), "r"(b));
+    return sums;
 }
 #endif
 

@@ -5,7 +5,8 @@
 //   linear_swiglu        a[N, F] = silu(g) u, where [g, u][N, 2F] = x W^T in bf16; gate_up is kept if asked for
 //   linear_swiglu_vjp    da[N, F] = x W^T in bf16, and of it and of gate and up [N, 2F] what swiglu_vjp makes: the activation
 //                        a, and the cotangents of gate and up in their place
-//   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row
+//   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row; y + b[N, D] if
+//                        asked for, beside y or in its stead
 //
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
@@ -66,6 +67,8 @@ struct Results {
     float eps;
     const float *cos = nullptr, *sin = nullptr;  // [positions, 32].
     int positions = 1;                           // Of a sequence: row r is at position r % positions.
+    bf16 *total = nullptr;  // [N, columns], or null: y + addend, and y may be null.
+    const bf16 *addend = nullptr;
 };
 
 // The place of a thread: its rows are row and row + 8, its columns column + 32 c and the 7 after it.
@@ -107,6 +110,70 @@ DEVICE void norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P:
             rstd[h][e] = rsqrtf(rstd[h][e] * (1.0f / (P::BLOCKS * P::COLS)) + out.eps);
             const int r = at.row + 64 * h + 8 * e;
             if (p.rank == 0 && at.lane % 4 == 0 && r < p.shape.rows) out.rstd[r] = rstd[h][e];
+        }
+    }
+}
+
+DEVICE uint4 add_8(const uint4 &a, const uint4 &b) {
+    return {add_pairs(a.x, b.x), add_pairs(a.y, b.y), add_pairs(a.z, b.z), add_pairs(a.w, b.w)};
+}
+
+// What a thread adds to its results of a part of the tile: 8 columns of each quarter, in two rows.
+template <class P>
+DEVICE void load_addend(const P &p, const Results &out, uint4 (&addend)[2][P::COLS / 32], int h, const Place &at) {
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        const int r = min(at.row + 64 * h + 8 * e, p.shape.rows - 1);
+        const uint4 *const from = (const uint4 *)(out.addend + r * at.columns + at.column);
+#pragma unroll
+        for (int c = 0; c < P::COLS / 32; c++) addend[e][c] = from[4 * c];
+    }
+}
+
+// The 8 columns of each quarter that a thread adds to its results in row + 8 e of part h.
+template <class P>
+DEVICE void load_addend(const P &p, const Results &out, uint4 (&addend)[P::COLS / 32], int h, int e, const Place &at) {
+    const int r = min(at.row + 64 * h + 8 * e, p.shape.rows - 1);
+    const uint4 *const from = (const uint4 *)(out.addend + r * at.columns + at.column);
+#pragma unroll
+    for (int c = 0; c < P::COLS / 32; c++) addend[c] = from[4 * c];
+}
+
+// The norm of the thread's rows of the warpgroup's nth tile, and with PLUS its sum with what is added to it.
+template <class P, bool PLUS>
+DEVICE void add_rms_norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], int n,
+                         const Place &at) {
+    constexpr int QUARTERS = P::COLS / 32;
+    [[maybe_unused]] uint4 addend[2][QUARTERS];
+    [[maybe_unused]] const auto load_addend = [&](int e, int r, int begin, int end) {
+        const uint4 *const from = (const uint4 *)(out.addend + r * at.columns + at.column);
+#pragma unroll
+        for (int c = begin; c < end; c++) addend[e][c] = from[4 * c];
+    };
+    // On its way while blocks exchange their sums. With resident weights there are registers for two quarters at a time, but
+    // other warpgroups multiply while these are waited for.
+    if constexpr (PLUS && !P::RESIDENT) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) load_addend(e, min(at.row + 8 * e, p.shape.rows - 1), 0, QUARTERS);
+    }
+    float rstd[P::PARTS][2];
+    norm(p, out, sum, rstd, n, at);
+#pragma unroll
+    for (int h = 0; h < P::PARTS; h++) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            const int r = at.row + 64 * h + 8 * e;
+            if (r >= p.shape.rows) continue;
+            const long long first = r * at.columns + at.column;
+#pragma unroll
+            for (int c = 0; c < QUARTERS; c++) {
+                if constexpr (PLUS && P::RESIDENT) {
+                    if (c % 2 == 0) load_addend(e, r, c, c + 2);
+                }
+                const uint4 y = pack_8(sum[h], e, c, rstd[h][e]);
+                if (!PLUS || out.y) ((uint4 *)(out.y + first))[4 * c] = y;
+                if constexpr (PLUS) ((uint4 *)(out.total + first))[4 * c] = add_8(y, addend[e][c]);
+            }
         }
     }
 }
@@ -212,8 +279,10 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
         gated_vjp(p, out, sum, at);
         return;
     }
-    [[maybe_unused]] float rstd[P::PARTS][2];
-    if constexpr (P::NORM) norm(p, out, sum, rstd, n, at);
+    if constexpr (P::NORM) {
+        out.total ? add_rms_norm<P, true>(p, out, sum, n, at) : add_rms_norm<P, false>(p, out, sum, n, at);
+        return;
+    }
 #pragma unroll
     for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
@@ -241,7 +310,7 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
                 }
             } else {
 #pragma unroll
-                for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum[h], e, c, P::NORM ? rstd[h][e] : 1.0f);
+                for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum[h], e, c);
             }
         }
     }
@@ -341,8 +410,10 @@ LINEAR_GATED(linear_swiglu_vjp_2_sm90, SwiGluVjp, 2)
 
 #define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
     using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \
-    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) { \
-        run<P_##name>(x, w, {y, nullptr, residual, rstd, eps}, {rows, steps, groups});             \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps,   \
+                         bf16 *total, const bf16 *addend) {                                        \
+        const Results out = {y, nullptr, residual, rstd, eps, nullptr, nullptr, 1, total, addend}; \
+        run<P_##name>(x, w, out, {rows, steps, groups});                                           \
     }                                                                                              \
     EXPORT_CLUSTERS(name, cluster)
 LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 1, 5)

@@ -86,3 +86,10 @@ extern "C" __global__ void wrapper_bf16(u32 *y, const float *x) {
     y[2 * t + 1] = bf16_bits(x[t]);
 }
 EXPORT_KERNEL(wrapper_bf16)
+
+// y [32] words: the sums of the pairs of bf16 in a and b.
+extern "C" __global__ void wrapper_add_pairs(u32 *y, const u32 *a, const u32 *b) {
+    wait_for_launch_before();
+    y[threadIdx.x] = add_pairs(a[threadIdx.x], b[threadIdx.x]);
+}
+EXPORT_KERNEL(wrapper_add_pairs)

@@ -108,6 +108,26 @@ fn rounding<L: Launcher>(l: &mut L) {
     assert_eq!(words(l, y, 64), expected);
 }
 
+fn pair_sums<L: Launcher>(l: &mut L) {
+    // Ties, sums that cancel, the smallest and what is beyond the largest; then signs and exponents that differ.
+    let some = [(0x3f80, 0x3b80), (0x3f81, 0x3b80), (0x3f80, 0xbf80), (0x0001, 0x0001), (0x7f7f, 0x7f7f)];
+    let other = (0..59u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - (i % 2 << 15)));
+    let pairs: Vec<(u16, u16)> = some.into_iter().chain(other).collect();
+    let [a, b] = [0, 1].map(|i| upload(l, pairs.iter().map(|pair| [pair.0, pair.1][i].to_ne_bytes())));
+    let y = l.alloc(128).unwrap();
+    launch(l, "wrapper_add_pairs", &[Arg::Ptr(y), Arg::Ptr(a), Arg::Ptr(b)]);
+    // In f64 the sums are exact.
+    let exact = |bits: u16| bf16::from_bits(bits).to_f64();
+    let sums = pairs.iter().map(|(a, b)| bf16::from_f64(exact(*a) + exact(*b)).to_bits());
+    let found = words(l, y, 32).into_iter().flat_map(|word| [word as u16, (word >> 16) as u16]);
+    assert!(
+        sums.clone().eq(found.clone()),
+        "{:x?}, not {:x?}",
+        found.collect::<Vec<_>>(),
+        sums.collect::<Vec<_>>()
+    );
+}
+
 fn all<L: Launcher>(l: &mut L) {
     ldmatrix(l);
     mma(l);
@@ -115,6 +135,7 @@ fn all<L: Launcher>(l: &mut L) {
     exp2(l);
     reciprocal(l);
     rounding(l);
+    pair_sums(l);
 }
 
 #[cfg(feature = "emulator")]

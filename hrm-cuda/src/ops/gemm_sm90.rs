@@ -22,6 +22,19 @@ pub struct AddRmsNorm {
     pub x: Ptr,
     /// Added to the mean square.
     pub eps: f64,
+    /// A sum of the result, if wanted.
+    pub plus: Option<Plus>,
+}
+
+/// A sum of the result of [`linear_add_rms_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plus {
+    /// Result `[rows, outer]`.
+    pub sum: Ptr,
+    /// What is added `[rows, outer]`.
+    pub b: Ptr,
+    /// Whether what it is added to is written, too.
+    pub keep: bool,
 }
 
 /// Operands of [`linear_swiglu_vjp`].
@@ -205,7 +218,7 @@ fn transpose<L: Launcher>(l: &mut L, y: Ptr, x: Ptr, rows: usize, cols: usize) -
     blocks(l, kernel, [cols / TRANSPOSED, rows / TRANSPOSED], &args)
 }
 
-/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row.
+/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row, then `sum = y + b` if asked for.
 ///
 /// # Errors
 /// The device fails.
@@ -225,8 +238,11 @@ pub fn linear_add_rms_norm<L: Launcher>(
     };
     let stages = if streamed { 4 } else { 5 };
     let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1 };
-    let &AddRmsNorm { y, rstd, x, eps } = op;
-    run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
+    let &AddRmsNorm { y, rstd, x, eps, plus } = op;
+    let y = plus.is_none_or(|plus| plus.keep).then_some(y);
+    let (sum, b) = plus.map(|plus| (plus.sum, plus.b)).unzip();
+    let norm = [optional(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)];
+    run(l, &variant, product, &[&norm[..], &[optional(sum), optional(b)]].concat())
 }
 
 /// How many clusters the machine holds at once: none if it has no such kernels or the width of the input does not fit.
