@@ -17,6 +17,8 @@ DEVICE float ld_shared(u32 address) {
     return *static_cast<const float*>(emulator::shared_bytes(address, 4, 4, "ld.shared"));
 }
 
+DEVICE void prefetch_l2(const void*) {}
+
 DEVICE void barrier_sync(int barrier, int threads) { emulator::named_barrier(barrier, threads); }
 
 DEVICE void mbarrier_init(u32 barrier, u32 arrivals) { emulator::barrier_init(barrier, arrivals); }

@@ -144,17 +144,18 @@ template <class P, bool PLUS>
 DEVICE void add_rms_norm(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], int n,
                          const Place &at) {
     constexpr int QUARTERS = P::COLS / 32;
+    // On its way while blocks exchange their sums. With resident weights there are no registers for that: it has been brought
+    // near while the tile was multiplied.
+    constexpr bool AHEAD = PLUS && !P::RESIDENT;
     [[maybe_unused]] uint4 addend[2][QUARTERS];
-    [[maybe_unused]] const auto load_addend = [&](int e, int r, int begin, int end) {
-        const uint4 *const from = (const uint4 *)(out.addend + r * at.columns + at.column);
+    if constexpr (AHEAD) {
 #pragma unroll
-        for (int c = begin; c < end; c++) addend[e][c] = from[4 * c];
-    };
-    // On its way while blocks exchange their sums. With resident weights there are registers for two quarters at a time, but
-    // other warpgroups multiply while these are waited for.
-    if constexpr (PLUS && !P::RESIDENT) {
+        for (int e = 0; e < 2; e++) {
+            const int r = min(at.row + 8 * e, p.shape.rows - 1);
+            const bf16 *const from = out.addend + r * at.columns + at.column;
 #pragma unroll
-        for (int e = 0; e < 2; e++) load_addend(e, min(at.row + 8 * e, p.shape.rows - 1), 0, QUARTERS);
+            for (int c = 0; c < QUARTERS; c++) addend[e][c] = *(const uint4 *)(from + 32 * c);
+        }
     }
     float rstd[P::PARTS][2];
     norm(p, out, sum, rstd, n, at);
@@ -167,12 +168,10 @@ DEVICE void add_rms_norm(const P &p, const Results &out, const float (&sum)[P::P
             const long long first = r * at.columns + at.column;
 #pragma unroll
             for (int c = 0; c < QUARTERS; c++) {
-                if constexpr (PLUS && P::RESIDENT) {
-                    if (c % 2 == 0) load_addend(e, r, c, c + 2);
-                }
+                if constexpr (PLUS && !AHEAD) addend[e][c] = *(const uint4 *)(out.addend + first + 32 * c);
                 const uint4 y = pack_8(sum[h], e, c, rstd[h][e]);
-                if (!PLUS || out.y) ((uint4 *)(out.y + first))[4 * c] = y;
-                if constexpr (PLUS) ((uint4 *)(out.total + first))[4 * c] = add_8(y, addend[e][c]);
+                if (!PLUS || out.y) *(uint4 *)(out.y + first + 32 * c) = y;
+                if constexpr (PLUS) *(uint4 *)(out.total + first + 32 * c) = add_8(y, addend[e][c]);
             }
         }
     }
@@ -256,7 +255,10 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
                 const int r = min(at.row + 64 * h + 8 * e, rows - 1);
                 const bf16 *residual = out.residual + r * at.columns + at.column;
 #pragma unroll
-                for (int c = 0; c < QUARTERS; c++) unpack_8(sum[h], e, c, *(const uint4 *)(residual + 32 * c));
+                for (int c = 0; c < QUARTERS; c++) {
+                    unpack_8(sum[h], e, c, *(const uint4 *)(residual + 32 * c));
+                    if (P::RESIDENT && out.total) prefetch_l2(out.addend + r * at.columns + at.column + 32 * c);
+                }
             }
             wgmma_fence_operand(sum[h]);
         }

@@ -63,6 +63,13 @@ DEVICE float ld_shared(u32 address) {
     return value;
 }
 
+// ---- Global memory
+
+// Has what lies at `address` brought into the L2 cache.
+DEVICE void prefetch_l2(const void *address) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(address) : "memory");
+}
+
 // ---- Within a block
 
 // Waits for `threads` threads of the block, whole warps that name the same barrier, 1 to 15.

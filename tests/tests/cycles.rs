@@ -2,15 +2,15 @@
 
 use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{Reference, Rounding};
-use hrm_tests::cycles;
+use hrm_tests::cycles::{self, CYCLES};
 
 #[test]
 fn on_the_reference() {
-    cycles::follow_the_formula(32, 3, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
-    cycles::follow_the_formula(32, 3, |plan| Reference::<f32, _>::owned(plan, Rounding::Bf16));
+    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
+    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::Bf16));
 }
 
 #[test]
 fn on_the_cpu() {
-    cycles::follow_the_formula(32, 3, Cpu::new);
+    cycles::follow_the_formula(32, &CYCLES, Cpu::new);
 }
