@@ -1,8 +1,10 @@
 //! One transformer block, post-norm: `y1 = rms(x + attention(x))`, `y = rms(y1 + swiglu(y1))`.
 
+use core::ops::Range;
+
 use crate::arena::Act;
 use crate::kernels::{
-    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp,
+    Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, Plus,
     TrainKernels,
 };
 use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Keep, Plan};
@@ -17,7 +19,8 @@ fn attention(plan: &Plan, slot: &BlockSlot) -> Attention {
     }
 }
 
-/// Applies a block to `slot.x` and leaves the result in `slot.y`. `slot` is the one that the plan has for `keep`.
+/// Applies a block to `slot.x` and leaves the result in `slot.y`, unless `plus` wants no more than a sum of it. `slot` is the
+/// one that the plan has for `keep`.
 ///
 /// Attention sees all rows; what follows it treats each row alone, and is done in tiles of as many rows as the plan says.
 ///
@@ -29,9 +32,10 @@ pub fn forward<K: Kernels>(
     w: &BlockParams,
     slot: &BlockSlot,
     keep: Keep,
+    plus: Option<Plus>,
 ) -> Result<(), K::Error> {
     to_attention(k, plan, w, slot)?;
-    after_attention(k, plan, w, slot, keep)
+    after_attention(k, plan, w, slot, keep, plus)
 }
 
 /// As [`forward`], with the first position of each sequence as its whole result: in `first.y`. The rest of `first` is where
@@ -49,7 +53,7 @@ pub fn forward_first<K: TrainKernels>(
     to_attention(k, plan, w, slot)?;
     k.take_first(first.x, slot.x)?;
     k.take_first(first.o, slot.o)?;
-    after_attention(k, plan, w, first, Keep::Nothing)
+    after_attention(k, plan, w, first, Keep::Nothing, None)
 }
 
 /// The part of a block in which positions meet.
@@ -71,37 +75,41 @@ fn after_attention<K: Kernels>(
     w: &BlockParams,
     slot: &BlockSlot,
     keep: Keep,
+    plus: Option<Plus>,
 ) -> Result<(), K::Error> {
     let rows = slot.x.rows;
     let mut first = 0;
     while first < rows {
         let count = plan.tile.min(rows - first);
-        tile_after_attention(k, plan, w, slot, keep, first, count)?;
+        tile_after_attention(k, plan, w, slot, keep, plus, first..first + count)?;
         first += count;
     }
     Ok(())
 }
 
-/// The same for `count` rows from row `first` on.
+/// The same for some of its rows.
 fn tile_after_attention<K: Kernels>(
     k: &mut K,
     plan: &Plan,
     w: &BlockParams,
     slot: &BlockSlot,
     keep: Keep,
-    first: usize,
-    count: usize,
+    plus: Option<Plus>,
+    rows: Range<usize>,
 ) -> Result<(), K::Error> {
     let eps = plan.config.rms_norm_eps;
+    let (first, count) = (rows.start, rows.len());
     let tile = |span: Act| span.rows_from(first, count);
     let (x, o, y1, y) = (tile(slot.x), tile(slot.o), tile(slot.y1), tile(slot.y));
     let (rstd1, rstd2) = (slot.rstd1.rows_from(first, count), slot.rstd2.rows_from(first, count));
     // The activation is scratch in every slot: the vjp recomputes it.
     let [t, gate_up, a] = [plan.branch, slot.gate_up, plan.a].map(|scratch| scratch.rows_from(0, count));
-    k.linear_add_rms_norm(&LinearAddRmsNorm { y: y1, rstd: rstd1, x, t, inner: o, w: w.o, eps })?;
+    let first_norm = LinearAddRmsNorm { y: y1, rstd: rstd1, x, t, inner: o, w: w.o, eps, plus: None };
+    k.linear_add_rms_norm(&first_norm)?;
     let keep = matches!(keep, Keep::All);
     k.linear_swiglu(&LinearSwiGlu { a, gate_up, keep, x: y1, w: w.gate_up })?;
-    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd: rstd2, x: y1, t, inner: a, w: w.down, eps })
+    let plus = plus.map(|plus| plus.rows_from(first, count));
+    k.linear_add_rms_norm(&LinearAddRmsNorm { y, rstd: rstd2, x: y1, t, inner: a, w: w.down, eps, plus })
 }
 
 /// Turns `b.dy`, the cotangent of the block's output, into that of its input, and writes the weights'

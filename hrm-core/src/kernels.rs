@@ -11,10 +11,10 @@
 //!
 //! The exceptions are products together with what follows them, [`Kernels::linear_swiglu`] and
 //! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
-//! backend overrides them where its machine gains by not writing the product to memory. Likewise
-//! [`Kernels::linear_qkv`] and [`Kernels::attention`], which are [`Kernels::linear`] and [`Kernels::rope_attention`]
-//! unless a backend rotates as it writes the product. They have no vjp of their own: those of their parts find what
-//! they need. The one vjp with a default body is [`TrainKernels::linear_swiglu_vjp`], of a product and of the activation
+//! backend overrides them where its machine gains by not writing the product to memory. [`Plus`] has
+//! [`Kernels::add`] follow the latter. Likewise [`Kernels::linear_qkv`] and [`Kernels::attention`], which are
+//! [`Kernels::linear`] and [`Kernels::rope_attention`] unless a backend rotates as it writes the product. They have no
+//! vjp of their own: those of their parts find what they need. The one vjp with a default body is [`TrainKernels::linear_swiglu_vjp`], of a product and of the activation
 //! before it: by default theirs, one after the other.
 
 use crate::arena::{Act, Ids, Param, Stat};
@@ -219,13 +219,35 @@ pub struct LinearAddRmsNorm {
     pub w: Param,
     /// Added to the mean square.
     pub eps: f64,
+    /// A sum of the result, if wanted.
+    pub plus: Option<Plus>,
+}
+
+/// What may follow the norm in [`Kernels::linear_add_rms_norm`]: a sum of its result `y`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plus {
+    /// Result `[N, D]`: `y + b`.
+    pub sum: Act,
+    /// What is added to it `[N, D]`.
+    pub b: Act,
+    /// Whether `y` is kept, too; else it is scratch.
+    pub keep: bool,
+}
+
+impl Plus {
+    /// The same of `count` rows, from row `first` on.
+    #[must_use]
+    pub const fn rows_from(&self, first: usize, count: usize) -> Self {
+        let Self { sum, b, keep } = *self;
+        Self { sum: sum.rows_from(first, count), b: b.rows_from(first, count), keep }
+    }
 }
 
 impl LinearAddRmsNorm {
-    /// The kernels it consists of.
+    /// The kernels it consists of, but for the sum.
     #[must_use]
     pub const fn parts(&self) -> (Linear, AddRmsNorm) {
-        let Self { y, rstd, x, t, inner, w, eps } = *self;
+        let Self { y, rstd, x, t, inner, w, eps, .. } = *self;
         (Linear { y: t, x: inner, w }, AddRmsNorm { y, rstd, x, t, eps })
     }
 }
@@ -323,14 +345,16 @@ pub trait Kernels: Memory {
         self.swiglu(&swiglu)
     }
 
-    /// `s = x + inner W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row. Keeps `rstd` for the vjp.
+    /// `s = x + inner W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row, then `sum = y + b` if
+    /// asked for. Keeps `rstd` for the vjp.
     ///
     /// # Errors
     /// The device fails.
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Self::Error> {
         let (linear, norm) = op.parts();
         self.linear(&linear)?;
-        self.add_rms_norm(&norm)
+        self.add_rms_norm(&norm)?;
+        op.plus.map_or(Ok(()), |plus| self.add(plus.sum, op.y, plus.b))
     }
 
     /// `q[b] = W z[b, 0] + bias` (paper, eq. for `Q^ = sigma(theta_Q^T z_H)`, without the sigmoid).

@@ -4,10 +4,11 @@ use core::ops::Range;
 
 use crate::arena::Act;
 use crate::block;
-use crate::kernels::{Kernels, TrainKernels};
+use crate::kernels::{Kernels, Plus, TrainKernels};
 use crate::plan::{BackwardPlan, Keep, Level, Plan};
 
-/// Applies the blocks of `level` to what lies in the first block's input (see [`input`]), result to `out`.
+/// Applies the blocks of `level` to what lies in the first block's input (see [`input`]), result to `out`, or, if `plus` does
+/// not keep it, only its sum.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -17,8 +18,9 @@ pub fn forward<K: Kernels>(
     level: Level,
     keep: Keep,
     out: Act,
+    plus: Option<Plus>,
 ) -> Result<(), K::Error> {
-    blocks(k, plan, level, 0..plan.params.layers(level), keep, out)
+    blocks(k, plan, level, 0..plan.params.layers(level), keep, out, plus)
 }
 
 /// As [`forward`], keeping nothing, with the first position of each sequence as its whole result: `b.first.y` `[B, D]`.
@@ -33,7 +35,7 @@ pub fn forward_first<K: TrainKernels>(
     level: Level,
 ) -> Result<(), K::Error> {
     let last = plan.params.layers(level) - 1;
-    blocks(k, plan, level, 0..last, Keep::Nothing, b.target.z_h)?;
+    blocks(k, plan, level, 0..last, Keep::Nothing, b.target.z_h, None)?;
     let slot = plan.slot(level, last, Keep::Nothing, b.target.z_h);
     block::forward_first(k, plan, &plan.params.block(level, last), &slot, &b.first)?;
     k.poll();
@@ -47,10 +49,12 @@ fn blocks<K: Kernels>(
     layers: Range<usize>,
     keep: Keep,
     out: Act,
+    plus: Option<Plus>,
 ) -> Result<(), K::Error> {
     for layer in layers {
         let slot = plan.slot(level, layer, keep, out);
-        block::forward(k, plan, &plan.params.block(level, layer), &slot, keep)?;
+        let plus = plus.filter(|_| layer + 1 == plan.params.layers(level));
+        block::forward(k, plan, &plan.params.block(level, layer), &slot, keep, plus)?;
         k.poll();
     }
     Ok(())

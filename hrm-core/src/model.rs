@@ -1,7 +1,7 @@
 //! The inner model: nested cycles of H and L, the two heads, and the one-step gradient (paper, section 2).
 
 use crate::arena::{Act, Stat};
-use crate::kernels::{Argmax, Embed, EmbedVjp, Kernels, Linear, QHead, TrainKernels};
+use crate::kernels::{Argmax, Embed, EmbedVjp, Kernels, Linear, Plus, QHead, TrainKernels};
 use crate::level;
 use crate::plan::{BackwardPlan, Carry, Keep, Level, Plan};
 
@@ -41,30 +41,44 @@ pub fn forward<K: Kernels>(
     keep: Keep,
 ) -> Result<(), K::Error> {
     to_last_h(k, plan, from, to, keep)?;
-    level::forward(k, plan, Level::H, keep, to.z_h)
+    level::forward(k, plan, Level::H, keep, to.z_h, None)
 }
 
 /// A forward pass up to the last application of H, whose input is left where [`level::input`] says.
+///
+/// What a level gives is in a sum next, which it forms itself: L's is the next input, H's is what is added to L's input
+/// throughout the next cycle, `t = z_h + emb`. Only the first cycle finds sums unformed, and a plan whose blocks overwrite `t`
+/// has it formed for each application of L anew.
 fn to_last_h<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
     let (h_cycles, l_cycles) = (plan.config.h_cycles, plan.config.l_cycles);
     let Carry { mut z_h, mut z_l } = from;
+    let overwritten = plan.blocks_overwrite_t();
     for h in 0..h_cycles {
+        let kept = |last| if last && h + 1 == h_cycles { keep } else { Keep::Nothing };
+        let l_input = |l| level::input(plan, Level::L, kept(l + 1 == l_cycles), to.z_l);
+        let h_input = level::input(plan, Level::H, kept(true), to.z_h);
         for l in 0..l_cycles {
-            let last = h + 1 == h_cycles && l + 1 == l_cycles;
-            let keep = if last { keep } else { Keep::Nothing };
-            // The same for all of them: z_h stays what it is.
-            if l == 0 || plan.blocks_overwrite_t() {
+            if (h == 0 && l == 0) || overwritten {
                 k.add(plan.t, z_h, plan.emb)?;
             }
-            k.add(level::input(plan, Level::L, keep, to.z_l), z_l, plan.t)?;
-            level::forward(k, plan, Level::L, keep, to.z_l)?;
+            if l == 0 || overwritten {
+                k.add(l_input(l), z_l, plan.t)?;
+            }
+            let last = l + 1 == l_cycles;
+            let plus = if last {
+                Some(Plus { sum: h_input, b: z_h, keep: true })
+            } else if overwritten {
+                None
+            } else {
+                // Nobody reads z_l itself.
+                Some(Plus { sum: l_input(l + 1), b: plan.t, keep: false })
+            };
+            level::forward(k, plan, Level::L, kept(last), to.z_l, plus)?;
             z_l = to.z_l;
         }
-        let last = h + 1 == h_cycles;
-        let keep = if last { keep } else { Keep::Nothing };
-        k.add(level::input(plan, Level::H, keep, to.z_h), z_h, z_l)?;
-        if !last {
-            level::forward(k, plan, Level::H, keep, to.z_h)?;
+        if h + 1 < h_cycles {
+            let plus = (!overwritten).then_some(Plus { sum: plan.t, b: plan.emb, keep: true });
+            level::forward(k, plan, Level::H, Keep::Nothing, to.z_h, plus)?;
             z_h = to.z_h;
         }
     }

@@ -16,7 +16,7 @@ use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Shape};
 use hrm_cuda::ops::elementwise;
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp};
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp, Plus};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -66,10 +66,11 @@ fn time(gpu: &mut Gpu, name: &str, operations: usize, mut call: impl FnMut(&mut 
 fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
     let inner = 3 * HIDDEN;
     let (x, residual) = (random(gpu, rows * inner, 1.0)?, random(gpu, rows * HIDDEN, 1.0)?);
+    let b = random(gpu, rows * HIDDEN, 1.0)?;
     let [y, kept, rstd] =
         [2 * rows * 2 * inner, 2 * rows * 2 * inner, 4 * rows].map(|bytes| gpu.alloc(bytes));
     let (y, kept) = (y?, kept?);
-    let norm = AddRmsNorm { y, rstd: rstd?, x: residual, eps: 1e-5 };
+    let norm = AddRmsNorm { y, rstd: rstd?, x: residual, eps: 1e-5, plus: None };
     let mut each =
         |what: &str, inner: usize, outer: usize, run: &dyn Fn(&mut Gpu, &Product) -> Outcome<bool>| {
             let w = random(gpu, inner * outer, 0.044)?;
@@ -86,7 +87,14 @@ fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
     })?;
     let add_norm = |gpu: &mut Gpu, p: &Product| Ok(gemm_sm90::linear_add_rms_norm(gpu, p, &norm)?);
     each("linear_add_rms_norm", HIDDEN, HIDDEN, &add_norm)?;
-    each("linear_add_rms_norm", inner, HIDDEN, &add_norm)
+    each("linear_add_rms_norm", inner, HIDDEN, &add_norm)?;
+    for (what, keep) in [("with its sum", true), ("its sum alone", false)] {
+        let norm = AddRmsNorm { plus: Some(Plus { sum: kept, b, keep }), ..norm };
+        let add_norm = |gpu: &mut Gpu, p: &Product| Ok(gemm_sm90::linear_add_rms_norm(gpu, p, &norm)?);
+        each(&format!("linear_add_rms_norm, {what}"), inner, HIDDEN, &add_norm)?;
+    }
+    let add = |gpu: &mut Gpu| Ok(elementwise::add(gpu, Dtype::Bf16, kept, y, b, rows * HIDDEN)?);
+    time(gpu, &format!("add, {rows} rows"), rows * HIDDEN, add)
 }
 
 /// The vjp of SwiGLU with the product before it, in one kernel and in two. Each call is given the cotangents that the last one

@@ -89,6 +89,11 @@ DEVICE u32 bf16_product(u32 a, u32 b) {
     const auto of = [&](int shift) { return __uint_as_float(a >> shift << 16) * __uint_as_float(b >> shift << 16); };
     return bf16_pair(of(0), of(16));
 }
+// f32 has more than twice bf16's digits, so that rounding twice gives what rounding once gives.
+DEVICE u32 bf16_sum(u32 a, u32 b) {
+    const auto of = [&](int shift) { return __uint_as_float(a >> shift << 16) + __uint_as_float(b >> shift << 16); };
+    return bf16_pair(of(0), of(16));
+}
 #else
 DEVICE u32 bf16_pair(float low, float high) {
     u32 bits;
@@ -97,12 +102,17 @@ DEVICE u32 bf16_pair(float low, float high) {
 }
 // By the instruction for two: that for one is done where exp2 and reciprocals are, which there is less of.
 DEVICE u32 bf16_bits(float x) { return bf16_pair(x, 0.0f) & 0xffff; }
-// Products of two pairs, each rounded. To the product -0 is added, which changes nothing, not even a zero's sign.
-DEVICE u32 bf16_product(u32 a, u32 b) {
-    u32 product;
-    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000u));
-    return product;
+
+// a b + c of pairs, each rounded once.
+DEVICE u32 bf16_fma(u32 a, u32 b, u32 c) {
+    u32 d;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
 }
+// Products of two pairs, each rounded: -0 changes nothing, not even a zero's sign.
+DEVICE u32 bf16_product(u32 a, u32 b) { return bf16_fma(a, b, 0x80008000u); }
+// Sums of two pairs: a is multiplied by 1.
+DEVICE u32 bf16_sum(u32 a, u32 b) { return bf16_fma(a, 0x3f803f80u, b); }
 #endif
 
 // The elements of a pair.

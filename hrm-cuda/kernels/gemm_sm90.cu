@@ -5,12 +5,13 @@
 //   linear_swiglu        a[N, F] = silu(g) u, where [g, u][N, 2F] = x W^T in bf16; gate_up is kept if asked for
 //   linear_swiglu_vjp    da[N, F] = x W^T in bf16, and of it and of gate and up [N, 2F] what swiglu_vjp makes: the activation
 //                        a, and the cotangents of gate and up in their place
-//   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row
+//   linear_add_rms_norm  s = r + x W^T, rstd = 1 / sqrt(mean(s^2) + eps), y[N, D] = s rstd, by row; streamed
+//                        also the sum y + b[N, D], if asked for, beside y or in its stead
 //
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
 // One thread of a block's first warpgroup has the copy engine fetch rows into a ring in shared memory; the others multiply
-// tiles, whose sums never leave the registers before the result is formed. 
+// tiles, whose sums never leave the registers before the result is formed.
 //
 //   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Three
 //             warpgroups take turns at tiles of 128 rows: one multiplies while the others finish their results.
@@ -31,111 +32,11 @@
 // On other architectures this unit is empty.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-#include "gemm_sm90.cuh"
-#include "swiglu.cuh"
+#include "gemm_sm90_norm.cuh"
+#include "gemm_sm90_swiglu_vjp.cuh"
 
-// The 8 columns that a lane holds of quarter c in row + 8 e, times `scale`, rounded.
-template <int COUNT> DEVICE uint4 pack_8(const float (&sum)[COUNT], int e, int c, float scale = 1.0f) {
-    const float *s = sum + 16 * c + 2 * e;
-    return {bf16_pair(s[0] * scale, s[1] * scale), bf16_pair(s[4] * scale, s[5] * scale),
-            bf16_pair(s[8] * scale, s[9] * scale), bf16_pair(s[12] * scale, s[13] * scale)};
-}
-
-// The same values, one by one: step(value, of) with the element `of` the eight that is in its place.
-template <int COUNT, class Step> DEVICE void each_of_8(float (&sum)[COUNT], int e, int c, const uint4 &eight, Step step) {
-    float *s = sum + 16 * c + 2 * e;
-    step(s[0], first_of(eight.x)), step(s[1], second_of(eight.x));
-    step(s[4], first_of(eight.y)), step(s[5], second_of(eight.y));
-    step(s[8], first_of(eight.z)), step(s[9], second_of(eight.z));
-    step(s[12], first_of(eight.w)), step(s[13], second_of(eight.w));
-}
-
-// What epilogues read and write.
-struct Results {
-    bf16 *y;               // [N, columns].
-    bf16 *gate_up;         // [N, 2 columns], or null. The vjp reads it, and writes its cotangent there.
-    const bf16 *residual;  // [N, columns].
-    float *rstd;           // [N].
-    float eps;
-    const float *cos = nullptr, *sin = nullptr;  // [positions, 32].
-    int positions = 1;                           // Of a sequence: row r is at position r % positions.
-};
-
-// The place of a thread: its rows are row and row + 8, its columns column + 32 c and the 7 after it.
-struct Place {
-    int warpgroup, warp, lane;
-    int row;
-    long long column, columns;  // Of so many in a row of the result.
-
-    template <class P> DEVICE Place(const P &p, int warpgroup, int group, int begin) : warpgroup(warpgroup) {
-        constexpr int WIDTH = P::GATED ? P::COLS / 2 : P::COLS;
-        warp = threadIdx.x % WARPGROUP / LANES, lane = lane_index();
-        row = begin + (P::RESIDENT ? 0 : warpgroup * P::ROWS) + 16 * warp + lane / 4;
-        column = p.column(group) * WIDTH + lane % 4 * 8;
-        columns = (long long)(P::NORM ? 1 : p.shape.groups) * P::BLOCKS * WIDTH;
-    }
-};
-
-// What a thread has of the residual, read ahead of the sums that it is part of.
-template <class P> struct Residual {
-    static constexpr int QUARTERS = P::COLS / 32;
-    uint4 parts[2 * P::PARTS][QUARTERS];
-
-    DEVICE void read(const P &p, const Results &out, const Place &at) {
-#pragma unroll
-        for (int i = 0; i < 2 * P::PARTS; i++) {
-            const int r = min(at.row + 64 * (i / 2) + 8 * (i % 2), p.shape.rows - 1);
-            const uint4 *const from = (const uint4 *)(out.residual + r * at.columns + at.column);
-#pragma unroll
-            for (int c = 0; c < QUARTERS; c++) parts[i][c] = from[4 * c];
-        }
-    }
-
-    // Sums that begin with it. They take the registers that it had.
-    DEVICE void start(float (&sum)[P::PARTS][P::VALUES]) const {
-#pragma unroll
-        for (int i = 0; i < 2 * P::PARTS; i++) {
-#pragma unroll
-            for (int c = 0; c < QUARTERS; c++)
-                each_of_8(sum[i / 2], i % 2, c, parts[i][c], [](float &s, float r) { s = r; });
-        }
-#pragma unroll
-        for (int h = 0; h < P::PARTS; h++) wgmma_fence_operand(sum[h]);
-        wgmma_fence();
-    }
-};
-
-// rstd of the thread's rows of the warpgroup's nth tile, and the residual in the sums if it is not there yet.
-template <class P>
-DEVICE void norm(const P &p, const Results &out, float (&sum)[P::PARTS][P::VALUES], const Residual<P> &residual,
-                 float (&rstd)[P::PARTS][2], int n, const Place &at) {
-#pragma unroll
-    for (int h = 0; h < P::PARTS; h++) {
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            float square = 0.0f;
-#pragma unroll
-            for (int c = 0; c < P::COLS / 32; c++) {
-                each_of_8(sum[h], e, c, residual.parts[2 * h + e][c], [&](float &s, float r) {
-                    if (!P::STARTS_AT_RESIDUAL) s += r;
-                    square += s * s;
-                });
-            }
-            square += __shfl_xor_sync(0xffffffffu, square, 1);
-            square += __shfl_xor_sync(0xffffffffu, square, 2);
-            rstd[h][e] = square;
-        }
-    }
-    if constexpr (P::BLOCKS > 1) p.exchange(rstd, n, at.warpgroup, at.warp, at.lane);
-#pragma unroll
-    for (int h = 0; h < P::PARTS; h++) {
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            rstd[h][e] = rsqrtf(rstd[h][e] * (1.0f / (P::BLOCKS * P::COLS)) + out.eps);
-            const int r = at.row + 64 * h + 8 * e;
-            if (p.rank == 0 && at.lane % 4 == 0 && r < p.shape.rows) out.rstd[r] = rstd[h][e];
-        }
-    }
+DEVICE uint4 swiglu_8(const uint4 &gate, const uint4 &up) {
+    return {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z), swiglu(gate.w, up.w)};
 }
 
 // Rotates the queries and keys that a thread has in row r + 8 e of `sum`, rounded first, in place.
@@ -158,110 +59,27 @@ template <int COUNT> DEVICE void rope(float (&sum)[COUNT], int e, const float *c
     }
 }
 
-// Eight elements of each.
-DEVICE uint4 swiglu_8(const uint4 &gate, const uint4 &up) {
-    return {swiglu(gate.x, up.x), swiglu(gate.y, up.y), swiglu(gate.z, up.z), swiglu(gate.w, up.w)};
-}
-DEVICE void swiglu_vjp_8(uint4 &a, uint4 &gate, uint4 &up) {
-    swiglu_vjp(a.x, gate.x, up.x), swiglu_vjp(a.y, gate.y, up.y);
-    swiglu_vjp(a.z, gate.z, up.z), swiglu_vjp(a.w, gate.w, up.w);
+// The sums begin at 0. The first product replaces what is there, which the compiler is not told: to it these registers would
+// be in use from the last tile to this one, and leave none for what is read meanwhile.
+template <class P> DEVICE void clear(float (&sum)[P::PARTS][P::VALUES]) {
+#pragma unroll
+    for (int h = 0; h < P::PARTS; h++) {
+#pragma unroll
+        for (int j = 0; j < P::VALUES; j++) sum[h][j] = 0.0f;
+        wgmma_fence_operand(sum[h]);
+    }
+    wgmma_fence();
 }
 
-// Gate and up of a warp's rows become their cotangents, and y the activation; `sum` is its cotangent.
-//
-// The tensor cores leave a lane 16 bytes in each 64 of a row, which memory is slow to give. So eight rows at a time the
-// cotangent goes through shared memory, to lanes that have 16 bytes each of two whole rows of the tile. While two rows are
-// worked on, what the next AHEAD times two need is on its way.
-template <class P>
-DEVICE void gated_vjp(const P &p, const Results &out, const float (&sum)[P::PARTS][P::VALUES], const Place &at) {
-    constexpr int QUARTERS = P::COLS / 32, LANES_OF_ROW = P::COLS / 8, AT_ONCE = LANES / LANES_OF_ROW;
-    constexpr int STEPS = 16 * P::PARTS / AT_ONCE, AHEAD = 4;
-    // Rounded, as it would be in memory, it leaves half the registers to what is read.
-    uint4 a[2 * P::PARTS][QUARTERS], gate[STEPS], up[STEPS];
-#pragma unroll
-    for (int i = 0; i < 2 * P::PARTS; i++) {
-#pragma unroll
-        for (int c = 0; c < QUARTERS; c++) a[i][c] = pack_8(sum[i / 2], i % 2, c);
-    }
-    uint4 *const turned = p.turned + (at.warpgroup * 4 + at.warp) * 8 * P::TURNED_ROW;
-    uint4 *const in = turned + at.lane / 4 * P::TURNED_ROW + at.lane % 4;
-    const uint4 *const from = turned + at.lane / LANES_OF_ROW * P::TURNED_ROW + at.lane % LANES_OF_ROW;
-    // In units of 16 bytes: the width of y, and where the lane is in it.
-    const u32 width = at.columns / 8, column = at.column / 8 - at.lane % 4 + at.lane % LANES_OF_ROW;
-    const u32 rows = p.shape.rows;
-    // The row that is read, and the one that is worked on.
-    u32 ahead = at.row - at.lane / 4 + at.lane / LANES_OF_ROW, row = ahead;
-    const auto next = [](u32 &row, int step) {
-        row += (step + 1) * AT_ONCE % 16 == 0 ? 64 - 16 + AT_ONCE : AT_ONCE;
-        one_by_one(row);
-    };
-    const auto read = [&](int step) {
-        // A row that does not exist reads the last, for nothing.
-        const uint4 *const gates = (const uint4 *)out.gate_up + (2 * width * min(ahead, rows - 1) + column);
-        gate[step] = gates[0], up[step] = gates[width];
-        next(ahead, step);
-    };
-    // Also ends the packing here: the compiler would put it off, and what is read would find no registers.
-    if (uniform(row) >= rows) return;
-#pragma unroll
-    for (int step = 0; step < AHEAD; step++) read(step);
-#pragma unroll
-    for (int step = 0; step < STEPS; step++) {
-        if (step * AT_ONCE % 8 == 0) {
-            __syncwarp();
-#pragma unroll
-            for (int c = 0; c < QUARTERS; c++) in[4 * c] = a[step * AT_ONCE / 8][c];
-            __syncwarp();
-        }
-        if (step + AHEAD < STEPS) read(step + AHEAD);
-        if (row < rows) {
-            uint4 own = from[step * AT_ONCE % 8 * P::TURNED_ROW];
-            swiglu_vjp_8(own, gate[step], up[step]);
-            ((uint4 *)out.y)[width * row + column] = own;
-            uint4 *const gates = (uint4 *)out.gate_up + (2 * width * row + column);
-            gates[0] = gate[step], gates[width] = up[step];
-        }
-        next(row, step);
-    }
-}
-
-// What a warpgroup has of the block's tile t, its own nth.
-template <class P>
-DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
+// What becomes of the sums where neither rows are normed nor anything is read beside them but angles.
+template <class P> DEVICE void store(const P &p, const Results &out, float (&sum)[P::PARTS][P::VALUES], const Place &at) {
     constexpr int QUARTERS = P::COLS / 32;
-    const int rows = p.shape.rows;
-    float sum[P::PARTS][P::VALUES];
-    [[maybe_unused]] Residual<P> residual;
-    if constexpr (P::NORM) {
-        // While other warpgroups multiply, or while this one does.
-        residual.read(p, out, at);
-        if constexpr (P::STARTS_AT_RESIDUAL) residual.start(sum);
-    }
-    if constexpr (P::GATED_VJP || (P::NORM && !P::STARTS_AT_RESIDUAL)) {
-        // The first product replaces what is there, which the compiler is not told: to it these registers would be in use
-        // from the last tile to this one.
-#pragma unroll
-        for (int h = 0; h < P::PARTS; h++) {
-#pragma unroll
-            for (int j = 0; j < P::VALUES; j++) sum[h][j] = 0.0f;
-            wgmma_fence_operand(sum[h]);
-        }
-        wgmma_fence();
-    }
-    p.multiply(sum, t, at.warpgroup, set, at.lane);
-
-    if constexpr (P::GATED_VJP) {
-        gated_vjp(p, out, sum, at);
-        return;
-    }
-    [[maybe_unused]] float rstd[P::PARTS][2];
-    if constexpr (P::NORM) norm(p, out, sum, residual, rstd, n, at);
 #pragma unroll
     for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
             const int r = at.row + 64 * h + 8 * e;
-            if (r >= rows) continue;
+            if (r >= p.shape.rows) continue;
             if constexpr (P::ROPE) {
                 // A tile has whole heads: all of them are queries and keys, or all values.
                 const int angle = r % out.positions * 32 + at.lane % 4 * 8;
@@ -282,9 +100,38 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
                 }
             } else {
 #pragma unroll
-                for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum[h], e, c, P::NORM ? rstd[h][e] : 1.0f);
+                for (int c = 0; c < QUARTERS; c++) y[4 * c] = pack_8(sum[h], e, c);
             }
         }
+    }
+}
+
+// What a warpgroup has of the block's tile t, its own nth.
+template <class P>
+DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P::Set &set, const Place &at) {
+    float sum[P::PARTS][P::VALUES];
+    if constexpr (P::NORM) {
+        Beside<P> residual;
+        // While other warpgroups multiply, or while this one does.
+        residual.read(p, out.residual, at);
+        if constexpr (P::STARTS_AT_RESIDUAL) {
+            residual.start(sum);
+        } else {
+            clear<P>(sum);
+        }
+        p.multiply(sum, t, at.warpgroup, set, at.lane);
+        if (P::PLUS && out.sum) {
+            add_rms_norm<P, P::PLUS>(p, out, sum, residual, n, at);
+        } else {
+            add_rms_norm<P, false>(p, out, sum, residual, n, at);
+        }
+    } else if constexpr (P::GATED_VJP) {
+        clear<P>(sum);
+        p.multiply(sum, t, at.warpgroup, set, at.lane);
+        gated_vjp(p, out, sum, at);
+    } else {
+        p.multiply(sum, t, at.warpgroup, set, at.lane);
+        store(p, out, sum, at);
     }
 }
 
@@ -380,16 +227,25 @@ LINEAR_GATED(linear_swiglu_2_sm90, SwiGlu, 2, 6)
 LINEAR_GATED(linear_swiglu_vjp_1_sm90, SwiGluVjp, 1, 4)
 LINEAR_GATED(linear_swiglu_vjp_2_sm90, SwiGluVjp, 2, 4)
 
-#define LINEAR_ADD_RMS_NORM(name, weights, cluster, stages)                                        \
-    using P_##name = Product<Epilogue::AddRmsNorm, weights, cluster, stages>;                      \
+#define LINEAR_ADD_RMS_NORM(name, cluster)                                                         \
+    using P_##name = Product<Epilogue::AddRmsNorm, Weights::Resident, cluster, 5>;                 \
     GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps) { \
         run<P_##name>(x, w, {y, nullptr, residual, rstd, eps}, {rows, steps, groups});             \
     }                                                                                              \
     EXPORT_CLUSTERS(name, cluster)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, Weights::Resident, 1, 5)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, Weights::Resident, 2, 5)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, Weights::Resident, 4, 5)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_1_sm90, Weights::Streamed, 1, 4)
-LINEAR_ADD_RMS_NORM(linear_add_rms_norm_streamed_2_sm90, Weights::Streamed, 2, 4)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_1_sm90, 1)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_2_sm90, 2)
+LINEAR_ADD_RMS_NORM(linear_add_rms_norm_4_sm90, 4)
+
+#define LINEAR_ADD_RMS_NORM_PLUS(name, cluster)                                                  \
+    using P_##name = Product<Epilogue::AddRmsNorm, Weights::Streamed, cluster, 4>;               \
+    GEMM(name, P_##name)(OPERANDS, SHAPE, bf16 *y, float *rstd, const bf16 *residual, float eps, \
+                         bf16 *sum, const bf16 *addend) {                                        \
+        const Results out = {y, nullptr, residual, rstd, eps, nullptr, nullptr, 1, sum, addend}; \
+        run<P_##name>(x, w, out, {rows, steps, groups});                                         \
+    }                                                                                            \
+    EXPORT_CLUSTERS(name, cluster)
+LINEAR_ADD_RMS_NORM_PLUS(linear_add_rms_norm_streamed_1_sm90, 1)
+LINEAR_ADD_RMS_NORM_PLUS(linear_add_rms_norm_streamed_2_sm90, 2)
 
 #endif

@@ -49,7 +49,8 @@ struct Product {
     static constexpr bool ROPE = EPILOGUE == Epilogue::Rope;
     static constexpr bool NORM = EPILOGUE == Epilogue::AddRmsNorm;
     // With few registers left beside the sums, they start at the residual; with many it is read while they are formed.
-    static constexpr bool STARTS_AT_RESIDUAL = NORM && RESIDENT;
+    // Only with many is the result added to something else.
+    static constexpr bool STARTS_AT_RESIDUAL = NORM && RESIDENT, PLUS = NORM && !RESIDENT;
     static constexpr bool GATED = EPILOGUE == Epilogue::SwiGlu;
     static constexpr bool GATED_VJP = EPILOGUE == Epilogue::SwiGluVjp;
     // Warpgroups that multiply, and what each has of a block's tile: rows in parts of 64, and of each part in a thread so

@@ -25,10 +25,6 @@ DEVICE u64 matrix_descriptor(u32 address) {
            (swizzle_128 << 62);
 }
 
-// Nothing, and the compiler takes it for a new value of x: what is made of it is not made ahead, where it would take registers
-// until it is used.
-DEVICE void one_by_one(u32 &x) { asm volatile("" : "+r"(x)); }
-
 #ifdef HRM_EMULATOR
 #include "hopper.h"
 #else

@@ -86,3 +86,12 @@ extern "C" __global__ void wrapper_bf16(u32 *y, const float *x) {
     y[2 * t + 1] = bf16_bits(x[t]);
 }
 EXPORT_KERNEL(wrapper_bf16)
+
+// y [32, 2] words: the products and the sums of the pairs of bf16 in a and b.
+extern "C" __global__ void wrapper_bf16_pairs(u32 *y, const u32 *a, const u32 *b) {
+    wait_for_launch_before();
+    const int t = threadIdx.x;
+    y[2 * t] = bf16_product(a[t], b[t]);
+    y[2 * t + 1] = bf16_sum(a[t], b[t]);
+}
+EXPORT_KERNEL(wrapper_bf16_pairs)

@@ -11,7 +11,7 @@ use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Rope, Shape};
 use hrm_cuda::ops::elementwise;
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp};
+use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp, Plus};
 use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
 
 /// A multiple of 1/4 between -1 and 1, by a hash.
@@ -28,9 +28,14 @@ fn upload<L: Launcher>(l: &mut L, values: &[f32]) -> Ptr {
     at
 }
 
-fn download<L: Launcher>(l: &mut L, at: Ptr, len: usize) -> Vec<f32> {
-    let mut bytes = vec![0; 2 * len];
+fn bytes<L: Launcher>(l: &mut L, at: Ptr, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
     l.download(at, &mut bytes).unwrap();
+    bytes
+}
+
+fn download<L: Launcher>(l: &mut L, at: Ptr, len: usize) -> Vec<f32> {
+    let bytes = bytes(l, at, 2 * len);
     bytes.as_chunks::<2>().0.iter().map(|x| bf16::from_ne_bytes(*x).to_f32()).collect()
 }
 
@@ -131,7 +136,7 @@ fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer:
     let residual: Vec<f32> = (0..rows * outer).map(|i| value(i + 777)).collect();
     let x = upload(l, &residual);
     let (y, rstd) = (l.alloc(2 * rows * outer).unwrap(), l.alloc(4 * rows).unwrap());
-    let op = AddRmsNorm { y, rstd, x, eps: 1e-5 };
+    let op = AddRmsNorm { y, rstd, x, eps: 1e-5, plus: None };
     assert!(gemm_sm90::linear_add_rms_norm(l, &case.product, &op).unwrap());
     let sums: Vec<f32> = case.sums.iter().zip(&residual).map(|(sum, r)| sum + r).collect();
     let normed = sums.chunks(outer).flat_map(|row| {
@@ -139,7 +144,25 @@ fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer:
         row.iter().map(move |x| x / (mean + 1e-5).sqrt())
     });
     let what = format!("norm of [{rows}, {inner}] by [{inner}, {outer}]");
-    close(&download(l, y, rows * outer), normed, &what);
+    let found = download(l, y, rows * outer);
+    close(&found, normed, &what);
+
+    // With a sum: the bits of the two kernels. A result that is not kept is not written where weights are streamed.
+    let b: Vec<f32> = (0..rows * outer).map(|i| value(i + 4321)).collect();
+    let (b, expected) = (upload(l, &b), l.alloc(2 * rows * outer).unwrap());
+    elementwise::add(l, Dtype::Bf16, expected, y, b, rows * outer).unwrap();
+    let expected = download(l, expected, rows * outer);
+    for keep in [true, false] {
+        let (y, sum, rstd_too) = (upload(l, &residual), upload(l, &residual), l.alloc(4 * rows).unwrap());
+        let op = AddRmsNorm { y, rstd: rstd_too, plus: Some(Plus { sum, b, keep }), ..op };
+        assert!(gemm_sm90::linear_add_rms_norm(l, &case.product, &op).unwrap());
+        assert!(download(l, sum, rows * outer) == expected, "sum with the {what}, {keep}");
+        if keep || inner > 512 {
+            assert!(download(l, y, rows * outer) == *if keep { &found } else { &residual }, "{what}, {keep}");
+        }
+        let [ours, alone] = [rstd_too, rstd].map(|at| bytes(l, at, 4 * rows));
+        assert!(ours == alone, "{what}: rstd, {keep}");
+    }
 }
 
 /// y = x W^T of a narrow weight, then dx = dy W, alone and added to dx, and dW = dy^T x.
@@ -172,8 +195,7 @@ fn linear_narrow<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize
     let scratch = l.alloc(linear_narrow::vjp_weight_scratch(rows, inner, outer)).unwrap();
     let op = VjpWeight { dw, dy, x, scratch, rows, inner, outer };
     assert!(linear_narrow::vjp_weight(l, &op).unwrap());
-    let mut bytes = vec![0; 4 * outer * inner];
-    l.download(dw, &mut bytes).unwrap();
+    let bytes = bytes(l, dw, 4 * outer * inner);
     let found = bytes.as_chunks::<4>().0.iter().map(|x| f32::from_ne_bytes(*x));
     let mut expected = vec![0.0; outer * inner];
     for (dy, x) in cotangent.chunks(outer).zip(x_values.chunks(inner)) {
@@ -307,9 +329,15 @@ fn gated<L: Launcher>(l: &mut L) {
 
 /// Clusters of 1, 2 and 4 blocks, which exchange sums, with weights that stay and that come with the rows.
 fn norms<L: Launcher>(l: &mut L) {
-    for (rows, inner, outer) in
-        [(130, 128, 128), (300, 64, 256), (1800, 64, 512), (200, 576, 256), (700, 576, 512)]
-    {
+    for (rows, inner, outer) in [
+        (1, 512, 128),
+        (130, 128, 128),
+        (300, 64, 256),
+        (1800, 64, 512),
+        (1, 576, 512),
+        (200, 576, 256),
+        (700, 576, 512),
+    ] {
         linear_add_rms_norm(l, rows, inner, outer);
     }
 }

@@ -98,6 +98,28 @@ fn rounding<L: Launcher>(l: &mut L) {
     assert_eq!(words(l, y, 64), expected);
 }
 
+fn pairs<L: Launcher>(l: &mut L) {
+    // Ties, sums that cancel, the smallest and what is beyond the largest; then signs and exponents that differ.
+    let some = [(0x3f80, 0x3b80), (0x3f81, 0x3b80), (0x3f80, 0xbf80), (0x0001, 0x0001), (0x7f7f, 0x7f7f)];
+    // Products that are ties, below the smallest normal number, zeros of either sign.
+    let more = [(0x3f81, 0x3fc0), (0x3f83, 0x3fc0), (0x1f81, 0x1f80), (0x8000, 0x3f80), (0x0000, 0xbf80)];
+    let other = (0..54u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - (i % 2 << 15)));
+    let pairs: Vec<(u16, u16)> = some.into_iter().chain(more).chain(other).collect();
+    let [a, b] = [0, 1].map(|i| upload(l, pairs.iter().map(|pair| [pair.0, pair.1][i].to_ne_bytes())));
+    let y = l.alloc(256).unwrap();
+    launch(l, "wrapper_bf16_pairs", &[Arg::Ptr(y), Arg::Ptr(a), Arg::Ptr(b)]);
+    let found = words(l, y, 64);
+    for (at, (a, b)) in pairs.iter().enumerate() {
+        // Exact in f64.
+        let [x, z] = [a, b].map(|bits| bf16::from_bits(*bits).to_f64());
+        for (i, (what, exact)) in [("product", x * z), ("sum", x + z)].into_iter().enumerate() {
+            let own = (found[at / 2 * 2 + i] >> (at % 2 * 16)) as u16;
+            let expected = bf16::from_f64(exact).to_bits();
+            assert_eq!(own, expected, "{what} of {a:#x} and {b:#x}: {own:#x}, not {expected:#x}");
+        }
+    }
+}
+
 fn all<L: Launcher>(l: &mut L) {
     ldmatrix(l);
     mma(l);
@@ -105,6 +127,7 @@ fn all<L: Launcher>(l: &mut L) {
     exp2(l);
     reciprocal(l);
     rounding(l);
+    pairs(l);
 }
 
 #[cfg(feature = "emulator")]

@@ -7,7 +7,7 @@ use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Plus, QHead, QLoss, StepScalars, SwiGlu,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd};
@@ -62,6 +62,7 @@ pub enum Kernel {
     AddRmsNorm,
     LinearSwiGlu { keep: bool },
     LinearAddRmsNorm,
+    LinearAddRmsNormPlus { keep: bool },
     QHead,
     ResetRows,
     ReplaceRows,
@@ -436,15 +437,25 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             if keep { &mut outputs } else { &mut scratch }.push(Place::Act(gate_up));
             (vec![Op::LinearSwiGlu(LinearSwiGlu { a, gate_up, keep, x, w })], outputs)
         }
-        Kernel::LinearAddRmsNorm => {
+        Kernel::LinearAddRmsNorm | Kernel::LinearAddRmsNormPlus { .. } => {
             let (x, inner) = (draw.act(bench_, s, d), draw.act(bench_, s, wide));
             let w = draw.param(bench_, d, wide);
             let (y, t, rstd) = (bench_.act(n, d, &[]), bench_.act(n, d, &[]), bench_.stat(n, 1, &[]));
             scratch.push(Place::Act(t));
             // Where the sums cancel, a small eps would show the rounding of the product and nothing else.
             magnitude = root(wide);
-            let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: 0.25 };
-            (vec![Op::LinearAddRmsNorm(op)], vec![Place::Act(y), Place::Stat(rstd)])
+            let plus = match kernel {
+                Kernel::LinearAddRmsNormPlus { keep } => {
+                    Some(Plus { sum: bench_.act(n, d, &[]), b: draw.act(bench_, s, d), keep })
+                }
+                _ => None,
+            };
+            let mut outputs = vec![Place::Stat(rstd)];
+            outputs.extend(plus.map(|plus| Place::Act(plus.sum)));
+            let kept = plus.is_none_or(|plus| plus.keep);
+            if kept { &mut outputs } else { &mut scratch }.push(Place::Act(y));
+            let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: 0.25, plus };
+            (vec![Op::LinearAddRmsNorm(op)], outputs)
         }
         Kernel::QHead | Kernel::QHeadVjp => {
             let z = draw.act(bench_, s, d);

@@ -7,6 +7,7 @@
 pub mod case;
 pub mod counting;
 pub mod cuda;
+pub mod cycles;
 pub mod fixture;
 pub mod op;
 pub mod portable;

@@ -259,6 +259,8 @@ fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
         Kernel::LinearSwiGlu { keep: false },
         Kernel::LinearSwiGlu { keep: true },
         Kernel::LinearAddRmsNorm,
+        Kernel::LinearAddRmsNormPlus { keep: false },
+        Kernel::LinearAddRmsNormPlus { keep: true },
         Kernel::LinearSwiGluVjp,
     ];
     all_of::<S>(&kernels, heads, wide, batch);
@@ -346,6 +348,8 @@ macro_rules! conformance {
             linear_swiglu: LinearSwiGlu { keep: false },
             linear_swiglu_kept: LinearSwiGlu { keep: true },
             linear_add_rms_norm: LinearAddRmsNorm,
+            linear_add_rms_norm_plus: LinearAddRmsNormPlus { keep: false },
+            linear_add_rms_norm_plus_kept: LinearAddRmsNormPlus { keep: true },
             q_head: QHead,
             reset_rows: ResetRows,
             replace_rows: ReplaceRows,

@@ -232,7 +232,7 @@ impl Model {
         for _ in 1..config.l_cycles {
             k.add(plan.t, h, plan.emb).unwrap();
             k.add(level::input(&plan, Level::L, Keep::Nothing, l), l, plan.t).unwrap();
-            level::forward(&mut k, &plan, Level::L, Keep::Nothing, l).unwrap();
+            level::forward(&mut k, &plan, Level::L, Keep::Nothing, l, None).unwrap();
         }
         [at(&mut k, Place::Act(h)).to_vec(), at(&mut k, Place::Act(l)).to_vec()]
     }

@@ -7,6 +7,7 @@ use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
 use hrm_tests::cuda;
+use hrm_tests::cycles;
 use hrm_tests::steps;
 use hrm_tests::suite::Subject;
 use hrm_tests::target;
@@ -96,6 +97,12 @@ fn the_q_target_has_the_bits_of_a_whole_pass() {
     target::has_the_bits_of_a_whole_pass(|plan| backend(plan, Precision::Bf16));
     let hopper = || Emulator::hopper(Order::Random(17));
     target::has_the_bits_of_a_whole_pass(|plan| Cuda::new(hopper(), plan, Precision::Bf16));
+}
+
+#[test]
+fn a_forward_pass_follows_its_formula() {
+    let hopper = || Emulator::hopper(Order::Random(17));
+    cycles::follow_the_formula(128, &[(2, 2)], |plan| Cuda::new(hopper(), plan, Precision::Bf16));
 }
 
 #[test]

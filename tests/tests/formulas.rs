@@ -222,6 +222,20 @@ fn linear_add_rms_norm() {
 }
 
 #[test]
+fn linear_add_rms_norm_plus() {
+    let (case, before, after) = run(Kernel::LinearAddRmsNormPlus { keep: true });
+    let op = op!(case, LinearAddRmsNorm);
+    let plus = op.plus.unwrap();
+    let [x, inner, b] = [op.x, op.inner, plus.b].map(|span| values(&before, Place::Act(span)));
+    let t = product(&inner, &values(&before, Place::Param(op.w)), op.inner.cols);
+    let (y, rstd) = normed(&x, &t, op.y.cols, op.eps);
+    let sum: Vec<_> = y.iter().zip(&b).map(|(y, b)| y + b).collect();
+    same(&values(&after, Place::Act(op.y)), &y);
+    same(&values(&after, Place::Act(plus.sum)), &sum);
+    same(&values(&after, Place::Stat(op.rstd)), &rstd);
+}
+
+#[test]
 fn q_head() {
     let (case, before, after) = run(Kernel::QHead);
     let op = op!(case, QHead);

@@ -2,8 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
-    SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, Plus,
+    QHead, SwiGlu,
 };
 
 use super::{Cuda, fit};
@@ -230,18 +230,27 @@ impl<L: Launcher> Kernels for Cuda<L> {
             ("length of y", op.y.len(), rows * cols),
             ("length of x", op.x.len(), rows * cols),
             ("length of rstd", op.rstd.len(), rows),
+            ("length of the sum", op.plus.map_or(rows * cols, |plus| plus.sum.len()), rows * cols),
+            ("length of b", op.plus.map_or(rows * cols, |plus| plus.b.len()), rows * cols),
         ];
         fit("linear_add_rms_norm", &sizes)?;
         if let Some(product) = self.product(op.inner, op.w)? {
             let (y, rstd, x) = (self.act(op.y)?, self.stat(op.rstd)?, self.act(op.x)?);
-            let norm = gemm_sm90::AddRmsNorm { y, rstd, x, eps: op.eps };
+            let plus = match op.plus {
+                Some(Plus { sum, b, keep }) => {
+                    Some(gemm_sm90::Plus { sum: self.act(sum)?, b: self.act(b)?, keep })
+                }
+                None => None,
+            };
+            let norm = gemm_sm90::AddRmsNorm { y, rstd, x, eps: op.eps, plus };
             if gemm_sm90::linear_add_rms_norm(&mut self.launcher, &product, &norm)? {
                 return Ok(());
             }
         }
         let (linear, norm) = op.parts();
         self.linear(&linear)?;
-        self.add_rms_norm(&norm)
+        self.add_rms_norm(&norm)?;
+        op.plus.map_or(Ok(()), |plus| self.add(plus.sum, op.y, plus.b))
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

@@ -10,8 +10,8 @@ macro_rules! sources {
 
 /// The headers that units include, by their names.
 pub const HEADERS: &[(&str, &str)] = sources!["":
-    "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "common.cuh", "gemm_sm90.cuh", "hopper.cuh", "mma.cuh",
-    "swiglu.cuh",
+    "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "common.cuh", "gemm_sm90.cuh", "gemm_sm90_norm.cuh",
+    "gemm_sm90_swiglu_vjp.cuh", "gemm_sm90_tile.cuh", "hopper.cuh", "mma.cuh", "swiglu.cuh",
 ];
 
 /// The units: each is compiled by itself.

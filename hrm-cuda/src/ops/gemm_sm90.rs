@@ -7,7 +7,7 @@
 //! Only [`linear_swiglu_vjp`] waits, because it multiplies by a copy that is made right before.
 
 use super::attention::Rope;
-use super::{Product, blocks, int, optional};
+use super::{Product, blocks, elementwise, int, optional};
 use crate::error::Error;
 use crate::launch::{Arg, Axis, Dtype, Grid, Kernel, Launcher, Ptr, TensorMap};
 
@@ -22,6 +22,19 @@ pub struct AddRmsNorm {
     pub x: Ptr,
     /// Added to the mean square.
     pub eps: f64,
+    /// A sum of the result, if wanted.
+    pub plus: Option<Plus>,
+}
+
+/// A sum of the result of [`linear_add_rms_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plus {
+    /// Result `[rows, outer]`.
+    pub sum: Ptr,
+    /// What is added `[rows, outer]`.
+    pub b: Ptr,
+    /// Whether what it is added to is written, too.
+    pub keep: bool,
 }
 
 /// Operands of [`linear_swiglu_vjp`].
@@ -211,7 +224,7 @@ fn transpose<L: Launcher>(l: &mut L, y: Ptr, x: Ptr, rows: usize, cols: usize) -
     blocks(l, kernel, [cols / TRANSPOSED, rows / TRANSPOSED], &args)
 }
 
-/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row.
+/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row, then `sum = y + b` if asked for.
 ///
 /// # Errors
 /// The device fails.
@@ -231,8 +244,18 @@ pub fn linear_add_rms_norm<L: Launcher>(
     };
     let stages = if streamed { 4 } else { 5 };
     let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1, turns: false };
-    let &AddRmsNorm { y, rstd, x, eps } = op;
-    run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)])
+    let &AddRmsNorm { y, rstd, x, eps, plus } = op;
+    let norm = |y: Option<Ptr>| [optional(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)];
+    if streamed {
+        let kept = plus.is_none_or(|plus| plus.keep).then_some(y);
+        let (sum, b) = plus.map(|plus| (plus.sum, plus.b)).unzip();
+        return run(l, &variant, product, &[&norm(kept)[..], &[optional(sum), optional(b)]].concat());
+    }
+    let done = run(l, &variant, product, &norm(Some(y)))?;
+    if let (true, Some(Plus { sum, b, .. })) = (done, plus) {
+        elementwise::add(l, Dtype::Bf16, sum, y, b, product.rows * product.outer)?;
+    }
+    Ok(done)
 }
 
 /// How many clusters the machine holds at once: none if it has no such kernels or the width of the input does not fit.

@@ -3,8 +3,8 @@
 use hrm_core::arena::{Act, Ids, Param, Span, Stat};
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Memory, QHead, QLoss, Region, StepScalars, SwiGlu,
-    TrainKernels,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Memory, Plus, QHead, QLoss, Region, StepScalars,
+    SwiGlu, TrainKernels,
 };
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::ElementSizes;
@@ -198,7 +198,12 @@ impl<K: Kernels + Gauge> Kernels for Timed<K> {
     }
 
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
-        let work = acts(&[op.inner, op.x, op.y]).weights(op.w).words(op.rstd.len());
+        let work = match op.plus {
+            Some(Plus { sum, b, keep: true }) => acts(&[op.inner, op.x, op.y, sum, b]),
+            Some(Plus { sum, b, keep: false }) => acts(&[op.inner, op.x, sum, b]),
+            None => acts(&[op.inner, op.x, op.y]),
+        };
+        let work = work.weights(op.w).words(op.rstd.len());
         let work = work.product(op.y.rows, op.inner.cols, op.y.cols);
         self.time("linear_add_rms_norm", work, |k| k.linear_add_rms_norm(op))
     }

@@ -255,7 +255,7 @@ fn each(ours: &mut Int8, theirs: &mut Portable<'_, Model>, plan: &Plan) {
     let fused = LinearSwiGlu { a, gate_up, keep: false, x: of(slot.x), w: w.gate_up };
     both!(ours, theirs, plan, [a], |k| k.linear_swiglu(&fused));
     let (y, rstd, x) = (of(slot.y1), stat(slot.rstd1), of(slot.x));
-    let fused = LinearAddRmsNorm { y, rstd, x, t, inner: a, w: w.down, eps };
+    let fused = LinearAddRmsNorm { y, rstd, x, t, inner: a, w: w.down, eps, plus: None };
     both!(ours, theirs, plan, [y], |k| k.linear_add_rms_norm(&fused));
     both!(ours, theirs, plan, [plan.logits], |k| k.linear(&Linear {
         y: plan.logits,

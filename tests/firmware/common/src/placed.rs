@@ -167,7 +167,7 @@ impl<'a> Placed<'a> {
             Kernel::LinearAddRmsNorm { x, inner, w, eps } => {
                 let (x, inner, w) = (at.act(x)?, at.act(inner)?, at.param(w)?);
                 let (t, y, rstd) = (at.result(x.rows, x.cols), at.result(x.rows, x.cols), at.stat(x.rows, 1));
-                let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: *eps };
+                let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: *eps, plus: None };
                 (Op::LinearAddRmsNorm(op), Place::Act(y))
             }
             Kernel::QHead { z, batch, w, bias } => {

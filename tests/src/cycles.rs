@@ -1,0 +1,107 @@
+//! A forward pass against its formula, application by application.
+
+use hrm_core::arena::Act;
+use hrm_core::config::Config;
+use hrm_core::init::{initialise, reset_carry};
+use hrm_core::kernels::{Kernels, Region};
+use hrm_core::level;
+use hrm_core::model;
+use hrm_core::plan::{Carry, Keep, Level, Mode, Plan};
+
+/// One to three of each.
+pub const CYCLES: [(usize, usize); 9] =
+    [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3)];
+
+const BATCH: usize = 2;
+
+const CONFIG: Config = Config {
+    seq_len: 5,
+    vocab_size: 7,
+    num_puzzle_identifiers: 4,
+    num_heads: 2,
+    h_layers: 1,
+    l_layers: 1,
+    puzzle_emb_ndim: 0,
+    ..Config::SUDOKU_EXTREME
+};
+
+/// `z_l = L(z_l + (z_h + emb))`, `z_h = H(z_h + z_l)`, each sum by itself.
+fn formula<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
+    let Carry { mut z_h, mut z_l } = from;
+    for h in 1..=plan.config.h_cycles {
+        let kept = |last| if last && h == plan.config.h_cycles { keep } else { Keep::Nothing };
+        for l in 1..=plan.config.l_cycles {
+            let keep = kept(l == plan.config.l_cycles);
+            k.add(plan.t, z_h, plan.emb)?;
+            k.add(level::input(plan, Level::L, keep, to.z_l), z_l, plan.t)?;
+            level::forward(k, plan, Level::L, keep, to.z_l, None)?;
+            z_l = to.z_l;
+        }
+        k.add(level::input(plan, Level::H, kept(true), to.z_h), z_h, z_l)?;
+        level::forward(k, plan, Level::H, kept(true), to.z_h, None)?;
+        z_h = to.z_h;
+    }
+    Ok(())
+}
+
+/// The states after a forward pass have the bits of the formula, and so has, where activations are kept, what each level had
+/// for its input: at this width, with so many cycles of H and of L, in place and from the carry to other states, whole and in
+/// tiles.
+///
+/// # Panics
+/// They have not.
+pub fn follow_the_formula<K: Kernels>(
+    hidden_size: usize,
+    cycles: &[(usize, usize)],
+    make: impl Fn(&Plan) -> Result<K, K::Error>,
+) {
+    for &(h_cycles, l_cycles) in cycles {
+        let config = Config { h_cycles, l_cycles, hidden_size, ..CONFIG };
+        let whole = Plan::new(&config, BATCH, Mode::Training).unwrap_or_else(|error| panic!("{error}"));
+        let target = whole.backward.unwrap_or_else(|| panic!("a training plan has a backward part")).target;
+        let tiled = Plan::tiled(&config, BATCH, 7).unwrap_or_else(|error| panic!("{error}"));
+        for (plan, to, keep) in [
+            (whole, whole.carry, Keep::All),
+            (whole, target, Keep::Nothing),
+            (tiled, tiled.carry, Keep::Nothing),
+        ] {
+            let [ours, expected] = [model::forward, formula]
+                .map(|pass| states(&plan, to, keep, &make, pass).unwrap_or_else(|error| panic!("{error}")));
+            assert!(ours.iter().any(|bits| *bits != ours[0]), "all numbers are alike");
+            assert!(
+                ours == expected,
+                "{h_cycles} and {l_cycles} cycles, {keep:?}, tiles of {} rows",
+                plan.tile
+            );
+        }
+    }
+}
+
+type Pass<K> = fn(&mut K, &Plan, Carry, Carry, Keep) -> Result<(), <K as hrm_core::kernels::Memory>::Error>;
+
+/// The bits of what a pass leaves.
+fn states<K: Kernels>(
+    plan: &Plan,
+    to: Carry,
+    keep: Keep,
+    make: impl Fn(&Plan) -> Result<K, K::Error>,
+    pass: Pass<K>,
+) -> Result<Vec<u32>, K::Error> {
+    let mut k = make(plan)?;
+    initialise(&mut k, plan, 3)?;
+    reset_carry(&mut k, plan)?;
+    let tokens: Vec<i32> = (0..plan.incoming.inputs.len() as i32).map(|cell| cell * cell % 7).collect();
+    k.write_ids(plan.incoming.inputs.offset, &tokens)?;
+    model::refill(&mut k, plan)?;
+    model::embed(&mut k, plan)?;
+    pass(&mut k, plan, plan.carry, to, keep)?;
+    let inputs = [Level::H, Level::L].map(|level| level::input(plan, level, keep, to.z_h));
+    let kept: &[Act] = if keep == Keep::All { &inputs } else { &[] };
+    let mut bits = Vec::new();
+    for span in [plan.carry.z_h, plan.carry.z_l, to.z_h, to.z_l].iter().chain(kept) {
+        let mut values = vec![0.0; span.len()];
+        k.read(Region::Acts, span.offset, &mut values)?;
+        bits.extend(values.into_iter().map(f32::to_bits));
+    }
+    Ok(bits)
+}

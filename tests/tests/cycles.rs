@@ -1,0 +1,16 @@
+//! A forward pass, which forms sums where levels end, has the bits of its formula, which forms them by themselves.
+
+use hrm_core::backend::cpu::Cpu;
+use hrm_core::backend::reference::{Reference, Rounding};
+use hrm_tests::cycles::{self, CYCLES};
+
+#[test]
+fn on_the_reference() {
+    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
+    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::Bf16));
+}
+
+#[test]
+fn on_the_cpu() {
+    cycles::follow_the_formula(32, &CYCLES, Cpu::new);
+}
