@@ -144,7 +144,7 @@ DEVICE void prefetch_tensormap(const TensorMap &map) {
 }
 
 // Copies the map's box at (row, col) to shared memory; its bytes are counted at `barrier`. What lies outside the
-// tensor comes as zeros and is counted too.
+// tensor comes as zeros and is counted too. `col` is a multiple of 8, 16 bytes.
 DEVICE void cp_async_bulk_tensor(u32 to, const TensorMap &map, int row, int col, u32 barrier) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
