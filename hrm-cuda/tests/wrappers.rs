@@ -103,7 +103,7 @@ fn pairs<L: Launcher>(l: &mut L) {
     let some = [(0x3f80, 0x3b80), (0x3f81, 0x3b80), (0x3f80, 0xbf80), (0x0001, 0x0001), (0x7f7f, 0x7f7f)];
     // Products that are ties, below the smallest normal number, zeros of either sign.
     let more = [(0x3f81, 0x3fc0), (0x3f83, 0x3fc0), (0x1f81, 0x1f80), (0x8000, 0x3f80), (0x0000, 0xbf80)];
-    let other = (0..54u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - (i % 2 << 15)));
+    let other = (0..54u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - ((i % 2) << 15)));
     let pairs: Vec<(u16, u16)> = some.into_iter().chain(more).chain(other).collect();
     let [a, b] = [0, 1].map(|i| upload(l, pairs.iter().map(|pair| [pair.0, pair.1][i].to_ne_bytes())));
     let y = l.alloc(256).unwrap();

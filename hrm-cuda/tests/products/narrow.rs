@@ -1,0 +1,60 @@
+//! Products with a weight of few rows, and their vjps.
+
+use hrm_cuda::launch::{Launcher, Ptr};
+use hrm_cuda::ops::Product;
+use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
+
+use crate::common::words;
+use crate::operands::{Case, download, rounded, times, transposed, upload, values};
+
+/// y = x W^T, then dx = dy W, alone and added to dx, and dW = dy^T x.
+fn linear_narrow<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
+    let what = format!("[{rows}, {inner}] by [{inner}, {outer}]");
+    let case = Case::new(l, rows, inner, outer);
+    let Product { x, w, .. } = case.product;
+    let y = l.alloc(2 * rows * outer).unwrap();
+    assert!(linear_narrow::linear(l, &case.product, y).unwrap());
+    assert!(case.rounded().eq(download(l, y, rows * outer)), "{what}");
+
+    let (cotangent, before) = (values(rows * outer, 555), values(rows * inner, 777));
+    let dy = upload(l, &cotangent);
+    let sums = times(&cotangent, &case.w, outer, inner);
+    for accumulate in [false, true] {
+        let dx = upload(l, &before);
+        let op = VjpInput { dx, dy, w, rows, inner, outer, accumulate };
+        assert!(linear_narrow::vjp_input(l, &op).unwrap());
+        let element = |(sum, before): (&f32, &f32)| rounded(if accumulate { before + sum } else { *sum });
+        let expected = sums.iter().zip(&before).map(element);
+        assert!(expected.eq(download(l, dx, rows * inner)), "vjp by input, {what}, {accumulate}");
+    }
+
+    let dw = l.alloc(4 * outer * inner).unwrap();
+    let scratch = l.alloc(linear_narrow::vjp_weight_scratch(rows, inner, outer)).unwrap();
+    let op = VjpWeight { dw, dy, x, scratch, rows, inner, outer };
+    assert!(linear_narrow::vjp_weight(l, &op).unwrap());
+    let found = words(l, dw, outer * inner).into_iter().map(f32::from_bits);
+    let expected = times(&transposed(&cotangent, outer), &case.x, rows, inner);
+    assert!(found.eq(expected), "vjp by weight, {what}");
+}
+
+/// Rows that end at, before and after tiles of 16 and of 128 rows, columns likewise; one chunk of rows and several, and more
+/// rows than chunks of the least size have.
+pub fn check<L: Launcher>(l: &mut L) {
+    for (rows, inner, outer) in [
+        (1, 64, 1),
+        (15, 128, 11),
+        (16, 64, 6),
+        (17, 512, 11),
+        (130, 192, 32),
+        (259, 64, 17),
+        (128, 1024, 32),
+        (33_001, 64, 2),
+    ] {
+        linear_narrow(l, rows, inner, outer);
+    }
+    // What is not done there: too many columns, of an odd number, or more than shared memory holds.
+    for (inner, outer) in [(64, 33), (96, 11), (2048, 32)] {
+        let product = Product { x: Ptr(0), w: Ptr(0), rows: 1, inner, outer };
+        assert!(!linear_narrow::linear(l, &product, Ptr(0)).unwrap());
+    }
+}
