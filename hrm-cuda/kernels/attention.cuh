@@ -36,10 +36,12 @@ template <int LD> DEVICE void load_a_transposed(u32 (&a)[4], const bf16 *tile, i
     const int l = lane_index();
     ldmatrix_transposed(a, tile + (k + l % 8 + l / 16 * 8) * LD + row + l / 8 % 2 * 8);
 }
-// B = the transpose of tile[col .. col + 16, k .. k + 16]: b[0], b[1] for the first 8 columns, b[2], b[3] for the others.
+// B = the transpose of tile[col .. col + 16, k .. k + 16]: b[0], b[1] for the first 8 columns, b[2], b[3] for the others. From
+// the addresses of A, so that they are worked out once.
 template <int LD> DEVICE void load_b(u32 (&b)[4], const bf16 *tile, int col, int k) {
-    const int l = lane_index();
-    ldmatrix(b, tile + (col + l % 8 + l / 16 * 8) * LD + k + l / 8 % 2 * 8);
+    u32 a[4];
+    load_a<LD>(a, tile, col, k);
+    b[0] = a[0], b[1] = a[2], b[2] = a[1], b[3] = a[3];
 }
 // B = tile[k .. k + 16, col .. col + 16].
 template <int LD> DEVICE void load_b_transposed(u32 (&b)[4], const bf16 *tile, int k, int col) {
@@ -259,16 +261,16 @@ DEVICE void row_products(float *delta, Head d_o, Head o, int first, int position
     }
 }
 
-// What 16 queries add to the cotangents of a warp's 16 keys and values:
+// Of a warp's 16 keys and 16 queries:
 //
-//     p = exp2(scale k q^T - lse), dv += p do, ds = p * (v do^T - delta), dk += ds q
+//     p = exp2(scale k q^T - lse), ds = p * (v do^T - delta)
 //
-// Everything is transposed, keys down and queries across, so that p and ds are operands as they come out. `lse` is in
-// units of log 2; scale is log2(e) / sqrt(DIM), and the factor 1 / sqrt(DIM) of dk is left to the end. Queries that do not
-// exist have an lse of infinity, and so no part.
+// so that dv += p do and dk += ds q. Everything is transposed, keys down and queries across, so that p and ds are operands as
+// they come out. `lse` is in units of log 2; scale is log2(e) / sqrt(DIM), and the factor 1 / sqrt(DIM) of dk is left to the
+// end. Queries that do not exist have an lse of infinity, and so no part.
 template <int DIM, class Rows>
-DEVICE void add_queries(float (&dk)[1][DIM / 8][4], float (&dv)[1][DIM / 8][4], u32 (&ds)[1][4], const Rows &k,
-                        const Rows &v, const bf16 *q, const bf16 *d_o, const float *lse, const float *delta, int query, float scale) {
+DEVICE void probabilities_vjp(u32 (&p_operand)[1][4], u32 (&ds)[1][4], const Rows &k, const Rows &v, const bf16 *q,
+                              const bf16 *d_o, const float *lse, const float *delta, int query, float scale) {
     constexpr int LD = STRIDE<DIM>;
     float s[1][2][4], dp[1][2][4];
     zero(s), zero(dp);
@@ -285,9 +287,6 @@ DEVICE void add_queries(float (&dk)[1][DIM / 8][4], float (&dv)[1][DIM / 8][4], 
             dp[0][n][i] = p[n][i] * (dp[0][n][i] - (i % 2 ? own_delta.y : own_delta.x));
         }
     }
-    u32 operand[1][4];
-    as_operand(operand[0], p[0], p[1]);
-    add_product_step<LD>(dv, operand, d_o, query);
+    as_operand(p_operand[0], p[0], p[1]);
     as_operand(ds[0], dp[0][0], dp[0][1]);
-    add_product_step<LD>(dk, ds, q, query);
 }

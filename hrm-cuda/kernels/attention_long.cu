@@ -290,8 +290,10 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
 #pragma unroll
                     for (int i = 0; i < DIM / 16; i++)
                         load_a<LD>(a[0][i], k, own, 16 * i), load_a<LD>(b[0][i], v, own, 16 * i);
-                u32 ds[1][4];
-                add_queries<DIM>(dk, dv, ds, a, b, q, g, tile_lse, tile_delta, at, scale);
+                u32 p[1][4], ds[1][4];
+                probabilities_vjp<DIM>(p, ds, a, b, q, g, tile_lse, tile_delta, at, scale);
+                add_product_step<LD>(dv, p, g, at);
+                add_product_step<LD>(dk, ds, q, at);
             }
         }
         if (threadIdx.x < 2 * STEP) stats[(1 - buffer) * 2 * STEP + threadIdx.x] = next_stat;

@@ -97,8 +97,8 @@ DEVICE void attention_short(bf16 *o, float *lse, const bf16 *qkv, const float *c
 //
 //     dv = p^T do, ds = p * (do v^T - delta) / sqrt(DIM), dq = rope^-1(ds k), dk = rope^-1(ds^T q)
 //
-// A warp first has 16 keys, and goes through the queries; what it finds of ds goes to shared memory, where each warp then
-// finds the rows of its 16 queries. Sums are in the order of positions.
+// A warp first has 16 keys, and goes through the queries; what it finds of ds goes to shared memory, where it then finds the
+// rows of its keys, and each warp the columns of its 16 queries. Sums are in the order of positions.
 //
 // dqkv [N, 3D], do [N, D], and what the forward kernel was given and wrote; tables, which turn cotangents back, also where q
 // and k are `rotated` already.
@@ -136,24 +136,34 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
 
     const float softmax_scale = scale * LN_2, one[2] = {1.0f, 1.0f}, scaled[2] = {softmax_scale, softmax_scale};
     if (first < positions) {
-        // Its keys and values stay in shared memory: so three blocks fit on a multiprocessor.
+        // They stay in shared memory until they are needed: so three blocks fit on a multiprocessor.
         const RowsOf keys = {k, first}, values = {v, first};
-        float dk[1][DIM / 8][4], dv[1][DIM / 8][4];
-        zero(dk), zero(dv);
+        {
+            float dv[1][DIM / 8][4];
+            zero(dv);
 #pragma unroll 1
-        for (int query = 0; query < positions; query += 16) {
-            u32 part_ds[1][4];
-            add_queries<DIM>(dk, dv, part_ds, keys, values, q, g, own_lse, delta, query, scale);
+            for (int query = 0; query < positions; query += 16) {
+                u32 p[1][4], part_ds[1][4];
+                probabilities_vjp<DIM>(p, part_ds, keys, values, q, g, own_lse, delta, query, scale);
+                add_product_step<LD>(dv, p, g, query);
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                // Keys that do not exist must not reach dq: their exponentials may be anything.
-                const int key = first + lane_index() / 4 + i % 2 * 8;
-                const int at = key * LD_DS + query + lane_index() % 4 * 2 + i / 2 * 8;
-                *(u32 *)(ds + at) = key < positions ? part_ds[0][i] : 0;
+                for (int i = 0; i < 4; i++) {
+                    // Keys that do not exist must not reach dq: their exponentials may be anything.
+                    const int key = first + lane_index() / 4 + i % 2 * 8;
+                    const int at = key * LD_DS + query + lane_index() % 4 * 2 + i / 2 * 8;
+                    *(u32 *)(ds + at) = key < positions ? part_ds[0][i] : 0;
+                }
             }
+            // Nobody else reads this warp's rows of v.
+            store_rows<DIM>(cotangent(2), dv[0], one, v + first * LD, first, positions);
         }
-        // Nobody else reads this warp's rows of v.
-        store_rows<DIM>(cotangent(2), dv[0], one, v + first * LD, first, positions);
+        float dk[1][DIM / 8][4];
+        zero(dk);
+        for (int query = 0; query < positions; query += 16) {
+            u32 a[1][4];
+            load_a<LD_DS>(a[0], ds, first, query);
+            add_product_step<LD>(dk, a, q, query);
+        }
         if (cos_table) turn_back<DIM>(dk[0], first, positions, cos_table, sin_table);
         store_rows<DIM>(cotangent(1), dk[0], scaled, v + first * LD, first, positions);
     }

@@ -52,8 +52,8 @@ constexpr int THREADS = 256;
 constexpr int LANES = 32;
 constexpr int WARPS = THREADS / LANES;
 
-DEVICE int lane_index() { return (int)threadIdx.x % LANES; }
-DEVICE int warp_index() { return (int)threadIdx.x / LANES; }
+DEVICE int lane_index() { return (int)(threadIdx.x % LANES); }
+DEVICE int warp_index() { return (int)(threadIdx.x / LANES); }
 // The row of this warp in a launch of one warp for each row.
 DEVICE int warp_row() { return (int)blockIdx.x * WARPS + warp_index(); }
 // This thread's position in the launch.

@@ -176,9 +176,7 @@ fn copied<L: Launcher>(
 
 fn boxes_of_two_dimensions<L: Launcher>(l: &mut L) {
     let tensor = Tensor::new(l, 1, 21, 72);
-    for (row, col) in
-        [(0, 0), (5, 8), (8, 0), (-3, 0), (0, 40), (21, 0), (2, -8), (0, 72), (-16, -64)]
-    {
+    for (row, col) in [(0, 0), (5, 8), (8, 0), (-3, 0), (0, 40), (21, 0), (2, -8), (0, 72), (-16, -64)] {
         let found = copied(l, "wrapper_cp_async_bulk_tensor", tensor.map_2d(16), 16, (0, row, col));
         assert_eq!(found, image(16, |i, j| tensor.element(0, row + i, col + j)), "box at ({row}, {col})");
     }

@@ -204,7 +204,9 @@ pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result
         ("linear_swiglu_vjp_1_sm90", 1)
     };
     let variant = Variant { name, cluster, stages: 4, streamed: false, exchanges: false, turns: true };
-    if linear_swiglu_vjp_scratch(cols, outer) == 0 || clusters(l, &variant, outer)? == 0 {
+    // The kernel counts gate and up in units of 16 bytes, by 32 bits.
+    let too_many = u32::try_from(rows * 2 * cols / 8).is_err();
+    if linear_swiglu_vjp_scratch(cols, outer) == 0 || too_many || clusters(l, &variant, outer)? == 0 {
         return Ok(false);
     }
     if rows > 0 {
