@@ -111,7 +111,7 @@ fn rounding<L: Launcher>(l: &mut L) {
 fn pair_sums<L: Launcher>(l: &mut L) {
     // Ties, sums that cancel, the smallest and what is beyond the largest; then signs and exponents that differ.
     let some = [(0x3f80, 0x3b80), (0x3f81, 0x3b80), (0x3f80, 0xbf80), (0x0001, 0x0001), (0x7f7f, 0x7f7f)];
-    let other = (0..59u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - (i % 2 << 15)));
+    let other = (0..59u16).map(|i| (0x3f80 + 37 * i, 0xbe00 + 0x101 * i % 0x400 - ((i % 2) << 15)));
     let pairs: Vec<(u16, u16)> = some.into_iter().chain(other).collect();
     let [a, b] = [0, 1].map(|i| upload(l, pairs.iter().map(|pair| [pair.0, pair.1][i].to_ne_bytes())));
     let y = l.alloc(128).unwrap();
