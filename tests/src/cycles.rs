@@ -21,6 +21,7 @@ const CONFIG: Config = Config {
     num_heads: 2,
     h_layers: 1,
     l_layers: 1,
+    expansion: 1.0,
     puzzle_emb_ndim: 0,
     ..Config::SUDOKU_EXTREME
 };
@@ -45,8 +46,7 @@ fn formula<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Kee
 }
 
 /// The states after a forward pass have the bits of the formula, and so has, where activations are kept, what each level had
-/// for its input: at this width, with so many cycles of H and of L, in place and from the carry to other states, whole and in
-/// tiles.
+/// for its input: at this width, with so many cycles of H and of L, in place and from the carry to other states.
 ///
 /// # Panics
 /// They have not.
@@ -57,24 +57,35 @@ pub fn follow_the_formula<K: Kernels>(
 ) {
     for &(h_cycles, l_cycles) in cycles {
         let config = Config { h_cycles, l_cycles, hidden_size, ..CONFIG };
-        let whole = Plan::new(&config, BATCH, Mode::Training).unwrap_or_else(|error| panic!("{error}"));
-        let target = whole.backward.unwrap_or_else(|| panic!("a training plan has a backward part")).target;
-        let tiled = Plan::tiled(&config, BATCH, 7).unwrap_or_else(|error| panic!("{error}"));
-        for (plan, to, keep) in [
-            (whole, whole.carry, Keep::All),
-            (whole, target, Keep::Nothing),
-            (tiled, tiled.carry, Keep::Nothing),
-        ] {
-            let [ours, expected] = [model::forward, formula]
-                .map(|pass| states(&plan, to, keep, &make, pass).unwrap_or_else(|error| panic!("{error}")));
-            assert!(ours.iter().any(|bits| *bits != ours[0]), "all numbers are alike");
-            assert!(
-                ours == expected,
-                "{h_cycles} and {l_cycles} cycles, {keep:?}, tiles of {} rows",
-                plan.tile
-            );
-        }
+        let plan = Plan::new(&config, BATCH, Mode::Training).unwrap_or_else(|error| panic!("{error}"));
+        let target = plan.backward.unwrap_or_else(|| panic!("a training plan has a backward part")).target;
+        has_the_bits(&plan, plan.carry, Keep::All, &make);
+        has_the_bits(&plan, target, Keep::Nothing, &make);
     }
+}
+
+/// The same in tiles of rows, in place.
+///
+/// # Panics
+/// As there.
+pub fn follow_the_formula_in_tiles<K: Kernels>(
+    hidden_size: usize,
+    cycles: &[(usize, usize)],
+    make: impl Fn(&Plan) -> Result<K, K::Error>,
+) {
+    for &(h_cycles, l_cycles) in cycles {
+        let config = Config { h_cycles, l_cycles, hidden_size, ..CONFIG };
+        let plan = Plan::tiled(&config, BATCH, 7).unwrap_or_else(|error| panic!("{error}"));
+        has_the_bits(&plan, plan.carry, Keep::Nothing, &make);
+    }
+}
+
+fn has_the_bits<K: Kernels>(plan: &Plan, to: Carry, keep: Keep, make: impl Fn(&Plan) -> Result<K, K::Error>) {
+    let [ours, expected] = [model::forward, formula]
+        .map(|pass| states(plan, to, keep, &make, pass).unwrap_or_else(|error| panic!("{error}")));
+    assert!(ours.iter().any(|bits| *bits != ours[0]), "all numbers are alike");
+    let Config { h_cycles, l_cycles, .. } = plan.config;
+    assert!(ours == expected, "{h_cycles} and {l_cycles} cycles, {keep:?}, tiles of {} rows", plan.tile);
 }
 
 type Pass<K> = fn(&mut K, &Plan, Carry, Carry, Keep) -> Result<(), <K as hrm_core::kernels::Memory>::Error>;

@@ -14,3 +14,9 @@ fn on_the_reference() {
 fn on_the_cpu() {
     cycles::follow_the_formula(32, &CYCLES, Cpu::new);
 }
+
+#[test]
+fn in_tiles() {
+    cycles::follow_the_formula_in_tiles(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
+    cycles::follow_the_formula_in_tiles(32, &CYCLES, Cpu::new);
+}
