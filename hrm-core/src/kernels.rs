@@ -11,11 +11,12 @@
 //!
 //! The exceptions are products together with what follows them, [`Kernels::linear_swiglu`] and
 //! [`Kernels::linear_add_rms_norm`]: by default they are the kernels they are named after, one after the other, and a
-//! backend overrides them where its machine gains by not writing the product to memory. [`Plus`] has
-//! [`Kernels::add`] follow the latter. Likewise [`Kernels::linear_qkv`] and [`Kernels::attention`], which are
-//! [`Kernels::linear`] and [`Kernels::rope_attention`] unless a backend rotates as it writes the product. They have no
-//! vjp of their own: those of their parts find what they need. The one vjp with a default body is [`TrainKernels::linear_swiglu_vjp`], of a product and of the activation
-//! before it: by default theirs, one after the other.
+//! backend overrides them where its machine gains by not writing the product to memory. The norm may be followed by
+//! [`Kernels::add`] as well, where [`Plus`] says so. Likewise [`Kernels::linear_qkv`] and [`Kernels::attention`], which
+//! are [`Kernels::linear`] and [`Kernels::rope_attention`] unless a backend rotates as it writes the product. They have
+//! no vjp of their own: those of their parts find what they need. The one vjp with a default body is
+//! [`TrainKernels::linear_swiglu_vjp`], of a product and of the activation before it: by default theirs, one after the
+//! other.
 
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::loss::LossKind;

@@ -46,9 +46,10 @@ pub fn forward<K: Kernels>(
 
 /// A forward pass up to the last application of H, whose input is left where [`level::input`] says.
 ///
-/// What a level gives is in a sum next, which it forms itself: L's is the next input, H's is what is added to L's input
-/// throughout the next cycle, `t = z_h + emb`. Only the first cycle finds sums unformed, and a plan whose blocks overwrite `t`
-/// has it formed for each application of L anew.
+/// What an application gives is in a sum next, and the product that it comes from may form that, too ([`Plus`]): L's is in its
+/// own next input, or in H's; H's is in what is added to L's input throughout the next cycle, `t = z_h + emb`. What is left to
+/// [`Kernels::add`] is each cycle's first input of L, `z_l + t`, and the first `t`. A plan whose blocks overwrite `t` forms only
+/// H's input that way.
 fn to_last_h<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
     let (h_cycles, l_cycles) = (plan.config.h_cycles, plan.config.l_cycles);
     let Carry { mut z_h, mut z_l } = from;

@@ -49,7 +49,7 @@ template <int LD> DEVICE void load_b_transposed(u32 (&b)[4], const bf16 *tile, i
     ldmatrix_transposed(b, tile + (k + l % 16) * LD + col + l / 16 * 8);
 }
 
-// ---- products. C is [16 M, 8 COLS] in accumulators, A is [16 M, 16 K] in fragments.
+// ---- products. C is [16 M, 8 COLS] in accumulators, A is [16 M, 16 K] in fragments, those of a step together.
 
 template <int M, int COLS> DEVICE void zero(float (&c)[M][COLS][4]) {
 #pragma unroll
@@ -77,24 +77,18 @@ DEVICE void add_product_rows_step(float (&c)[M][COLS][4], const u32 (&a)[M][4], 
 
 // C += A B^T, B = tile[col .. col + 8 COLS, 0 .. 16 K].
 template <int LD, int M, int COLS, int K>
-DEVICE void add_product_rows(float (&c)[M][COLS][4], const u32 (&a)[M][K][4], const bf16 *tile, int col) {
+DEVICE void add_product_rows(float (&c)[M][COLS][4], const u32 (&a)[K][M][4], const bf16 *tile, int col) {
 #pragma unroll
-    for (int k = 0; k < K; k++) {
-        u32 step[M][4];
-#pragma unroll
-        for (int i = 0; i < 4 * M; i++) step[i / 4][i % 4] = a[i / 4][k][i % 4];
-        add_product_rows_step<LD>(c, step, tile, col, 16 * k);
-    }
+    for (int k = 0; k < K; k++) add_product_rows_step<LD>(c, a[k], tile, col, 16 * k);
 }
 
-// 16 rows of a tile as A, in shared memory until they are needed: where registers are scarce.
-struct RowsOf {
+// 16 rows of DIM as A, in shared memory until they are needed: where registers are scarce.
+template <int DIM> struct RowsOf {
     const bf16 *tile;
     int row;
 };
-template <int LD, int COLS>
-DEVICE void add_product_rows(float (&c)[1][COLS][4], const RowsOf &rows, const bf16 *tile, int col) {
-    constexpr int DIM = LD - STRIDE<0>;
+template <int LD, int COLS, int DIM>
+DEVICE void add_product_rows(float (&c)[1][COLS][4], const RowsOf<DIM> &rows, const bf16 *tile, int col) {
 #pragma unroll
     for (int k = 0; k < DIM; k += 16) {
         u32 a[1][4];

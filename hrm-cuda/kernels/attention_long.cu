@@ -51,7 +51,7 @@ DEVICE void attention_long(bf16 *o, float *lse, bf16 *qkv, const float *cos_tabl
     copy_commit();
     if (cos_table) rotate_rows<DIM, ROWS, BLOCK, 1>({q}, place.tile, positions, cos_table, sin_table, part);
 
-    u32 a[M][DIM / 16][4];
+    u32 a[DIM / 16][M][4];
     float c[M][DIM / 8][4], max[M][2], sum[M][2];
     zero(c);
 #pragma unroll
@@ -70,7 +70,7 @@ DEVICE void attention_long(bf16 *o, float *lse, bf16 *qkv, const float *cos_tabl
 #pragma unroll
             for (int m = 0; m < M; m++)
 #pragma unroll
-                for (int i = 0; i < DIM / 16; i++) load_a<LD>(a[m][i], q, own + 16 * m, 16 * i);
+                for (int i = 0; i < DIM / 16; i++) load_a<LD>(a[i][m], q, own + 16 * m, 16 * i);
         const bf16 *const k = buffers + key / STEP % 2 * 2 * STEP * LD, *const v = k + STEP * LD;
         float s[M][STEP / 8][4];
         zero(s);
@@ -164,7 +164,7 @@ DEVICE void attention_long_vjp_q(bf16 *dqkv, float *delta, const bf16 *d_o, cons
     copy_commit();
     row_products<DIM, ROWS, BLOCK>(own_delta, d_out, out, place.tile, positions);
 
-    u32 a[M][DIM / 16][4], b[M][DIM / 16][4];
+    u32 a[DIM / 16][M][4], b[DIM / 16][M][4];
     float dq[M][DIM / 8][4], row_lse[M][2], row_delta[M][2];
     zero(dq);
     for (int key = 0; key < positions; key += STEP) {
@@ -179,8 +179,8 @@ DEVICE void attention_long_vjp_q(bf16 *dqkv, float *delta, const bf16 *d_o, cons
             for (int m = 0; m < M; m++) {
 #pragma unroll
                 for (int i = 0; i < DIM / 16; i++) {
-                    load_a<LD>(a[m][i], q, own + 16 * m, 16 * i);
-                    load_a<LD>(b[m][i], g, own + 16 * m, 16 * i);
+                    load_a<LD>(a[i][m], q, own + 16 * m, 16 * i);
+                    load_a<LD>(b[i][m], g, own + 16 * m, 16 * i);
                 }
 #pragma unroll
                 for (int r = 0; r < 2; r++) {
@@ -263,7 +263,7 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
     copy_commit();
     if (threadIdx.x < 2 * STEP) stats[threadIdx.x] = fetch_stat(0);
 
-    u32 a[1][DIM / 16][4], b[1][DIM / 16][4];
+    u32 a[DIM / 16][1][4], b[DIM / 16][1][4];
     float dk[1][DIM / 8][4], dv[1][DIM / 8][4];
     zero(dk), zero(dv);
     for (int query = 0; query < positions; query += STEP) {
@@ -281,7 +281,7 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
             if (IN_REGISTERS && query == 0)
 #pragma unroll
                 for (int i = 0; i < DIM / 16; i++)
-                    load_a<LD>(a[0][i], k, own, 16 * i), load_a<LD>(b[0][i], v, own, 16 * i);
+                    load_a<LD>(a[i][0], k, own, 16 * i), load_a<LD>(b[i][0], v, own, 16 * i);
             const bf16 *const q = buffers + buffer * 2 * STEP * LD, *const g = q + STEP * LD;
             const float *const tile_lse = stats + buffer * 2 * STEP, *const tile_delta = tile_lse + STEP;
 #pragma unroll 1
@@ -289,7 +289,7 @@ DEVICE void attention_long_vjp_kv(bf16 *dqkv, const float *delta, const bf16 *d_
                 if (!IN_REGISTERS)
 #pragma unroll
                     for (int i = 0; i < DIM / 16; i++)
-                        load_a<LD>(a[0][i], k, own, 16 * i), load_a<LD>(b[0][i], v, own, 16 * i);
+                        load_a<LD>(a[i][0], k, own, 16 * i), load_a<LD>(b[i][0], v, own, 16 * i);
                 u32 p[1][4], ds[1][4];
                 probabilities_vjp<DIM>(p, ds, a, b, q, g, tile_lse, tile_delta, at, scale);
                 add_product_step<LD>(dv, p, g, at);

@@ -137,7 +137,7 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     const float softmax_scale = scale * LN_2, one[2] = {1.0f, 1.0f}, scaled[2] = {softmax_scale, softmax_scale};
     if (first < positions) {
         // They stay in shared memory until they are needed: so three blocks fit on a multiprocessor.
-        const RowsOf keys = {k, first}, values = {v, first};
+        const RowsOf<DIM> keys = {k, first}, values = {v, first};
         {
             float dv[1][DIM / 8][4];
             zero(dv);
@@ -159,6 +159,7 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
         }
         float dk[1][DIM / 8][4];
         zero(dk);
+        // store_rows has brought the warp together since its lanes wrote ds.
         for (int query = 0; query < positions; query += 16) {
             u32 a[1][4];
             load_a<LD_DS>(a[0], ds, first, query);
@@ -181,6 +182,14 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
     store_rows<DIM>(cotangent(0), dq[0], scaled, q + first * LD, first, positions);
 }
 
+// Blocks on a multiprocessor of the vjp's largest: as many as fit where there is most shared memory. Elsewhere to ask for as
+// many would cost registers and win nothing.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
+constexpr int VJP_BLOCKS = 3;
+#else
+constexpr int VJP_BLOCKS = 2;
+#endif
+
 #define SHORT(dim, rows, forward_blocks, vjp_blocks)                                                                    \
     extern "C" __global__ void __launch_bounds__(2 * rows, forward_blocks) attention_short_##dim##x##rows(              \
         bf16 *o, float *lse, const bf16 *qkv, const float *cos_table, const float *sin_table, int positions, int heads, \
@@ -199,4 +208,4 @@ DEVICE void attention_short_vjp(bf16 *dqkv, const bf16 *d_o, const bf16 *o, cons
 
 SHORT(32, 96, 4, 2)
 SHORT(32, 128, 2, 2)
-SHORT(64, 96, 4, 3)
+SHORT(64, 96, 4, VJP_BLOCKS)

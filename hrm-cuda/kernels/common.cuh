@@ -78,6 +78,10 @@ struct bf16 {
     unsigned short bits;
 };
 
+// The elements of a pair.
+DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
+DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+
 #ifdef HRM_EMULATOR
 // To nearest, ties to even; every NaN becomes the one that the GPU makes.
 DEVICE u32 bf16_bits(float x) {
@@ -86,14 +90,10 @@ DEVICE u32 bf16_bits(float x) {
 }
 DEVICE u32 bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
 DEVICE u32 bf16_product(u32 a, u32 b) {
-    const auto of = [&](int shift) { return __uint_as_float(a >> shift << 16) * __uint_as_float(b >> shift << 16); };
-    return bf16_pair(of(0), of(16));
+    return bf16_pair(first_of(a) * first_of(b), second_of(a) * second_of(b));
 }
 // f32 has more than twice bf16's digits, so that rounding twice gives what rounding once gives.
-DEVICE u32 bf16_sum(u32 a, u32 b) {
-    const auto of = [&](int shift) { return __uint_as_float(a >> shift << 16) + __uint_as_float(b >> shift << 16); };
-    return bf16_pair(of(0), of(16));
-}
+DEVICE u32 bf16_sum(u32 a, u32 b) { return bf16_pair(first_of(a) + first_of(b), second_of(a) + second_of(b)); }
 #else
 DEVICE u32 bf16_pair(float low, float high) {
     u32 bits;
@@ -114,10 +114,6 @@ DEVICE u32 bf16_product(u32 a, u32 b) { return bf16_fma(a, b, 0x80008000u); }
 // Sums of two pairs: a is multiplied by 1.
 DEVICE u32 bf16_sum(u32 a, u32 b) { return bf16_fma(a, 0x3f803f80u, b); }
 #endif
-
-// The elements of a pair.
-DEVICE float first_of(u32 pair) { return __uint_as_float(pair << 16); }
-DEVICE float second_of(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
 
 DEVICE float to_float(float x) { return x; }
 DEVICE float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }

@@ -11,7 +11,7 @@
 // x [N, K] and W [out, K] are row-major. K is a multiple of 64.
 //
 // One thread of a block's first warpgroup has the copy engine fetch rows into a ring in shared memory; the others multiply
-// tiles, whose sums never leave the registers before the result is formed.
+// tiles, whose sums stay in registers until the result is formed; only the vjp of SwiGLU turns them in shared memory first.
 //
 //   resident  The weights of the tile's 128 columns, [128, K], lie in shared memory, and the rows stream past them. Three
 //             warpgroups take turns at tiles of 128 rows: one multiplies while the others finish their results.
@@ -120,11 +120,10 @@ DEVICE void tile(const P &p, const Results &out, int t, int n, const typename P:
             clear<P>(sum);
         }
         p.multiply(sum, t, at.warpgroup, set, at.lane);
-        if (P::PLUS && out.sum) {
-            add_rms_norm<P, P::PLUS>(p, out, sum, residual, n, at);
-        } else {
-            add_rms_norm<P, false>(p, out, sum, residual, n, at);
+        if constexpr (P::PLUS) {
+            if (out.sum) return add_rms_norm<P, true>(p, out, sum, residual, n, at);
         }
+        add_rms_norm<P, false>(p, out, sum, residual, n, at);
     } else if constexpr (P::GATED_VJP) {
         clear<P>(sum);
         p.multiply(sum, t, at.warpgroup, set, at.lane);

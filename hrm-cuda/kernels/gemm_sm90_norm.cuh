@@ -33,9 +33,10 @@ template <class P> struct Beside {
     }
 };
 
-// Sums of squares of the thread's rows in the block's columns, and the residual in the sums if it is not there yet.
+// Has the residual in the sums, if it is not there yet, and gives the sums of squares of the thread's rows in the block's
+// columns.
 template <class P>
-DEVICE void squares(float (&sum)[P::PARTS][P::VALUES], const Beside<P> &residual, float (&square)[P::PARTS][2]) {
+DEVICE void add_and_square(float (&sum)[P::PARTS][P::VALUES], const Beside<P> &residual, float (&square)[P::PARTS][2]) {
 #pragma unroll
     for (int h = 0; h < P::PARTS; h++) {
 #pragma unroll
@@ -63,7 +64,7 @@ template <class P, bool PLUS>
 DEVICE void add_rms_norm(const P &p, const Results &out, float (&sum)[P::PARTS][P::VALUES], const Beside<P> &residual, int n,
                          const Place &at) {
     float rstd[P::PARTS][2];
-    squares<P>(sum, residual, rstd);
+    add_and_square<P>(sum, residual, rstd);
     // On its way while blocks exchange their sums.
     [[maybe_unused]] Beside<P> addend;
     if constexpr (PLUS) addend.read(p, out.addend, at);

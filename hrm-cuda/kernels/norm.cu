@@ -104,7 +104,7 @@ template <int COUNT, class T> DEVICE void add_rms_norm_vjp_held(T *ds, const T *
     });
 }
 
-// The same for a row of any width.
+// The same for a row of any width. Not unrolled, which would take registers from the kernel that has the other, too.
 template <int WIDTH, class T>
 DEVICE void add_rms_norm_vjp_twice(T *ds, const T *dy, const T *y, float rstd, int cols) {
     float d[WIDTH], out[WIDTH], product = 0.0f;

@@ -1,5 +1,6 @@
-// One kernel for each wrapper of mma.cuh, and no arithmetic beside: a test works out what each must give. The emulator has
-// its own meaning of the wrappers, so it is on a GPU that these say something about the inline assembly.
+// One kernel for each wrapper of mma.cuh, and for those of bf16 in common.cuh, and no arithmetic beside: a test works out what
+// each must give. The emulator has its own meaning of the wrappers, so it is on a GPU that these say something about the inline
+// assembly.
 #include "mma.cuh"
 
 // y [32, 4] words: each lane's four words of the matrices [4, 8, 8] of 16-bit elements in x.

@@ -1,5 +1,6 @@
-//! Each wrapper of `kernels/mma.cuh` against what the PTX manual says its instruction does. On the emulator this tests the
-//! emulator's meaning of it; on a GPU, the inline assembly: `cargo test -p hrm-cuda --test wrappers -- --ignored`.
+//! Each wrapper of `kernels/mma.cuh`, and those of bf16 in `kernels/common.cuh`, against what the PTX manual says its
+//! instruction does. On the emulator this tests the emulator's meaning of it; on a GPU, the inline assembly:
+//! `cargo test -p hrm-cuda --test wrappers -- --ignored`.
 
 mod common;
 
