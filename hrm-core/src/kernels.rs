@@ -251,6 +251,17 @@ impl LinearAddRmsNorm {
         let Self { y, rstd, x, t, inner, w, eps, .. } = *self;
         (Linear { y: t, x: inner, w }, AddRmsNorm { y, rstd, x, t, eps })
     }
+
+    /// The kernels it consists of and the sum, one after the other.
+    ///
+    /// # Errors
+    /// Those of the kernels.
+    pub fn apart<K: Kernels + ?Sized>(&self, k: &mut K) -> Result<(), K::Error> {
+        let (linear, norm) = self.parts();
+        k.linear(&linear)?;
+        k.add_rms_norm(&norm)?;
+        self.plus.map_or(Ok(()), |plus| k.add(plus.sum, self.y, plus.b))
+    }
 }
 
 /// Operands of [`Kernels::q_head`].
@@ -352,10 +363,7 @@ pub trait Kernels: Memory {
     /// # Errors
     /// The device fails.
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Self::Error> {
-        let (linear, norm) = op.parts();
-        self.linear(&linear)?;
-        self.add_rms_norm(&norm)?;
-        op.plus.map_or(Ok(()), |plus| self.add(plus.sum, op.y, plus.b))
+        op.apart(self)
     }
 
     /// `q[b] = W z[b, 0] + bias` (paper, eq. for `Q^ = sigma(theta_Q^T z_H)`, without the sigmoid).

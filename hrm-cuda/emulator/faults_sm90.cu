@@ -18,6 +18,7 @@ enum Mistake {
     REGISTERS_TOUCHED,
     BARRIER_OVERWRITTEN,
     STARTED_ONLY, // a copy that has started is waited for after the product
+    ODD_COLUMN,
 };
 
 // y [64, 64] = the sum over tiles x [64, 64] of x x^T, and of 2 x^T: one thread fetches, a warpgroup multiplies, in one
@@ -40,7 +41,7 @@ extern "C" __global__ void fault_tiles(const __grid_constant__ TensorMap map, fl
         for (int t = 0; threadIdx.x == 128 && t < tiles; t++) {
             mbarrier_wait(empty, (t & 1) ^ 1);
             mbarrier_arrive_expect_tx(full, mistake == TOO_MANY_BYTES ? 8208 : mistake == TOO_FEW_BYTES ? 8176 : 8192);
-            cp_async_bulk_tensor(tile, map, 64 * t, 0, full);
+            cp_async_bulk_tensor(tile, map, 64 * t, mistake == ODD_COLUMN ? 4 : 0, full);
         }
         started();
         return;

@@ -27,6 +27,7 @@ const ACCUMULATOR_TOUCHED: i32 = 11;
 const REGISTERS_TOUCHED: i32 = 12;
 const BARRIER_OVERWRITTEN: i32 = 13;
 const STARTED_ONLY: i32 = 14;
+const ODD_COLUMN: i32 = 15;
 
 /// Element (row, col) of the tensor; what a box has after its last row is 0.
 fn element(row: usize, col: usize) -> f32 {
@@ -86,6 +87,7 @@ fn a_mistake_is_an_error_that_says_which() {
         (NO_INIT, "at byte 8192 of shared memory, where no barrier was initialised"),
         (ACCUMULATOR_TOUCHED, "an accumulator of wgmma was written to before its group was waited for"),
         (BARRIER_OVERWRITTEN, "at byte 8192 of shared memory: the barrier was written over"),
+        (ODD_COLUMN, "a copy from column 4, which is no multiple of 16 bytes"),
     ];
     for (mistake, words) in said {
         for order in ORDERS {

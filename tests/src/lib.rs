@@ -9,6 +9,7 @@ pub mod counting;
 pub mod cuda;
 pub mod cycles;
 pub mod fixture;
+pub mod forgetful;
 pub mod op;
 pub mod portable;
 pub mod readers;

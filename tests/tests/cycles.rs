@@ -2,21 +2,23 @@
 
 use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{Reference, Rounding};
-use hrm_tests::cycles::{self, CYCLES};
+use hrm_tests::cycles::{self, CYCLES, SMALL};
 
 #[test]
 fn on_the_reference() {
-    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
-    cycles::follow_the_formula(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::Bf16));
+    cycles::follow_the_formula(&SMALL, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
+    cycles::follow_the_formula(&SMALL, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::Bf16));
 }
 
 #[test]
 fn on_the_cpu() {
-    cycles::follow_the_formula(32, &CYCLES, Cpu::new);
+    cycles::follow_the_formula(&SMALL, &CYCLES, Cpu::new);
 }
 
 #[test]
 fn in_tiles() {
-    cycles::follow_the_formula_in_tiles(32, &CYCLES, |plan| Reference::<f32, _>::owned(plan, Rounding::None));
-    cycles::follow_the_formula_in_tiles(32, &CYCLES, Cpu::new);
+    cycles::follow_the_formula_in_tiles(&SMALL, &CYCLES, |plan| {
+        Reference::<f32, _>::owned(plan, Rounding::None)
+    });
+    cycles::follow_the_formula_in_tiles(&SMALL, &CYCLES, Cpu::new);
 }

@@ -230,10 +230,13 @@ impl<L: Launcher> Kernels for Cuda<L> {
             ("length of y", op.y.len(), rows * cols),
             ("length of x", op.x.len(), rows * cols),
             ("length of rstd", op.rstd.len(), rows),
-            ("length of the sum", op.plus.map_or(rows * cols, |plus| plus.sum.len()), rows * cols),
-            ("length of b", op.plus.map_or(rows * cols, |plus| plus.b.len()), rows * cols),
         ];
         fit("linear_add_rms_norm", &sizes)?;
+        if let Some(Plus { sum, b, .. }) = op.plus {
+            let sizes =
+                [("length of the sum", sum.len(), rows * cols), ("length of b", b.len(), rows * cols)];
+            fit("linear_add_rms_norm", &sizes)?;
+        }
         if let Some(product) = self.product(op.inner, op.w)? {
             let (y, rstd, x) = (self.act(op.y)?, self.stat(op.rstd)?, self.act(op.x)?);
             let plus = match op.plus {
@@ -247,10 +250,7 @@ impl<L: Launcher> Kernels for Cuda<L> {
                 return Ok(());
             }
         }
-        let (linear, norm) = op.parts();
-        self.linear(&linear)?;
-        self.add_rms_norm(&norm)?;
-        op.plus.map_or(Ok(()), |plus| self.add(plus.sum, op.y, plus.b))
+        op.apart(self)
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! Products with what follows them, on compute capability 9.0 in bf16: see `kernels/gemm_sm90.cu`.
 //!
 //! Each function says whether it did the work. It did not if the machine has no such kernels or the widths do not
-//! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it.
+//! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it. One exception:
+//! [`linear_swiglu_vjp`] does not where gate and up are more than 32 bits count in units of 16 bytes.
 //!
 //! The weight is fetched while the launch before still runs: of all kernels only those of the unit `optimizer` may write it.
 //! Only [`linear_swiglu_vjp`] waits, because it multiplies by a copy that is made right before.
@@ -87,6 +88,11 @@ struct Variant {
 }
 
 impl Variant {
+    /// With weights that stay, and nothing to exchange or to turn.
+    const fn resident(name: &'static str, cluster: usize) -> Self {
+        Self { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false }
+    }
+
     /// Warpgroups that multiply.
     const fn warpgroups(&self) -> usize {
         if self.streamed { 2 } else { 3 }
@@ -135,8 +141,7 @@ pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool,
         outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
-    run(l, &variant, product, &[Arg::Ptr(y)])
+    run(l, &Variant::resident(name, cluster), product, &[Arg::Ptr(y)])
 }
 
 /// `y = x W^T`: queries, keys and values, heads of 64, of which queries and keys are rotated, row r as position r modulo
@@ -157,8 +162,12 @@ pub fn linear_rope<L: Launcher>(
         width if width.is_multiple_of(2 * COLS) => ("linear_rope_2_sm90", 2),
         _ => ("linear_rope_1_sm90", 1),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
-    run(l, &variant, product, &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?])
+    run(
+        l,
+        &Variant::resident(name, cluster),
+        product,
+        &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?],
+    )
 }
 
 /// `[gate, up] = x W^T`, `a = silu(gate) * up`; `gate_up` is written if it is given.
@@ -176,8 +185,7 @@ pub fn linear_swiglu<L: Launcher>(
         outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
         _ => return Ok(false),
     };
-    let variant = Variant { name, cluster, stages: 6, streamed: false, exchanges: false, turns: false };
-    run(l, &variant, product, &[Arg::Ptr(a), optional(gate_up)])
+    run(l, &Variant::resident(name, cluster), product, &[Arg::Ptr(a), optional(gate_up)])
 }
 
 /// Bytes of scratch that [`linear_swiglu_vjp`] needs, at a multiple of 16: none where it does nothing.

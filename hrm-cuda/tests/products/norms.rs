@@ -25,6 +25,11 @@ pub fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, ou
     let what = format!("norm of [{rows}, {inner}] by [{inner}, {outer}]");
     let found = download(l, y, rows * outer);
     close(&found, normed, &what);
+    for (row, bits) in sums.chunks(outer).zip(words(l, rstd, rows)) {
+        let mean = row.iter().map(|x| x * x).sum::<f32>() / outer as f32;
+        let (found, expected) = (f32::from_bits(bits), 1.0 / (mean + EPS).sqrt());
+        assert!((found - expected).abs() <= 1e-5 * expected, "{what}: rstd is {found}, not {expected}");
+    }
 
     let b = upload(l, &values(rows * outer, 4321));
     let expected = l.alloc(2 * rows * outer).unwrap();
