@@ -8,6 +8,7 @@
 //! Operands are random, not zeros: products of zeros take less power, and a GPU at its power limit does them faster.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use half::bf16;
@@ -153,7 +154,7 @@ fn attention(gpu: &mut Gpu, batch: usize, positions: usize) -> Outcome {
     })
 }
 
-fn main() -> Outcome {
+fn all() -> Outcome {
     let mut gpu = Gpu::new(0)?;
     for (batch, positions) in [(384, 82), (64, 901)] {
         attention(&mut gpu, batch, positions)?;
@@ -161,4 +162,14 @@ fn main() -> Outcome {
         gated_vjp(&mut gpu, batch * positions)?;
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    match all() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kernel_times: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -16,7 +16,12 @@ pub fn run(out: &mut impl Write) -> Result<()> {
     let missing = |error: hrm_cuda::error::Error| {
         Error::failed(format!("no GPU can be used: {error}")).with_source(error)
     };
-    let found = devices().map_err(missing)?;
+    // What else is missing is said at once.
+    let lacks = |library: Library| library.require().err().map(|error| format!("\n  {error}"));
+    let found = devices().map_err(|error| {
+        let others: String = [Library::Nvrtc, Library::CublasLt].into_iter().filter_map(lacks).collect();
+        Error::failed(format!("no GPU can be used: {error}{others}")).with_source(error)
+    })?;
     for device in &found {
         let note = if device.is_supported() { "" } else { ", too old" };
         writeln!(out, "{device}{note}").map_err(Error::output)?;
