@@ -102,9 +102,7 @@ fn the_q_target_has_the_bits_of_a_whole_pass() {
 #[test]
 fn a_forward_pass_follows_its_formula() {
     let hopper = || Emulator::hopper(Order::Random(17));
-    cycles::follow_the_formula(&cycles::STREAMED, &[(1, 2)], |plan| {
-        Cuda::new(hopper(), plan, Precision::Bf16)
-    });
+    cycles::follow_the_formula(&cycles::WIDE, &[(2, 2)], |plan| Cuda::new(hopper(), plan, Precision::Bf16));
 }
 
 #[test]
