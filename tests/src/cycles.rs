@@ -1,6 +1,7 @@
 //! A forward pass against its formula, application by application.
 
 use hrm_core::arena::Act;
+use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{Kernels, Memory, Region};
@@ -30,8 +31,12 @@ pub const SMALL: Config = Config {
     ..Config::SUDOKU_EXTREME
 };
 
-/// One block of each level, of a width that kernels for compute capability 9.0 work at.
-pub const WIDE: Config = Config { hidden_size: 128, h_layers: 1, l_layers: 1, ..SMALL };
+/// One block of each level, of a width at which kernels for compute capability 9.0 form the sums themselves.
+pub const WIDE: Config =
+    Config { hidden_size: 256, num_heads: 4, expansion: 4.0, h_layers: 1, l_layers: 1, ..SMALL };
+
+/// Two blocks of each level, of the published width.
+pub const PUBLISHED: Config = Config { hidden_size: 512, num_heads: 8, expansion: 4.0, ..SMALL };
 
 /// `z_l = L(z_l + (z_h + emb))`, `z_h = H(z_h + z_l)`, each sum by itself.
 fn formula<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
@@ -98,6 +103,16 @@ fn has_the_bits<K: Kernels>(plan: &Plan, to: Carry, keep: Keep, make: impl Fn(&P
 
 type Pass<K> = fn(&mut Forgetful<K>, &Plan, Carry, Carry, Keep) -> Result<(), <K as Memory>::Error>;
 
+/// Drawn elsewhere and written at once: an emulated machine rounds all parameters whenever some are written.
+fn parameters(plan: &Plan) -> Vec<f32> {
+    let mut values = vec![0.0; plan.params.len];
+    let mut drawn =
+        Reference::<f32, _>::owned(plan, Rounding::None).unwrap_or_else(|error| panic!("{error}"));
+    let done = initialise(&mut drawn, plan, 3).and_then(|()| drawn.read(Region::Params, 0, &mut values));
+    done.unwrap_or_else(|error| panic!("{error}"));
+    values
+}
+
 /// The bits of what a pass leaves.
 fn states<K: Kernels>(
     plan: &Plan,
@@ -107,7 +122,7 @@ fn states<K: Kernels>(
     pass: Pass<K>,
 ) -> Result<Vec<u32>, K::Error> {
     let mut k = Forgetful(make(plan)?);
-    initialise(&mut k, plan, 3)?;
+    k.write(Region::Params, 0, &parameters(plan))?;
     reset_carry(&mut k, plan)?;
     let tokens: Vec<i32> = (0..plan.incoming.inputs.len() as i32).map(|cell| cell * cell % 7).collect();
     k.write_ids(plan.incoming.inputs.offset, &tokens)?;

@@ -14,6 +14,7 @@ use hrm_cuda::device::{Gpu, devices};
 use hrm_cuda::error::Error;
 use hrm_host::golden;
 use hrm_tests::cuda;
+use hrm_tests::cycles;
 use hrm_tests::steps;
 use hrm_tests::suite::Subject;
 
@@ -99,6 +100,14 @@ mod bf16 {
     #[ignore = "needs an NVIDIA GPU"]
     fn attention_at_lengths_of_tiles() {
         hrm_tests::suite::attention_at_lengths_of_tiles::<Bf16>();
+    }
+}
+
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn a_forward_pass_follows_its_formula() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        cycles::follow_the_formula(&cycles::PUBLISHED, &[(1, 3), (2, 2)], |plan| backend(plan, precision));
     }
 }
 
