@@ -17,10 +17,13 @@ use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Shape};
 use hrm_cuda::ops::elementwise;
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, LinearSwiGluVjp, Plus};
+use hrm_cuda::ops::gemm_sm90::{
+    AddRmsNorm, GatedOperands, GatedSizes, Linear, LinearAddRmsNorm, LinearSwiGlu, LinearSwiGluVjp, Plus,
+};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
+const NO_KERNEL: &str = "this GPU has no such kernel";
 const CALLS: u32 = 400;
 const ROUNDS: usize = 5;
 const HEADS: usize = 8;
@@ -72,26 +75,27 @@ fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
         [2 * rows * 2 * inner, 2 * rows * 2 * inner, 4 * rows].map(|bytes| gpu.alloc(bytes));
     let (y, kept) = (y?, kept?);
     let norm = AddRmsNorm { y, rstd: rstd?, x: residual, eps: 1e-5, plus: None };
-    let mut each =
-        |what: &str, inner: usize, outer: usize, run: &dyn Fn(&mut Gpu, &Product) -> Outcome<bool>| {
-            let w = random(gpu, inner * outer, 0.044)?;
-            let product = Product { x, w, rows, inner, outer };
-            let name = format!("{what} {inner}x{outer}, {rows} rows");
-            time(gpu, &name, 2 * rows * inner * outer, |gpu| {
-                if run(gpu, &product)? { Ok(()) } else { Err("this GPU has no such kernel".into()) }
-            })
-        };
-    each("linear", HIDDEN, 3 * HIDDEN, &|gpu, p| Ok(gemm_sm90::linear(gpu, p, y)?))?;
-    each("linear_swiglu", HIDDEN, 2 * inner, &|gpu, p| Ok(gemm_sm90::linear_swiglu(gpu, p, y, None)?))?;
-    each("linear_swiglu, kept", HIDDEN, 2 * inner, &|gpu, p| {
-        Ok(gemm_sm90::linear_swiglu(gpu, p, y, Some(kept))?)
-    })?;
-    let add_norm = |gpu: &mut Gpu, p: &Product| Ok(gemm_sm90::linear_add_rms_norm(gpu, p, &norm)?);
+    let mut each = |what: &str, inner: usize, outer: usize, run: &dyn Fn(&mut Gpu, &Product) -> Outcome| {
+        let w = random(gpu, inner * outer, 0.044)?;
+        let product = Product { x, w, rows, inner, outer };
+        let name = format!("{what} {inner}x{outer}, {rows} rows");
+        time(gpu, &name, 2 * rows * inner * outer, |gpu| run(gpu, &product))
+    };
+    each("linear", HIDDEN, 3 * HIDDEN, &|gpu, p| Ok(Linear::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, y)?))?;
+    for (what, kept) in [("linear_swiglu", None), ("linear_swiglu, kept", Some(kept))] {
+        each(what, HIDDEN, 2 * inner, &|gpu, p| {
+            Ok(LinearSwiGlu::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, y, kept)?)
+        })?;
+    }
+    let add_norm =
+        |gpu: &mut Gpu, p: &Product| Ok(LinearAddRmsNorm::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, &norm)?);
     each("linear_add_rms_norm", HIDDEN, HIDDEN, &add_norm)?;
     each("linear_add_rms_norm", inner, HIDDEN, &add_norm)?;
     for (what, keep) in [("with its sum", true), ("its sum alone", false)] {
         let norm = AddRmsNorm { plus: Some(Plus { sum: kept, b, keep }), ..norm };
-        let add_norm = |gpu: &mut Gpu, p: &Product| Ok(gemm_sm90::linear_add_rms_norm(gpu, p, &norm)?);
+        let add_norm = |gpu: &mut Gpu, p: &Product| {
+            Ok(LinearAddRmsNorm::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, &norm)?)
+        };
         each(&format!("linear_add_rms_norm, {what}"), inner, HIDDEN, &add_norm)?;
     }
     let add = |gpu: &mut Gpu| Ok(elementwise::add(gpu, Dtype::Bf16, kept, y, b, rows * HIDDEN)?);
@@ -104,15 +108,12 @@ fn gated_vjp(gpu: &mut Gpu, rows: usize) -> Outcome {
     let cols = 3 * HIDDEN;
     let (dy, w) = (random(gpu, rows * HIDDEN, 1.0)?, random(gpu, HIDDEN * cols, 0.044)?);
     let (gate_up, a) = (random(gpu, rows * 2 * cols, 1.0)?, gpu.alloc(2 * rows * cols)?);
-    let scratch = gpu.alloc(gemm_sm90::linear_swiglu_vjp_scratch(cols, HIDDEN))?;
-    let op = LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer: HIDDEN };
+    let sizes = GatedSizes { rows, cols, outer: HIDDEN };
+    let scratch = gpu.alloc(LinearSwiGluVjp::scratch(&sizes))?;
+    let op = GatedOperands { a, gate_up, dy, w, scratch };
     let (name, operations) = (format!("{HIDDEN}x{cols}, {rows} rows"), 2 * rows * HIDDEN * cols);
     time(gpu, &format!("linear_swiglu_vjp {name}"), operations, |gpu| {
-        if gemm_sm90::linear_swiglu_vjp(gpu, &op)? {
-            Ok(())
-        } else {
-            Err("this GPU has no such kernel".into())
-        }
+        Ok(LinearSwiGluVjp::new(gpu, sizes)?.ok_or(NO_KERNEL)?.run(gpu, &op)?)
     })?;
     let product = Gemm {
         m: rows,

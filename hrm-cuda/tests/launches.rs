@@ -13,7 +13,7 @@ use hrm_cuda::error::Error;
 use hrm_cuda::launch::{Dtype, Launcher, Ptr, Queue};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::elementwise::add;
-use hrm_cuda::ops::gemm_sm90::{self, LinearSwiGluVjp};
+use hrm_cuda::ops::gemm_sm90::{GatedOperands, GatedSizes, Linear, LinearSwiGluVjp};
 use hrm_cuda::ops::optimizer::round_parameters;
 
 fn floats<L: Launcher>(l: &mut L, values: impl Iterator<Item = f32>) -> Ptr {
@@ -83,15 +83,15 @@ fn products<L: Queue>(l: &mut L, links: usize, rows: usize) {
     let product = |x| Product { x, w, rows, inner: COLS, outer: COLS };
     l.upload(arrays[0], &start).unwrap();
     l.fill(w, 0, 2 * COLS * COLS).unwrap();
-    if !gemm_sm90::linear(l, &product(arrays[0]), arrays[1]).unwrap() {
-        return;
-    }
+    let kernels = arrays.map(|x| Linear::new(l, &product(x)).unwrap());
+    let [Some(first), Some(second)] = kernels else { return };
+    let kernels = [first, second];
     let chain = |l: &mut L| {
         (0..links).try_for_each(|i| {
             if i % 2 == 0 {
                 round_parameters(l, w, weights[i / 2 % 2], COLS * COLS)?;
             }
-            gemm_sm90::linear(l, &product(arrays[i % 2]), arrays[(i + 1) % 2]).map(drop)
+            kernels[i % 2].run(l, arrays[(i + 1) % 2])
         })
     };
     let begin = |l: &mut L| l.upload(arrays[0], &start).unwrap();
@@ -123,26 +123,16 @@ fn copies<L: Queue>(l: &mut L, links: usize, rows: usize) -> bool {
         upload(l, (0..COLS * half).map(|i| one(i).to_ne_bytes()))
     });
     let a = l.alloc(start.len() / 2).unwrap();
-    let scratch = l.alloc(gemm_sm90::linear_swiglu_vjp_scratch(half, COLS)).unwrap();
-    let op = |i: usize| LinearSwiGluVjp {
-        a,
-        gate_up: arrays[i + 1],
-        dy: arrays[i],
-        w: weights[i % 2],
-        scratch,
-        rows,
-        cols: half,
-        outer: COLS,
-    };
+    let sizes = GatedSizes { rows, cols: half, outer: COLS };
+    let scratch = l.alloc(LinearSwiGluVjp::scratch(&sizes)).unwrap();
+    let op =
+        |i: usize| GatedOperands { a, gate_up: arrays[i + 1], dy: arrays[i], w: weights[i % 2], scratch };
     let begin = |l: &mut L| {
         l.upload(arrays[0], &start).unwrap();
         arrays[1..].iter().for_each(|at| l.upload(*at, &gates).unwrap());
     };
-    begin(l);
-    if !gemm_sm90::linear_swiglu_vjp(l, &op(0)).unwrap() {
-        return false;
-    }
-    let chain = |l: &mut L| (0..links).try_for_each(|i| gemm_sm90::linear_swiglu_vjp(l, &op(i)).map(drop));
+    let Some(kernel) = LinearSwiGluVjp::new(l, sizes).unwrap() else { return false };
+    let chain = |l: &mut L| (0..links).try_for_each(|i| kernel.run(l, &op(i)));
     // Where a column comes from, and times what.
     let origin = |col: usize| {
         (0..links).rev().fold((col, 1.0), |(col, factor), i| {

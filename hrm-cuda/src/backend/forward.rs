@@ -130,10 +130,11 @@ impl<L: Launcher> Kernels for Cuda<L> {
         fit_linear("linear", op)?;
         if let Some(product) = self.product(op.x, op.w)? {
             let y = self.act(op.y)?;
-            if gemm_sm90::linear(&mut self.launcher, &product, y)?
-                || linear_narrow::linear(&mut self.launcher, &product, y)?
-            {
-                return Ok(());
+            if let Some(kernel) = gemm_sm90::Linear::new(&mut self.launcher, &product)? {
+                return kernel.run(&mut self.launcher, y);
+            }
+            if let Some(kernel) = linear_narrow::Linear::new(&product) {
+                return kernel.run(&mut self.launcher, y);
             }
         }
         self.launcher.gemm(&Gemm {
@@ -162,9 +163,8 @@ impl<L: Launcher> Kernels for Cuda<L> {
         fit_linear("linear_qkv", &linear)?;
         let rotated = attention::comes_rotated(&mut self.launcher, self.dtype, &attention.shape)?;
         if let (true, Some(rope), Some(product)) = (rotated, attention.rope, self.product(op.x, op.w)?) {
-            let positions = attention.shape.positions;
-            if gemm_sm90::linear_rope(&mut self.launcher, &product, attention.qkv, rope, positions)? {
-                return Ok(());
+            if let Some(kernel) = gemm_sm90::LinearRope::new(&mut self.launcher, &product)? {
+                return kernel.run(&mut self.launcher, attention.qkv, rope, attention.shape.positions);
             }
         }
         self.linear(&linear)?;
@@ -214,8 +214,8 @@ impl<L: Launcher> Kernels for Cuda<L> {
         fit("linear_swiglu", &sizes)?;
         if let Some(product) = self.product(op.x, op.w)? {
             let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
-            if gemm_sm90::linear_swiglu(&mut self.launcher, &product, a, op.keep.then_some(gate_up))? {
-                return Ok(());
+            if let Some(kernel) = gemm_sm90::LinearSwiGlu::new(&mut self.launcher, &product)? {
+                return kernel.run(&mut self.launcher, a, op.keep.then_some(gate_up));
             }
         }
         let (linear, swiglu) = op.parts();
@@ -246,8 +246,8 @@ impl<L: Launcher> Kernels for Cuda<L> {
                 None => None,
             };
             let norm = gemm_sm90::AddRmsNorm { y, rstd, x, eps: op.eps, plus };
-            if gemm_sm90::linear_add_rms_norm(&mut self.launcher, &product, &norm)? {
-                return Ok(());
+            if let Some(kernel) = gemm_sm90::LinearAddRmsNorm::new(&mut self.launcher, &product)? {
+                return kernel.run(&mut self.launcher, &norm);
             }
         }
         op.apart(self)

@@ -106,12 +106,12 @@ fn scratch_bytes(plan: &Plan) -> usize {
                 heads: config.num_heads,
                 head_dim: config.head_dim(),
             };
-            let head = linear_narrow::vjp_weight_scratch(
-                plan.batch * config.positions(),
-                config.hidden_size,
-                config.vocab_size,
-            );
-            let block = gemm_sm90::linear_swiglu_vjp_scratch(config.inter_size(), config.hidden_size);
+            let rows = plan.batch * config.positions();
+            let (inner, outer) = (config.hidden_size, config.vocab_size);
+            let head = linear_narrow::VjpWeight::new(linear_narrow::Sizes { rows, inner, outer })
+                .map_or(0, |kernel| kernel.scratch());
+            let (cols, outer) = (config.inter_size(), config.hidden_size);
+            let block = gemm_sm90::LinearSwiGluVjp::scratch(&gemm_sm90::GatedSizes { rows, cols, outer });
             let embedding = embedding::embed_vjp_scratch(&sizes);
             embedding.max(attention::rope_attention_vjp_scratch(&shape)).max(head).max(block)
         }

@@ -86,19 +86,11 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         let (m, n, k) = (dy.rows, w.cols, w.rows);
         fit("linear_vjp_input", &[("rows of dx", dx.rows, m), ("columns of dx", dx.cols, n)])?;
         fit("linear_vjp_input", &[("columns of dy", dy.cols, k)])?;
-        if self.dtype == Dtype::Bf16 {
-            let op = linear_narrow::VjpInput {
-                dx: self.act(dx)?,
-                dy: self.act(dy)?,
-                w: self.weight(w)?,
-                rows: m,
-                inner: n,
-                outer: k,
-                accumulate,
-            };
-            if linear_narrow::vjp_input(&mut self.launcher, &op)? {
-                return Ok(());
-            }
+        let narrow = linear_narrow::VjpInput::new(linear_narrow::Sizes { rows: m, inner: n, outer: k });
+        if let (Dtype::Bf16, Some(kernel)) = (self.dtype, narrow) {
+            let (dx, dy, w) = (self.act(dx)?, self.act(dy)?, self.weight(w)?);
+            let op = linear_narrow::VjpInputOperands { dx, dy, w, accumulate };
+            return kernel.run(&mut self.launcher, &op);
         }
         self.launcher.gemm(&Gemm {
             m,
@@ -119,21 +111,15 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         let (m, n, k) = (w.rows, w.cols, x.rows);
         fit("linear_vjp_weight", &[("rows of dy", dy.rows, k), ("columns of dy", dy.cols, m)])?;
         fit("linear_vjp_weight", &[("columns of x", x.cols, n)])?;
-        // Plans have the scratch for their vocabulary head.
-        let bytes = linear_narrow::vjp_weight_scratch(k, n, m);
-        if let (Dtype::Bf16, Some(scratch)) = (self.dtype, self.scratch.window(0, bytes)) {
-            let op = linear_narrow::VjpWeight {
+        let narrow = linear_narrow::VjpWeight::new(linear_narrow::Sizes { rows: k, inner: n, outer: m });
+        if let (Dtype::Bf16, Some(kernel)) = (self.dtype, narrow) {
+            let op = linear_narrow::VjpWeightOperands {
                 dw: self.gradient(w)?,
                 dy: self.act(dy)?,
                 x: self.act(x)?,
-                scratch,
-                rows: k,
-                inner: n,
-                outer: m,
+                scratch: self.scratch("linear_vjp_weight", kernel.scratch())?,
             };
-            if linear_narrow::vjp_weight(&mut self.launcher, &op)? {
-                return Ok(());
-            }
+            return kernel.run(&mut self.launcher, &op);
         }
         self.launcher.gemm(&Gemm {
             m,
@@ -185,15 +171,16 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             ("columns of gate_up", op.gate_up.cols, 2 * cols),
         ];
         fit("linear_swiglu_vjp", &sizes)?;
-        // Plans have the scratch for their blocks.
-        let bytes = gemm_sm90::linear_swiglu_vjp_scratch(cols, outer);
-        if let (Dtype::Bf16, Some(scratch)) = (self.dtype, self.scratch.window(0, bytes)) {
+        let sizes = gemm_sm90::GatedSizes { rows, cols, outer };
+        if self.dtype == Dtype::Bf16
+            && let Some(kernel) = gemm_sm90::LinearSwiGluVjp::new(&mut self.launcher, sizes)?
+        {
             let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
             let (dy, w) = (self.act(op.dy)?, self.weight(op.w)?);
-            let fused = gemm_sm90::LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer };
-            if gemm_sm90::linear_swiglu_vjp(&mut self.launcher, &fused)? {
-                return Ok(());
-            }
+            let bytes = gemm_sm90::LinearSwiGluVjp::scratch(&sizes);
+            let scratch = self.scratch("linear_swiglu_vjp", bytes)?;
+            let op = gemm_sm90::GatedOperands { a, gate_up, dy, w, scratch };
+            return kernel.run(&mut self.launcher, &op);
         }
         self.linear_vjp_input(op.a, op.dy, op.w, false)?;
         self.swiglu_vjp(&op.swiglu())

@@ -1,18 +1,18 @@
 //! Products with what follows them, on compute capability 9.0 in bf16: see `kernels/gemm_sm90.cu`.
 //!
-//! Each function says whether it did the work. It did not if the machine has no such kernels or the widths do not
-//! fit their tiles; the number of rows does not matter, so that a row's bits do not depend on it. One exception:
-//! [`linear_swiglu_vjp`] does not where gate and up are more than 32 bits count in units of 16 bytes.
+//! `new` decides once whether there is a kernel: there is none if the machine does not run such kernels or the widths do not
+//! fit their tiles. `run` then launches it. The number of rows does not matter, so that a row's bits do not depend on it.
+//! One exception: there is no [`LinearSwiGluVjp`] where gate and up are more than 32 bits count in units of 16 bytes.
 //!
 //! The weight is fetched while the launch before still runs: of all kernels only those of the unit `optimizer` may write it.
-//! Only [`linear_swiglu_vjp`] waits, because it multiplies by a copy that is made right before.
+//! Only [`LinearSwiGluVjp`] waits, because it multiplies by a copy that is made right before.
 
 use super::attention::Rope;
 use super::{Product, blocks, elementwise, int, optional};
 use crate::error::Error;
 use crate::launch::{Arg, Axis, Dtype, Grid, Kernel, Launcher, Ptr, TensorMap};
 
-/// What follows the product in [`linear_add_rms_norm`].
+/// What follows the product in [`LinearAddRmsNorm`].
 #[derive(Clone, Copy, Debug)]
 pub struct AddRmsNorm {
     /// Result `[rows, outer]`.
@@ -27,7 +27,7 @@ pub struct AddRmsNorm {
     pub plus: Option<Plus>,
 }
 
-/// A sum of the result of [`linear_add_rms_norm`].
+/// A sum of the result of [`LinearAddRmsNorm`].
 #[derive(Clone, Copy, Debug)]
 pub struct Plus {
     /// Result `[rows, outer]`.
@@ -36,27 +36,6 @@ pub struct Plus {
     pub b: Ptr,
     /// Whether what it is added to is written, too.
     pub keep: bool,
-}
-
-/// Operands of [`linear_swiglu_vjp`].
-#[derive(Clone, Copy, Debug)]
-pub struct LinearSwiGluVjp {
-    /// Result `[rows, cols]`: the activation.
-    pub a: Ptr,
-    /// Gate, then up `[rows, 2 cols]`: replaced by their cotangents.
-    pub gate_up: Ptr,
-    /// Cotangent of the product `[rows, outer]`.
-    pub dy: Ptr,
-    /// Weight `[outer, cols]`.
-    pub w: Ptr,
-    /// Scratch of [`linear_swiglu_vjp_scratch`] bytes.
-    pub scratch: Ptr,
-    /// Rows.
-    pub rows: usize,
-    /// Columns of the activation.
-    pub cols: usize,
-    /// Columns of the product.
-    pub outer: usize,
 }
 
 /// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
@@ -73,6 +52,7 @@ const WEIGHT_BARRIERS: usize = 2 * RESIDENT / DEPTH;
 const TURNED: usize = 8 * (COLS * Dtype::Bf16.bytes() + 64);
 
 /// A kernel of the source, as far as the launch must know it.
+#[derive(Clone, Copy, Debug)]
 struct Variant {
     name: &'static str,
     /// Blocks of a cluster: neighbours in columns.
@@ -131,97 +111,256 @@ impl Variant {
     }
 }
 
+/// A kernel that fits the widths of a product, on a machine that runs it.
+#[derive(Clone, Copy, Debug)]
+struct Fused {
+    variant: Variant,
+    product: Product,
+    /// How many clusters the machine holds at once.
+    clusters: usize,
+}
+
+impl Fused {
+    /// None if the width of the input does not fit, or the machine has no such kernels.
+    fn new<L: Launcher>(l: &mut L, variant: Variant, product: &Product) -> Result<Option<Self>, Error> {
+        let inner = product.inner;
+        if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !variant.streamed) {
+            return Ok(None);
+        }
+        let (grid, size) = (variant.grid(0, inner / DEPTH), variant.cluster as u32);
+        let clusters = l.clusters(variant.kernel(), grid, size)?;
+        Ok((clusters > 0).then_some(Self { variant, product: *product, clusters }))
+    }
+
+    /// Launches it, with `more` behind what every product is given.
+    fn launch<L: Launcher>(&self, l: &mut L, more: &[Arg]) -> Result<(), Error> {
+        let &Self { ref variant, product: Product { x, w, rows, inner, outer }, clusters } = self;
+        if rows == 0 {
+            return Ok(());
+        }
+        let (tile_rows, tile_cols) = variant.tile();
+        let (steps, groups) = (inner / DEPTH, outer / tile_cols / variant.cluster);
+        let grid = variant.grid(clusters.min(rows.div_ceil(tile_rows) * groups), steps);
+        let args = [
+            Arg::TensorMap(map_of_rows(x, rows, inner, tile_rows / variant.cluster)),
+            Arg::TensorMap(map_of_weights(w, outer, inner)),
+            int(rows)?,
+            int(steps)?,
+            int(groups)?,
+        ];
+        l.launch(variant.kernel(), grid, &[&args[..], more].concat())
+    }
+}
+
 /// `y = x W^T`.
-///
-/// # Errors
-/// The device fails.
-pub fn linear<L: Launcher>(l: &mut L, product: &Product, y: Ptr) -> Result<bool, Error> {
-    let (name, cluster) = match product.outer {
-        outer if outer.is_multiple_of(2 * COLS) => ("linear_2_sm90", 2),
-        outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
-        _ => return Ok(false),
-    };
-    run(l, &Variant::resident(name, cluster), product, &[Arg::Ptr(y)])
+#[derive(Clone, Copy, Debug)]
+pub struct Linear(Fused);
+
+impl Linear {
+    /// The kernel for this product, if there is one.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new<L: Launcher>(l: &mut L, product: &Product) -> Result<Option<Self>, Error> {
+        let (name, cluster) = match product.outer {
+            outer if outer.is_multiple_of(2 * COLS) => ("linear_2_sm90", 2),
+            outer if outer.is_multiple_of(COLS) => ("linear_1_sm90", 1),
+            _ => return Ok(None),
+        };
+        Ok(Fused::new(l, Variant::resident(name, cluster), product)?.map(Self))
+    }
+
+    /// Launches it. Result `y` `[rows, outer]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run<L: Launcher>(&self, l: &mut L, y: Ptr) -> Result<(), Error> {
+        self.0.launch(l, &[Arg::Ptr(y)])
+    }
 }
 
-/// `y = x W^T`: queries, keys and values, heads of 64, of which queries and keys are rotated, row r as position r modulo
-/// `positions`.
-///
-/// # Errors
-/// The device fails.
-pub fn linear_rope<L: Launcher>(
-    l: &mut L,
-    product: &Product,
-    y: Ptr,
-    rope: Rope,
-    positions: usize,
-) -> Result<bool, Error> {
-    // Where queries, keys and values begin, a tile does.
-    let (name, cluster) = match product.outer / 3 {
-        width if !product.outer.is_multiple_of(3) || !width.is_multiple_of(COLS) => return Ok(false),
-        width if width.is_multiple_of(2 * COLS) => ("linear_rope_2_sm90", 2),
-        _ => ("linear_rope_1_sm90", 1),
-    };
-    run(
-        l,
-        &Variant::resident(name, cluster),
-        product,
-        &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?],
-    )
+/// `y = x W^T`: queries, keys and values, heads of 64, of which queries and keys are rotated.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearRope(Fused);
+
+impl LinearRope {
+    /// The kernel for this product, if there is one.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new<L: Launcher>(l: &mut L, product: &Product) -> Result<Option<Self>, Error> {
+        // Where queries, keys and values begin, a tile does.
+        let (name, cluster) = match product.outer / 3 {
+            width if !product.outer.is_multiple_of(3) || !width.is_multiple_of(COLS) => return Ok(None),
+            width if width.is_multiple_of(2 * COLS) => ("linear_rope_2_sm90", 2),
+            _ => ("linear_rope_1_sm90", 1),
+        };
+        Ok(Fused::new(l, Variant::resident(name, cluster), product)?.map(Self))
+    }
+
+    /// Launches it. Result `y` `[rows, outer]`, of which row r is position r modulo `positions`.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run<L: Launcher>(&self, l: &mut L, y: Ptr, rope: Rope, positions: usize) -> Result<(), Error> {
+        self.0.launch(l, &[Arg::Ptr(y), Arg::Ptr(rope.cos), Arg::Ptr(rope.sin), int(positions)?])
+    }
 }
 
-/// `[gate, up] = x W^T`, `a = silu(gate) * up`; `gate_up` is written if it is given.
-///
-/// # Errors
-/// The device fails.
-pub fn linear_swiglu<L: Launcher>(
-    l: &mut L,
-    product: &Product,
-    a: Ptr,
-    gate_up: Option<Ptr>,
-) -> Result<bool, Error> {
-    let (name, cluster) = match product.outer {
-        outer if outer.is_multiple_of(2 * COLS) => ("linear_swiglu_2_sm90", 2),
-        outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
-        _ => return Ok(false),
-    };
-    run(l, &Variant::resident(name, cluster), product, &[Arg::Ptr(a), optional(gate_up)])
+/// `[gate, up] = x W^T`, `a = silu(gate) * up`.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSwiGlu(Fused);
+
+impl LinearSwiGlu {
+    /// The kernel for this product, if there is one.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new<L: Launcher>(l: &mut L, product: &Product) -> Result<Option<Self>, Error> {
+        let (name, cluster) = match product.outer {
+            outer if outer.is_multiple_of(2 * COLS) => ("linear_swiglu_2_sm90", 2),
+            outer if outer.is_multiple_of(COLS) => ("linear_swiglu_1_sm90", 1),
+            _ => return Ok(None),
+        };
+        Ok(Fused::new(l, Variant::resident(name, cluster), product)?.map(Self))
+    }
+
+    /// Launches it. Result `a` `[rows, outer / 2]`; `gate_up` `[rows, outer]` is written if it is given.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run<L: Launcher>(&self, l: &mut L, a: Ptr, gate_up: Option<Ptr>) -> Result<(), Error> {
+        self.0.launch(l, &[Arg::Ptr(a), optional(gate_up)])
+    }
 }
 
-/// Bytes of scratch that [`linear_swiglu_vjp`] needs, at a multiple of 16: none where it does nothing.
-#[must_use]
-pub const fn linear_swiglu_vjp_scratch(cols: usize, outer: usize) -> usize {
-    if cols.is_multiple_of(COLS) && outer.is_multiple_of(DEPTH) && outer <= RESIDENT {
-        cols * outer * Dtype::Bf16.bytes()
-    } else {
-        0
+/// `s = x + inner W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row, then `sum = y + b` if asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearAddRmsNorm(Fused);
+
+impl LinearAddRmsNorm {
+    /// The kernel for this product, if there is one.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new<L: Launcher>(l: &mut L, product: &Product) -> Result<Option<Self>, Error> {
+        let streamed = product.inner > RESIDENT;
+        let (name, cluster) = match (product.outer, streamed) {
+            (128, false) => ("linear_add_rms_norm_1_sm90", 1),
+            (256, false) => ("linear_add_rms_norm_2_sm90", 2),
+            (512, false) => ("linear_add_rms_norm_4_sm90", 4),
+            (256, true) => ("linear_add_rms_norm_streamed_1_sm90", 1),
+            (512, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
+            _ => return Ok(None),
+        };
+        let stages = if streamed { 4 } else { 5 };
+        let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1, turns: false };
+        Ok(Fused::new(l, variant, product)?.map(Self))
+    }
+
+    /// Launches it.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run<L: Launcher>(&self, l: &mut L, op: &AddRmsNorm) -> Result<(), Error> {
+        let &AddRmsNorm { y, rstd, x, eps, plus } = op;
+        let norm = |y: Option<Ptr>| [optional(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)];
+        if self.0.variant.streamed {
+            let kept = plus.is_none_or(|plus| plus.keep).then_some(y);
+            let (sum, b) = plus.map(|plus| (plus.sum, plus.b)).unzip();
+            return self.0.launch(l, &[&norm(kept)[..], &[optional(sum), optional(b)]].concat());
+        }
+        self.0.launch(l, &norm(Some(y)))?;
+        match plus {
+            Some(Plus { sum, b, .. }) => {
+                let Product { rows, outer, .. } = self.0.product;
+                elementwise::add(l, Dtype::Bf16, sum, y, b, rows * outer)
+            }
+            None => Ok(()),
+        }
     }
 }
 
 /// vjp of `y = a W^T` and of the `a = silu(gate) * up` before it, see
 /// [`TrainKernels::linear_swiglu_vjp`](hrm_core::kernels::TrainKernels::linear_swiglu_vjp). The product sums over
 /// the rows of the weight: it is given a transposed copy, which a launch ahead of it makes.
-///
-/// # Errors
-/// The device fails.
-pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, op: &LinearSwiGluVjp) -> Result<bool, Error> {
-    let &LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer } = op;
-    let (name, cluster) = if cols.is_multiple_of(2 * COLS) {
-        ("linear_swiglu_vjp_2_sm90", 2)
-    } else {
-        ("linear_swiglu_vjp_1_sm90", 1)
-    };
-    let variant = Variant { name, cluster, stages: 4, streamed: false, exchanges: false, turns: true };
-    // The kernel counts gate and up in units of 16 bytes, by 32 bits.
-    let too_many = u32::try_from(rows * 2 * cols / 8).is_err();
-    if linear_swiglu_vjp_scratch(cols, outer) == 0 || too_many || clusters(l, &variant, outer)? == 0 {
-        return Ok(false);
+#[derive(Clone, Copy, Debug)]
+pub struct LinearSwiGluVjp(Fused);
+
+/// Sizes of [`LinearSwiGluVjp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatedSizes {
+    /// Rows.
+    pub rows: usize,
+    /// Columns of the activation.
+    pub cols: usize,
+    /// Columns of the product.
+    pub outer: usize,
+}
+
+/// Operands of [`LinearSwiGluVjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct GatedOperands {
+    /// Result `[rows, cols]`: the activation.
+    pub a: Ptr,
+    /// Gate, then up `[rows, 2 cols]`: replaced by their cotangents.
+    pub gate_up: Ptr,
+    /// Cotangent of the product `[rows, outer]`.
+    pub dy: Ptr,
+    /// Weight `[outer, cols]`.
+    pub w: Ptr,
+    /// [`LinearSwiGluVjp::scratch`] bytes, at a multiple of 16.
+    pub scratch: Ptr,
+}
+
+impl LinearSwiGluVjp {
+    /// Whether there is a kernel for these sizes, on a machine that has such kernels.
+    const fn fits(sizes: &GatedSizes) -> bool {
+        let &GatedSizes { rows, cols, outer } = sizes;
+        // The kernel counts gate and up in units of 16 bytes, by 32 bits.
+        let counts = rows * 2 * cols / 8 <= u32::MAX as usize;
+        counts && cols.is_multiple_of(COLS) && outer.is_multiple_of(DEPTH) && outer <= RESIDENT
     }
-    if rows > 0 {
-        transpose(l, scratch, w, outer, cols)?;
+
+    /// Bytes of scratch that a run takes, for the copy of the weight: none for sizes that no machine has a kernel for.
+    #[must_use]
+    pub const fn scratch(sizes: &GatedSizes) -> usize {
+        if Self::fits(sizes) { sizes.cols * sizes.outer * Dtype::Bf16.bytes() } else { 0 }
     }
-    let product = Product { x: dy, w: scratch, rows, inner: outer, outer: cols };
-    run(l, &variant, &product, &[Arg::Ptr(a), Arg::Ptr(gate_up)])
+
+    /// The kernel for these sizes, if there is one.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn new<L: Launcher>(l: &mut L, sizes: GatedSizes) -> Result<Option<Self>, Error> {
+        if !Self::fits(&sizes) {
+            return Ok(None);
+        }
+        let GatedSizes { rows, cols, outer } = sizes;
+        let (name, cluster) = if cols.is_multiple_of(2 * COLS) {
+            ("linear_swiglu_vjp_2_sm90", 2)
+        } else {
+            ("linear_swiglu_vjp_1_sm90", 1)
+        };
+        let variant = Variant { name, cluster, stages: 4, streamed: false, exchanges: false, turns: true };
+        // Both operands are known when it runs.
+        let product = Product { x: Ptr(0), w: Ptr(0), rows, inner: outer, outer: cols };
+        Ok(Fused::new(l, variant, &product)?.map(Self))
+    }
+
+    /// Launches it, and the copy ahead of it.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run<L: Launcher>(&self, l: &mut L, op: &GatedOperands) -> Result<(), Error> {
+        let &GatedOperands { a, gate_up, dy, w, scratch } = op;
+        let Product { rows, inner, outer, .. } = self.0.product;
+        if rows > 0 {
+            transpose(l, scratch, w, inner, outer)?;
+        }
+        let product = Product { x: dy, w: scratch, ..self.0.product };
+        Fused { product, ..self.0 }.launch(l, &[Arg::Ptr(a), Arg::Ptr(gate_up)])
+    }
 }
 
 /// Rows and columns that a block transposes.
@@ -232,72 +371,6 @@ fn transpose<L: Launcher>(l: &mut L, y: Ptr, x: Ptr, rows: usize, cols: usize) -
     let kernel = Kernel { unit: "transpose", name: "transpose" };
     let args = [Arg::Ptr(y), Arg::Ptr(x), int(rows)?, int(cols)?];
     blocks(l, kernel, [cols / TRANSPOSED, rows / TRANSPOSED], &args)
-}
-
-/// `s = op.x + x W^T`, `rstd = 1 / sqrt(mean(s^2) + eps)`, `y = s * rstd`, by row, then `sum = y + b` if asked for.
-///
-/// # Errors
-/// The device fails.
-pub fn linear_add_rms_norm<L: Launcher>(
-    l: &mut L,
-    product: &Product,
-    op: &AddRmsNorm,
-) -> Result<bool, Error> {
-    let streamed = product.inner > RESIDENT;
-    let (name, cluster) = match (product.outer, streamed) {
-        (128, false) => ("linear_add_rms_norm_1_sm90", 1),
-        (256, false) => ("linear_add_rms_norm_2_sm90", 2),
-        (512, false) => ("linear_add_rms_norm_4_sm90", 4),
-        (256, true) => ("linear_add_rms_norm_streamed_1_sm90", 1),
-        (512, true) => ("linear_add_rms_norm_streamed_2_sm90", 2),
-        _ => return Ok(false),
-    };
-    let stages = if streamed { 4 } else { 5 };
-    let variant = Variant { name, cluster, stages, streamed, exchanges: cluster > 1, turns: false };
-    let &AddRmsNorm { y, rstd, x, eps, plus } = op;
-    let norm = |y: Option<Ptr>| [optional(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)];
-    if streamed {
-        let kept = plus.is_none_or(|plus| plus.keep).then_some(y);
-        let (sum, b) = plus.map(|plus| (plus.sum, plus.b)).unzip();
-        return run(l, &variant, product, &[&norm(kept)[..], &[optional(sum), optional(b)]].concat());
-    }
-    let done = run(l, &variant, product, &norm(Some(y)))?;
-    if let (true, Some(Plus { sum, b, .. })) = (done, plus) {
-        elementwise::add(l, Dtype::Bf16, sum, y, b, product.rows * product.outer)?;
-    }
-    Ok(done)
-}
-
-/// How many clusters the machine holds at once: none if it has no such kernels or the width of the input does not fit.
-fn clusters<L: Launcher>(l: &mut L, variant: &Variant, inner: usize) -> Result<usize, Error> {
-    if inner == 0 || !inner.is_multiple_of(DEPTH) || (inner > RESIDENT && !variant.streamed) {
-        return Ok(0);
-    }
-    l.clusters(variant.kernel(), variant.grid(0, inner / DEPTH), variant.cluster as u32)
-}
-
-fn run<L: Launcher>(l: &mut L, variant: &Variant, product: &Product, more: &[Arg]) -> Result<bool, Error> {
-    let cluster = variant.cluster;
-    let &Product { x, w, rows, inner, outer } = product;
-    let clusters = clusters(l, variant, inner)?;
-    if clusters == 0 {
-        return Ok(false);
-    }
-    if rows == 0 {
-        return Ok(true);
-    }
-    let (tile_rows, tile_cols) = variant.tile();
-    let (steps, groups) = (inner / DEPTH, outer / tile_cols / cluster);
-    let grid = variant.grid(clusters.min(rows.div_ceil(tile_rows) * groups), steps);
-    let args = [
-        Arg::TensorMap(map_of_rows(x, rows, inner, tile_rows / cluster)),
-        Arg::TensorMap(map_of_weights(w, outer, inner)),
-        int(rows)?,
-        int(steps)?,
-        int(groups)?,
-    ];
-    l.launch(variant.kernel(), grid, &[&args[..], more].concat())?;
-    Ok(true)
 }
 
 /// Rows `[rows, cols]`, `boxed` of them in a box.

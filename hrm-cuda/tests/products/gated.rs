@@ -1,8 +1,8 @@
 //! The vjp of a product with the activation of SwiGLU, down to gate and up.
 
-use hrm_cuda::launch::{Dtype, Launcher, Ptr};
+use hrm_cuda::launch::{Dtype, Launcher};
 use hrm_cuda::ops::elementwise;
-use hrm_cuda::ops::gemm_sm90::{self, LinearSwiGluVjp};
+use hrm_cuda::ops::gemm_sm90::{GatedOperands, GatedSizes, LinearSwiGluVjp};
 
 use crate::operands::{close, download, rounded, times, upload, values};
 
@@ -29,9 +29,10 @@ pub fn linear_swiglu_vjp<L: Launcher>(l: &mut L, rows: usize, outer: usize, cols
     let gate_up: Vec<f32> = values(rows * 2 * cols, 777).into_iter().map(|x| 3.0 * x).collect();
     let (dy_at, w_at, gate_up_at) = (upload(l, &dy), upload(l, &w), upload(l, &gate_up));
     let a = l.alloc(2 * rows * cols).unwrap();
-    let scratch = l.alloc(gemm_sm90::linear_swiglu_vjp_scratch(cols, outer)).unwrap();
-    let op = LinearSwiGluVjp { a, gate_up: gate_up_at, dy: dy_at, w: w_at, scratch, rows, cols, outer };
-    assert!(gemm_sm90::linear_swiglu_vjp(l, &op).unwrap());
+    let sizes = GatedSizes { rows, cols, outer };
+    let scratch = l.alloc(LinearSwiGluVjp::scratch(&sizes)).unwrap();
+    let op = GatedOperands { a, gate_up: gate_up_at, dy: dy_at, w: w_at, scratch };
+    LinearSwiGluVjp::new(l, sizes).unwrap().unwrap().run(l, &op).unwrap();
     let found = [download(l, a, rows * cols), download(l, gate_up_at, rows * 2 * cols)];
 
     let da: Vec<f32> = times(&dy, &w, outer, cols).into_iter().map(rounded).collect();
@@ -53,11 +54,11 @@ pub fn check<L: Launcher>(l: &mut L) {
     {
         linear_swiglu_vjp(l, rows, outer, cols);
     }
-    // What is not done there: columns that are no tiles, weights that shared memory does not hold, and more of gate and up than
-    // 32 bits count.
+    // Without a kernel, and so without scratch: columns that are no tiles, weights that shared memory does not hold, and more of
+    // gate and up than 32 bits count.
     for (rows, outer, cols) in [(1, 64, 192), (1, 96, 128), (1, 576, 128), (1 << 28, 64, 128)] {
-        let [a, gate_up, dy, w, scratch] = [Ptr(0); 5];
-        let op = LinearSwiGluVjp { a, gate_up, dy, w, scratch, rows, cols, outer };
-        assert!(!gemm_sm90::linear_swiglu_vjp(l, &op).unwrap());
+        let sizes = GatedSizes { rows, cols, outer };
+        assert!(LinearSwiGluVjp::new(l, sizes).unwrap().is_none(), "{sizes:?}");
+        assert_eq!(LinearSwiGluVjp::scratch(&sizes), 0, "{sizes:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use hrm_cuda::launch::{Launcher, Ptr};
 use hrm_cuda::ops::Product;
-use hrm_cuda::ops::linear_narrow::{self, VjpInput, VjpWeight};
+use hrm_cuda::ops::linear_narrow::{Linear, Sizes, VjpInput, VjpInputOperands, VjpWeight, VjpWeightOperands};
 
 use crate::common::words;
 use crate::operands::{Case, download, rounded, times, transposed, upload, values};
@@ -13,25 +13,25 @@ fn linear_narrow<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize
     let case = Case::new(l, rows, inner, outer);
     let Product { x, w, .. } = case.product;
     let y = l.alloc(2 * rows * outer).unwrap();
-    assert!(linear_narrow::linear(l, &case.product, y).unwrap());
+    Linear::new(&case.product).unwrap().run(l, y).unwrap();
     assert!(case.rounded().eq(download(l, y, rows * outer)), "{what}");
 
+    let sizes = Sizes { rows, inner, outer };
     let (cotangent, before) = (values(rows * outer, 555), values(rows * inner, 777));
     let dy = upload(l, &cotangent);
     let sums = times(&cotangent, &case.w, outer, inner);
     for accumulate in [false, true] {
         let dx = upload(l, &before);
-        let op = VjpInput { dx, dy, w, rows, inner, outer, accumulate };
-        assert!(linear_narrow::vjp_input(l, &op).unwrap());
+        VjpInput::new(sizes).unwrap().run(l, &VjpInputOperands { dx, dy, w, accumulate }).unwrap();
         let element = |(sum, before): (&f32, &f32)| rounded(if accumulate { before + sum } else { *sum });
         let expected = sums.iter().zip(&before).map(element);
         assert!(expected.eq(download(l, dx, rows * inner)), "vjp by input, {what}, {accumulate}");
     }
 
     let dw = l.alloc(4 * outer * inner).unwrap();
-    let scratch = l.alloc(linear_narrow::vjp_weight_scratch(rows, inner, outer)).unwrap();
-    let op = VjpWeight { dw, dy, x, scratch, rows, inner, outer };
-    assert!(linear_narrow::vjp_weight(l, &op).unwrap());
+    let kernel = VjpWeight::new(sizes).unwrap();
+    let scratch = l.alloc(kernel.scratch()).unwrap();
+    kernel.run(l, &VjpWeightOperands { dw, dy, x, scratch }).unwrap();
     let found = words(l, dw, outer * inner).into_iter().map(f32::from_bits);
     let expected = times(&transposed(&cotangent, outer), &case.x, rows, inner);
     assert!(found.eq(expected), "vjp by weight, {what}");
@@ -52,9 +52,11 @@ pub fn check<L: Launcher>(l: &mut L) {
     ] {
         linear_narrow(l, rows, inner, outer);
     }
-    // What is not done there: too many columns, of an odd number, or more than shared memory holds.
+    // Without a kernel: too many columns, of an odd number, or more than shared memory holds.
     for (inner, outer) in [(64, 33), (96, 11), (2048, 32)] {
         let product = Product { x: Ptr(0), w: Ptr(0), rows: 1, inner, outer };
-        assert!(!linear_narrow::linear(l, &product, Ptr(0)).unwrap());
+        let sizes = Sizes { rows: 1, inner, outer };
+        assert!(Linear::new(&product).is_none(), "{sizes:?}");
+        assert!(VjpInput::new(sizes).is_none() && VjpWeight::new(sizes).is_none(), "{sizes:?}");
     }
 }

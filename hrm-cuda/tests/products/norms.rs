@@ -2,7 +2,7 @@
 
 use hrm_cuda::launch::{Dtype, Launcher};
 use hrm_cuda::ops::elementwise;
-use hrm_cuda::ops::gemm_sm90::{self, AddRmsNorm, Plus};
+use hrm_cuda::ops::gemm_sm90::{AddRmsNorm, LinearAddRmsNorm, Plus};
 
 use crate::common::words;
 use crate::operands::{Case, close, download, upload, values};
@@ -16,7 +16,8 @@ pub fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, ou
     let x = upload(l, &residual);
     let (y, rstd) = (l.alloc(2 * rows * outer).unwrap(), l.alloc(4 * rows).unwrap());
     let op = AddRmsNorm { y, rstd, x, eps: EPS.into(), plus: None };
-    assert!(gemm_sm90::linear_add_rms_norm(l, &case.product, &op).unwrap());
+    let kernel = LinearAddRmsNorm::new(l, &case.product).unwrap().unwrap();
+    kernel.run(l, &op).unwrap();
     let sums: Vec<f32> = case.sums.iter().zip(&residual).map(|(sum, r)| sum + r).collect();
     let normed = sums.chunks(outer).flat_map(|row| {
         let mean = row.iter().map(|x| x * x).sum::<f32>() / outer as f32;
@@ -38,7 +39,7 @@ pub fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, ou
     for keep in [true, false] {
         let (y, sum, rstd_too) = (upload(l, &residual), upload(l, &residual), l.alloc(4 * rows).unwrap());
         let op = AddRmsNorm { y, rstd: rstd_too, plus: Some(Plus { sum, b, keep }), ..op };
-        assert!(gemm_sm90::linear_add_rms_norm(l, &case.product, &op).unwrap());
+        kernel.run(l, &op).unwrap();
         assert!(download(l, sum, rows * outer) == expected, "sum with the {what}, {keep}");
         // A result that is not kept is not written where weights are streamed.
         if keep || inner > 512 {

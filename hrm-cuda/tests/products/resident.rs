@@ -1,7 +1,7 @@
 //! Products whose weights stay in shared memory, alone and with SwiGLU.
 
 use hrm_cuda::launch::Launcher;
-use hrm_cuda::ops::gemm_sm90;
+use hrm_cuda::ops::gemm_sm90::{Linear, LinearSwiGlu};
 
 use crate::operands::{Case, close, download, rounded};
 
@@ -9,7 +9,7 @@ use crate::operands::{Case, close, download, rounded};
 fn linear<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize) {
     let case = Case::new(l, rows, inner, outer);
     let y = l.alloc(2 * rows * outer).unwrap();
-    assert!(gemm_sm90::linear(l, &case.product, y).unwrap());
+    Linear::new(l, &case.product).unwrap().unwrap().run(l, y).unwrap();
     assert!(case.rounded().eq(download(l, y, rows * outer)), "[{rows}, {inner}] by [{inner}, {outer}]");
 }
 
@@ -18,7 +18,7 @@ fn linear_swiglu<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize
     let case = Case::new(l, rows, inner, outer);
     let width = outer / 2;
     let (a, kept) = (l.alloc(2 * rows * width).unwrap(), l.alloc(2 * rows * outer).unwrap());
-    assert!(gemm_sm90::linear_swiglu(l, &case.product, a, Some(kept)).unwrap());
+    LinearSwiGlu::new(l, &case.product).unwrap().unwrap().run(l, a, Some(kept)).unwrap();
     let what = format!("SwiGLU of [{rows}, {inner}] by [{inner}, {outer}]");
     let gate_up: Vec<f32> = case.rounded().collect();
     assert_eq!(download(l, kept, rows * outer), gate_up, "{what}");

@@ -4,7 +4,7 @@
 use hrm_cuda::launch::{Dtype, Gemm, Launcher};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Rope, Shape};
-use hrm_cuda::ops::gemm_sm90;
+use hrm_cuda::ops::gemm_sm90::{Linear, LinearRope};
 
 use crate::common;
 use crate::operands::{Case, upload, values};
@@ -17,13 +17,14 @@ type Forward<L> = fn(&mut L, &Product, &Attention);
 
 /// By one kernel, which rotates.
 fn as_written<L: Launcher>(l: &mut L, product: &Product, op: &Attention) {
-    assert!(gemm_sm90::linear_rope(l, product, op.qkv, op.rope.unwrap(), op.shape.positions).unwrap());
+    let kernel = LinearRope::new(l, product).unwrap().unwrap();
+    kernel.run(l, op.qkv, op.rope.unwrap(), op.shape.positions).unwrap();
     attention::attention(l, Dtype::Bf16, op).unwrap();
 }
 
 /// By a product, and rotated in place.
 fn in_place<L: Launcher>(l: &mut L, product: &Product, op: &Attention) {
-    assert!(gemm_sm90::linear(l, product, op.qkv).unwrap());
+    Linear::new(l, product).unwrap().unwrap().run(l, op.qkv).unwrap();
     attention::rope_attention(l, Dtype::Bf16, op).unwrap();
 }
 
