@@ -8,9 +8,10 @@ use hrm_core::backend::cpu::attention::{
 use hrm_core::backend::cpu::elementwise::{
     adam_atan2, add, add_rms_norm, add_rms_norm_vjp, swiglu, swiglu_vjp,
 };
-use hrm_core::backend::cpu::gemm::{Write, linear, linear_dw, linear_dx};
-use hrm_core::kernels::StepScalars;
+use hrm_core::backend::cpu::gemm::{linear, linear_dw, linear_dx};
+use hrm_core::kernels::Write;
 use hrm_core::optim::AdamAtan2;
+use hrm_core::optim::StepScalars;
 use std::time::Instant;
 
 /// Seconds that one kernel is run for.

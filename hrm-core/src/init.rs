@@ -3,7 +3,7 @@
 use crate::arena::Param;
 use crate::config::ForwardDtype;
 use crate::kernels::{Memory, Region};
-use crate::plan::{Level, Plan};
+use crate::plan::{Plan, Stack};
 use crate::rng::{Rng, Stream};
 use crate::rope;
 
@@ -62,12 +62,9 @@ pub fn initialise<M: Memory>(memory: &mut M, plan: &Plan, seed: u64) -> Result<(
     if let Some(positions) = p.embed_pos {
         draw(memory, positions, linear(positions), false)?;
     }
-    for level in [Level::H, Level::L] {
-        for layer in 0..p.layers(level) {
-            let block = p.block(level, layer);
-            for w in [block.qkv, block.o, block.gate_up, block.down] {
-                draw(memory, w, linear(w), false)?;
-            }
+    for block in p.stacks().iter().flat_map(Stack::blocks) {
+        for w in [block.qkv, block.o, block.gate_up, block.down] {
+            draw(memory, w, linear(w), false)?;
         }
     }
     let round = plan.config.forward_dtype == ForwardDtype::Bfloat16;

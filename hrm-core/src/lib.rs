@@ -8,9 +8,9 @@
 //! | [`config`] | the architecture, under the published names |
 //! | [`arena`], [`plan`] | handles into a backend's memory, and where every tensor lies |
 //! | [`kernels`] | the contract of a backend: one method for each fused kernel |
-//! | [`block`], [`level`], [`model`] | the network, forward beside backward |
-//! | [`act`], [`q_learning`], [`loss`] | when to halt, and what is learned: pure functions |
-//! | [`optim`], [`train_step`] | the optimizers, and one whole training step |
+//! | [`model`] | the network, forward beside backward, and one whole training step |
+//! | [`halting`], [`loss`] | when to halt, and what is learned: pure functions |
+//! | [`optim`] | the optimizers |
 //! | [`tensors`] | the stored tensors, under the published names |
 //! | `bundle` | a model in one piece of memory, read in place (feature `bundle`) |
 //! | [`quantize`] | rows of 8-bit integers with a scale |
@@ -44,21 +44,18 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-pub mod act;
 pub mod arena;
 pub mod backend;
-pub mod block;
 #[cfg(feature = "bundle")]
 pub mod bundle;
 pub mod config;
+pub mod halting;
 pub mod init;
 pub mod kernels;
-pub mod level;
 pub mod loss;
 pub mod model;
 pub mod optim;
 pub mod plan;
-pub mod q_learning;
 pub mod quantize;
 pub mod rng;
 pub mod rope;
@@ -66,4 +63,3 @@ pub mod scalar;
 #[cfg(feature = "bundle")]
 pub mod solver;
 pub mod tensors;
-pub mod train_step;

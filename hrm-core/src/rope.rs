@@ -1,5 +1,7 @@
 //! Rotary position tables.
 
+use crate::arena::Param;
+
 /// The rotary angle of position `s` and frequency `i` of a head of width `head_dim`: `s * theta^(-2i / head_dim)`.
 ///
 /// The published program forms frequency and angle in f32, and at position 900 that rounding moves the angle by
@@ -16,4 +18,13 @@ pub fn angle(theta: f64, head_dim: usize, s: usize, i: usize) -> f32 {
 pub fn cos_sin(theta: f64, head_dim: usize, s: usize, i: usize) -> (f32, f32) {
     let angle = f64::from(angle(theta, head_dim, s, i));
     (libm::cos(angle) as f32, libm::sin(angle) as f32)
+}
+
+/// Where the rotary tables of a model lie, `[S, head_dim / 2]` each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RopeTables {
+    /// Cosines.
+    pub cos: Param,
+    /// Sines.
+    pub sin: Param,
 }

@@ -2,7 +2,7 @@
 //! program is compiled, one ACT step for each call.
 //!
 //! ```
-//! use hrm_core::act::HaltOnQ;
+//! use hrm_core::halting::HaltOnQ;
 //! use hrm_core::bundle::Bundle;
 //! use hrm_core::config::{Config, ForwardDtype};
 //! use hrm_core::solver::{Solver, SolverError, Step, scratch_bytes};
@@ -49,11 +49,11 @@
 
 use core::fmt;
 
-use crate::act::{ActStep, HaltPolicy};
 use crate::arena::{Ids, Stat};
 use crate::backend::portable::{Arenas, Error, Lengths, Portable, Table, TooManyTensors};
 use crate::bundle::Bundle;
 use crate::config::Config;
+use crate::halting::{ActStep, HaltPolicy};
 use crate::model;
 use crate::plan::{Plan, PlanError};
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::arena::Param;
-use crate::plan::{Level, ParamPlan};
+use crate::plan::{Level, ParamPlan, Stack};
 
 /// The name of a stored tensor; displays as in a published state dict, without the prefix `model.inner.`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl fmt::Display for TensorName {
                     BlockTensor::GateUp => "mlp.gate_up_proj",
                     BlockTensor::Down => "mlp.down_proj",
                 };
-                return write!(f, "{level:?}_level.layers.{layer}.{part}.weight");
+                return write!(f, "{}.layers.{layer}.{part}.weight", level.name());
             }
         })
     }
@@ -100,16 +100,15 @@ impl ParamPlan {
             tensor(TensorName::QBias, self.q_bias),
         ];
         let positions = self.embed_pos.map(|span| tensor(TensorName::EmbedPos, span));
-        let blocks = [Level::H, Level::L].into_iter().flat_map(move |level| {
-            (0..self.layers(level)).flat_map(move |layer| {
-                let w = self.block(level, layer);
+        let blocks = self.stacks().into_iter().flat_map(move |stack: Stack| {
+            stack.blocks().enumerate().flat_map(move |(layer, w)| {
                 [
                     (BlockTensor::Qkv, w.qkv),
                     (BlockTensor::O, w.o),
                     (BlockTensor::GateUp, w.gate_up),
                     (BlockTensor::Down, w.down),
                 ]
-                .map(|(part, span)| tensor(TensorName::Block(level, layer, part), span))
+                .map(|(part, span)| tensor(TensorName::Block(stack.level, layer, part), span))
             })
         });
         let states = [tensor(TensorName::HInit, self.h_init), tensor(TensorName::LInit, self.l_init)];
@@ -131,7 +130,7 @@ mod tests {
         let name = TensorName::Block(Level::H, 3, BlockTensor::GateUp);
         assert_eq!(name.to_string(), "H_level.layers.3.mlp.gate_up_proj.weight");
         let trained: usize = plan.params.tensors().filter(Tensor::is_trained).map(|t| t.span.len()).sum();
-        assert_eq!(trained, plan.trained_parameters());
+        assert_eq!(trained, plan.params.trained_parameters());
         assert_eq!(plan.params.tensors().count(), 4 + 8 * 4 + 3);
     }
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use half::bf16;
+use hrm_core::kernels::{Keep, Write};
 use hrm_cuda::device::Gpu;
 use hrm_cuda::launch::{Dtype, Gemm, Launcher, Ptr};
 use hrm_cuda::ops::Product;
@@ -91,7 +92,7 @@ fn products(gpu: &mut Gpu, rows: usize) -> Outcome {
         |gpu: &mut Gpu, p: &Product| Ok(LinearAddRmsNorm::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, &norm)?);
     each("linear_add_rms_norm", HIDDEN, HIDDEN, &add_norm)?;
     each("linear_add_rms_norm", inner, HIDDEN, &add_norm)?;
-    for (what, keep) in [("with its sum", true), ("its sum alone", false)] {
+    for (what, keep) in [("with its sum", Keep::All), ("its sum alone", Keep::Nothing)] {
         let norm = AddRmsNorm { plus: Some(Plus { sum: kept, b, keep }), ..norm };
         let add_norm = |gpu: &mut Gpu, p: &Product| {
             Ok(LinearAddRmsNorm::new(gpu, p)?.ok_or(NO_KERNEL)?.run(gpu, &norm)?)
@@ -124,7 +125,7 @@ fn gated_vjp(gpu: &mut Gpu, rows: usize) -> Outcome {
         c: a,
         transpose_a: false,
         transpose_b: false,
-        accumulate: false,
+        write: Write::Replace,
         input: Dtype::Bf16,
         output: Dtype::Bf16,
     };

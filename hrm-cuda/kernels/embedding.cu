@@ -36,11 +36,11 @@ DEVICE void embed_token(T *y, const T *token, const T *position, int hidden, flo
 // front, then tokens. An id outside its table is reported, and counts as zeros.
 template <class T>
 DEVICE void embed(T *y, const int *inputs, const int *puzzle_ids, const T *tokens, const float *puzzles,
-                  const T *positions, int rows, int seq_len, int hidden, int vocab, int identifiers, int ndim,
+                  const T *positions, int rows, int seq_len, int prefix, int hidden, int vocab, int identifiers, int ndim,
                   float scale, u64 *fault) {
     int row = warp_row();
     if (row >= rows) return;
-    int prefix = (ndim + hidden - 1) / hidden, b = row / (prefix + seq_len), s = row % (prefix + seq_len);
+    int b = row / (prefix + seq_len), s = row % (prefix + seq_len);
     y += (u64)row * hidden;
     const T *position = positions ? positions + (u64)s * hidden : nullptr;
     if (s < prefix) {
@@ -61,9 +61,9 @@ DEVICE void embed(T *y, const int *inputs, const int *puzzle_ids, const T *token
 }
 KERNEL_FOR_EACH_TYPE(embed,
                      (T *y, const int *inputs, const int *puzzle_ids, const T *tokens, const float *puzzles,
-                      const T *positions, int rows, int seq_len, int hidden, int vocab, int identifiers, int ndim,
+                      const T *positions, int rows, int seq_len, int prefix, int hidden, int vocab, int identifiers, int ndim,
                       float scale, u64 *fault),
-                     (y, inputs, puzzle_ids, tokens, puzzles, positions, rows, seq_len, hidden, vocab, identifiers, ndim,
+                     (y, inputs, puzzle_ids, tokens, puzzles, positions, rows, seq_len, prefix, hidden, vocab, identifiers, ndim,
                       scale, fault))
 
 // The cotangent of e (and of its position) from that of y.

@@ -27,6 +27,7 @@ mod tape;
 use std::num::NonZero;
 
 use half::bf16;
+use hrm_core::kernels::Write;
 
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr, check_args};
@@ -143,7 +144,7 @@ impl Emulator {
         let &Gemm { m, n, k, .. } = product;
         let a = self.matrix(product.a, m, k, product.transpose_a, product.input)?;
         let b = self.matrix(product.b, k, n, product.transpose_b, product.input)?;
-        let mut c = if product.accumulate {
+        let mut c = if product.write == Write::Accumulate {
             self.matrix(product.c, m, n, false, product.output)?
         } else {
             vec![0.0; m * n]

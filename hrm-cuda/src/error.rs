@@ -61,8 +61,8 @@ pub enum Error {
     Operand(String),
     /// A read or write beyond the end of a region.
     OutOfRange {
-        /// Which one; none stands for the integers.
-        region: Option<Region>,
+        /// Which one.
+        region: Region,
         /// One past the last element asked for.
         end: usize,
         /// Elements it has.
@@ -99,12 +99,7 @@ impl fmt::Display for Error {
             }
             Self::Operand(message) => f.write_str(message),
             Self::OutOfRange { region, end, len } => {
-                write!(f, "access up to element {end} of ")?;
-                match region {
-                    Some(region) => write!(f, "{region:?}")?,
-                    None => f.write_str("Ids")?,
-                }
-                write!(f, ", which has {len}")
+                write!(f, "access up to element {end} of {region:?}, which has {len}")
             }
             Self::Fault(Fault::NotFinite) => write!(f, "{}; no parameter was changed", Fault::NotFinite),
             Self::Fault(fault) => fault.fmt(f),

@@ -3,6 +3,7 @@
 //! Everything above this trait, launch sites, arenas and the backend, is the same code on both.
 
 use crate::error::Error;
+use hrm_core::kernels::Write;
 
 /// An address in a launcher's memory: of the device, or of the host for the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ pub struct Axis {
     pub boxed: usize,
 }
 
-/// A matrix product on row-major operands: `C = op(A) op(B)`, or `C += ..` with `accumulate`, f32 accumulation.
+/// A matrix product on row-major operands: `C = op(A) op(B)`, or `C += ..`, sums in f32.
 ///
 /// `A` is `[m, k]`, or `[k, m]` if `transpose_a`; `B` is `[k, n]`, or `[n, k]` if `transpose_b`; `C` is `[m, n]`.
 /// Operands A and B have the element type `input`, C has `output`.
@@ -135,7 +136,7 @@ pub struct Gemm {
     /// Whether B lies transposed.
     pub transpose_b: bool,
     /// Whether the product is added to C.
-    pub accumulate: bool,
+    pub write: Write,
     /// Element type of A and B.
     pub input: Dtype,
     /// Element type of C.

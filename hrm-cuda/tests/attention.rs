@@ -8,9 +8,10 @@ use hrm_core::arena::{Act, Param, Span, Stat};
 use hrm_core::backend::reference::{BorrowedMut, Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::kernels::{Attention, AttentionVjp, Kernels, TrainKernels};
-use hrm_core::plan::{Mode, Plan, RopeTables};
+use hrm_core::plan::{Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope;
+use hrm_core::rope::RopeTables;
 use hrm_core::scalar::Scalar;
 use hrm_cuda::device::Gpu;
 #[cfg(feature = "emulator")]

@@ -1,5 +1,6 @@
 //! The emulator's own semantics: what it lets pass, and what it must notice.
 
+use hrm_core::kernels::Write;
 use hrm_cuda::emulator::{Emulator, Order};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr};
@@ -178,7 +179,7 @@ fn a_product_is_its_sums() {
     let value = |i: usize| ((i * 37 % 23) as f32 - 11.0) / 8.0;
     for case in 0..16 {
         let (transpose_a, transpose_b) = (case & 1 != 0, case & 2 != 0);
-        let (accumulate, wide) = (case & 4 != 0, case & 8 != 0);
+        let (write, wide) = (if case & 4 != 0 { Write::Accumulate } else { Write::Replace }, case & 8 != 0);
         let input = if wide { Dtype::F32 } else { Dtype::Bf16 };
         let a = |i: usize, l: usize| value(if transpose_a { l * m + i } else { i * k + l });
         let b = |l: usize, j: usize| value(1 + if transpose_b { j * k + l } else { l * n + j });
@@ -195,21 +196,10 @@ fn a_product_is_its_sums() {
         };
         let (pa, pb) = (operand(0, m * k), operand(1, k * n));
         let c = floats(&mut l, &vec![100.0; m * n]);
-        let product = Gemm {
-            m,
-            n,
-            k,
-            a: pa,
-            b: pb,
-            c,
-            transpose_a,
-            transpose_b,
-            accumulate,
-            input,
-            output: Dtype::F32,
-        };
+        let product =
+            Gemm { m, n, k, a: pa, b: pb, c, transpose_a, transpose_b, write, input, output: Dtype::F32 };
         l.gemm(&product).unwrap();
-        let base = if accumulate { 100.0 } else { 0.0 };
+        let base = if write == Write::Accumulate { 100.0 } else { 0.0 };
         // All terms are multiples of 1/64: the sums are exact.
         let expected: Vec<f32> =
             (0..m * n).map(|at| base + (0..k).map(|l| a(at / n, l) * b(l, at % n)).sum::<f32>()).collect();

@@ -28,9 +28,7 @@ pub fn rows(plan: &Plan) -> [(&'static str, Ids); 5] {
 /// be put back: [`RowSnapshot`].
 #[must_use]
 pub const fn evaluation_plan(plan: &Plan, backward: &BackwardPlan) -> Plan {
-    let mut evaluation = *plan;
-    evaluation.carry = backward.target;
-    evaluation
+    plan.with_carry(backward.target)
 }
 
 /// A copy of the carry's integers, to put them back after something else was computed.

@@ -141,7 +141,7 @@ impl Architecture {
         let plan = |batch, mode| Plan::new(config, batch, mode).map_err(|e| Error::input(e.to_string()));
         let one = plan(1, Mode::Inference)?;
         Ok(Self {
-            parameters: one.trained_parameters(),
+            parameters: one.params.trained_parameters(),
             bytes_to_solve_one: one.bytes(ElementSizes::F32).total(),
             bytes_to_train_64: trains
                 .then(|| Ok::<_, Error>(plan(64, Mode::Training)?.bytes(ElementSizes::F32).total()))

@@ -63,7 +63,7 @@ impl Needs {
             hidden: config.hidden_size,
             layers: [config.h_layers, config.l_layers],
             positions: config.positions(),
-            parameters: plan.trained_parameters(),
+            parameters: plan.params.trained_parameters(),
             flash: Flash {
                 f32: size(Encoding::Float(Precision::F32))?,
                 f16: size(Encoding::Float(Precision::F16))?,

@@ -3,10 +3,10 @@
 //!
 //! Counts and accuracies look only at rows that halt and have at least one label; losses look at all rows.
 
+use hrm_core::halting::{PublishedQ, Q_LOSS_WEIGHT, QLearning, solved};
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::loss::{LossKind, TokenLoss, argmax};
 use hrm_core::plan::{BackwardPlan, Plan};
-use hrm_core::q_learning::{PublishedQ, Q_LOSS_WEIGHT, QLearning, solved};
 use serde::{Deserialize, Serialize};
 
 /// What became of one row in one ACT step.

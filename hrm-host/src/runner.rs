@@ -3,7 +3,7 @@
 //! A puzzle's answer depends on nothing but the puzzle and the policy: the kernels work row by row, so neither
 //! the batch size nor the order of the puzzles changes a bit of it.
 
-use hrm_core::act::{ActStep, HaltPolicy};
+use hrm_core::halting::{ActStep, HaltPolicy};
 use hrm_core::kernels::{Kernels, Region};
 use hrm_core::model;
 use hrm_core::plan::Plan;

@@ -1,7 +1,7 @@
 //! How a model is asked: when a puzzle halts, which step's board is its answer, and how many views of it vote.
 
-use hrm_core::act::{AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
 use hrm_core::config::Config;
+use hrm_core::halting::{AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
 use serde::Serialize;
 
 /// When a puzzle halts.

@@ -10,7 +10,8 @@ mod start;
 
 use core::fmt::Write;
 
-use hrm_core::backend::reference::{Borrowed, BorrowedMut, Error, Reference, Rounding};
+use hrm_core::backend::Error;
+use hrm_core::backend::reference::{Borrowed, BorrowedMut, Reference, Rounding};
 use model::PLAN;
 
 /// The arenas of [`PLAN`].

@@ -5,7 +5,7 @@ mod puzzle;
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 
-fn main() -> Result<(), hrm_core::backend::reference::Error> {
+fn main() -> Result<(), hrm_core::backend::Error> {
     let mut backend = Reference::owned(&model::PLAN, Rounding::None)?;
     model::draw(&mut backend)?;
     let store: Owned<f32> = backend.store().clone();

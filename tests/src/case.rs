@@ -6,14 +6,15 @@
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Plus, QHead, QLoss, StepScalars, SwiGlu,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Keep, Linear, LinearAddRmsNorm,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Plus, QHead, QLoss,
+    SwiGlu, Write,
 };
 use hrm_core::loss::LossKind;
-use hrm_core::optim::{AdamAtan2, SignSgd};
-use hrm_core::plan::RopeTables;
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope;
+use hrm_core::rope::RopeTables;
 use hrm_host::golden::workbench::Workbench;
 
 use crate::op::{Op, Place};
@@ -42,10 +43,16 @@ impl Shape {
         self.heads * self.head_dim
     }
 
+    /// Positions that the puzzle embedding fills.
+    #[must_use]
+    pub const fn prefix(&self) -> usize {
+        self.ndim.div_ceil(self.hidden())
+    }
+
     /// Positions of a sequence.
     #[must_use]
     pub const fn positions(&self) -> usize {
-        self.ndim.div_ceil(self.hidden()) + self.seq
+        self.prefix() + self.seq
     }
 }
 
@@ -60,17 +67,17 @@ pub enum Kernel {
     LinearQkv,
     SwiGlu,
     AddRmsNorm,
-    LinearSwiGlu { keep: bool },
+    LinearSwiGlu(Keep),
     LinearAddRmsNorm,
-    LinearAddRmsNormPlus { keep: bool },
+    LinearAddRmsNormPlus(Keep),
     QHead,
     ResetRows,
     ReplaceRows,
     Argmax,
     TakeFirst,
     EmbedVjp { learned: bool },
-    LinearVjpInput { accumulate: bool },
-    LinearVjpWeight,
+    LinearVjpInput(Write),
+    LinearVjpWeight(Write),
     AttentionVjp { rope: bool },
     LinearQkvVjp,
     SwiGluVjp,
@@ -91,7 +98,11 @@ impl Kernel {
     pub const fn is_by_row(self) -> bool {
         !matches!(
             self,
-            Self::LinearVjpWeight | Self::EmbedVjp { .. } | Self::QHeadVjp | Self::AdamAtan2 | Self::SignSgd
+            Self::LinearVjpWeight(_)
+                | Self::EmbedVjp { .. }
+                | Self::QHeadVjp
+                | Self::AdamAtan2
+                | Self::SignSgd
         ) && !matches!(self, Self::Advance)
     }
 }
@@ -287,7 +298,7 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             let y = bench_.act(n, d, &[]);
             (vec![Op::Add { y, a: x, b: z }], vec![Place::Act(y)])
         }
-        Kernel::Linear | Kernel::LinearVjpInput { .. } | Kernel::LinearVjpWeight => {
+        Kernel::Linear | Kernel::LinearVjpInput(_) | Kernel::LinearVjpWeight(_) => {
             let (x, w) = (draw.act(bench_, s, d), draw.param(bench_, wide, d));
             let y = bench_.act(n, wide, &[]);
             let forward = Op::Linear(Linear { y, x, w });
@@ -307,18 +318,30 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
                     magnitude = root(d);
                     (vec![forward], vec![Place::Act(y)])
                 }
-                Kernel::LinearVjpInput { accumulate } => {
+                Kernel::LinearVjpInput(write) => {
                     magnitude = root(wide);
-                    let dx = if accumulate { draw.act(bench_, s, d) } else { bench_.act(n, d, &[]) };
-                    let zeroed = if accumulate { vec![Place::Act(dx)] } else { Vec::new() };
-                    let op = Op::LinearVjpInput { dx, dy, w, accumulate };
+                    let (dx, zeroed) = match write {
+                        Write::Replace => (bench_.act(n, d, &[]), Vec::new()),
+                        Write::Accumulate => {
+                            let dx = draw.act(bench_, s, d);
+                            (dx, vec![Place::Act(dx)])
+                        }
+                    };
+                    let op = Op::LinearVjpInput(LinearVjpInput { dx, dy, w, write });
                     differentiate(Place::Act(x), Place::Act(dx), op, zeroed)
                 }
-                _ => {
+                Kernel::LinearVjpWeight(write) => {
                     magnitude = root(n);
-                    let op = Op::LinearVjpWeight { w, dy, x };
-                    differentiate(Place::Param(w), Place::Gradient(w), op, Vec::new())
+                    let mut zeroed = Vec::new();
+                    if write == Write::Accumulate {
+                        let lane = draw.next();
+                        bench_.gradient(w, &draw.values(lane, w.len()));
+                        zeroed.push(Place::Gradient(w));
+                    }
+                    let op = Op::LinearVjpWeight(LinearVjpWeight { w, dy, x, write });
+                    differentiate(Place::Param(w), Place::Gradient(w), op, zeroed)
                 }
+                _ => unreachable!("the kernels of this arm"),
             }
         }
         Kernel::Attention { rope } | Kernel::AttentionVjp { rope } => {
@@ -427,14 +450,14 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
                 (vec![forward, op], vec![Place::Act(ds)])
             }
         }
-        Kernel::LinearSwiGlu { keep } => {
+        Kernel::LinearSwiGlu(keep) => {
             let (x, w) = (draw.act(bench_, s, d), draw.param(bench_, 2 * wide, d));
             let gate_up = bench_.act(n, 2 * wide, &[]);
             let a = bench_.act(n, wide, &[]);
             // A product of two sums.
             magnitude = d as f64;
             let mut outputs = vec![Place::Act(a)];
-            if keep { &mut outputs } else { &mut scratch }.push(Place::Act(gate_up));
+            if keep == Keep::All { &mut outputs } else { &mut scratch }.push(Place::Act(gate_up));
             (vec![Op::LinearSwiGlu(LinearSwiGlu { a, gate_up, keep, x, w })], outputs)
         }
         Kernel::LinearAddRmsNorm | Kernel::LinearAddRmsNormPlus { .. } => {
@@ -445,14 +468,14 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             // Where the sums cancel, a small eps would show the rounding of the product and nothing else.
             magnitude = root(wide);
             let plus = match kernel {
-                Kernel::LinearAddRmsNormPlus { keep } => {
+                Kernel::LinearAddRmsNormPlus(keep) => {
                     Some(Plus { sum: bench_.act(n, d, &[]), b: draw.act(bench_, s, d), keep })
                 }
                 _ => None,
             };
             let mut outputs = vec![Place::Stat(rstd)];
             outputs.extend(plus.map(|plus| Place::Act(plus.sum)));
-            let kept = plus.is_none_or(|plus| plus.keep);
+            let kept = plus.is_none_or(|plus| plus.keep == Keep::All);
             if kept { &mut outputs } else { &mut scratch }.push(Place::Act(y));
             let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: 0.25, plus };
             (vec![Op::LinearAddRmsNorm(op)], outputs)

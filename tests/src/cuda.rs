@@ -3,11 +3,12 @@
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{Memory, Region, StepScalars, TrainKernels};
+use hrm_core::kernels::{Memory, Region, TrainKernels};
 use hrm_core::model;
+use hrm_core::model::train_step::{gradients, update};
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::{gradients, update};
 use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::Queue;
@@ -300,11 +301,11 @@ pub fn memory_is_as_planned<L: Queue>(make: impl Fn() -> Result<L, Error>) -> Re
                 _ => values,
             };
             assert_eq!(found, expected, "{region:?}");
-            let end = Error::OutOfRange { region: Some(region), end: len + 1, len };
+            let end = Error::OutOfRange { region, end: len + 1, len };
             assert_eq!(k.write(region, len, &[0.0]), Err(end.clone()));
             assert_eq!(k.read(region, len, &mut [0.0]), Err(end));
         }
-        let end = Error::OutOfRange { region: None, end: plan.ids_len + 1, len: plan.ids_len };
+        let end = Error::OutOfRange { region: Region::Ids, end: plan.ids_len + 1, len: plan.ids_len };
         assert_eq!(k.write_ids(plan.ids_len, &[0]), Err(end.clone()));
         assert_eq!(k.read_ids(plan.ids_len, &mut [0]), Err(end));
         // Operands are checked too, before anything runs.

@@ -4,12 +4,11 @@ use hrm_core::arena::Act;
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{Kernels, Memory, Region};
-use hrm_core::level;
-use hrm_core::model;
-use hrm_core::plan::{Carry, Keep, Level, Mode, Plan};
+use hrm_core::kernels::{Keep, Kernels, Memory, Region};
+use hrm_core::model::{self, stack};
+use hrm_core::plan::{Application, Carry, Mode, Plan, State};
 
-use crate::forgetful::Forgetful;
+use crate::forgetful::{Forgetful, forgetful};
 
 /// One to three of each.
 pub const CYCLES: [(usize, usize); 9] =
@@ -40,25 +39,51 @@ pub const PUBLISHED: Config = Config { hidden_size: 512, num_heads: 8, expansion
 
 /// `z_l = L(z_l + (z_h + emb))`, `z_h = H(z_h + z_l)`, each sum by itself.
 fn formula<K: Kernels>(k: &mut K, plan: &Plan, from: Carry, to: Carry, keep: Keep) -> Result<(), K::Error> {
-    let Carry { mut z_h, mut z_l } = from;
-    for h in 1..=plan.config.h_cycles {
-        let kept = |last| if last && h == plan.config.h_cycles { keep } else { Keep::Nothing };
-        for l in 1..=plan.config.l_cycles {
-            let keep = kept(l == plan.config.l_cycles);
-            k.add(plan.t, z_h, plan.emb)?;
-            k.add(level::input(plan, Level::L, keep, to.z_l), z_l, plan.t)?;
-            level::forward(k, plan, Level::L, keep, to.z_l, None)?;
-            z_l = to.z_l;
+    let Config { h_cycles, l_cycles, .. } = plan.config;
+    let mut apps = plan.applications();
+    let mut z = from;
+    for _ in 0..h_cycles {
+        for _ in 0..l_cycles {
+            z = apply_next(k, plan, &mut apps, State::L, z, to, keep)?;
         }
-        k.add(level::input(plan, Level::H, kept(true), to.z_h), z_h, z_l)?;
-        level::forward(k, plan, Level::H, kept(true), to.z_h, None)?;
-        z_h = to.z_h;
+        z = apply_next(k, plan, &mut apps, State::H, z, to, keep)?;
     }
+    assert_eq!(apps.next(), None);
     Ok(())
 }
 
-/// The states after a forward pass have the bits of the formula, and so has, where activations are kept, what each level had
-/// for its input: of this model, with so many cycles of H and of L, in place and from the carry to other states. What a sum
+/// The next application, which makes `state` anew, from the states `z`: the states after it.
+///
+/// # Errors
+/// Those of the kernels.
+///
+/// # Panics
+/// It makes another state anew, or there is none.
+pub fn apply_next<K: Kernels>(
+    k: &mut K,
+    plan: &Plan,
+    apps: &mut impl Iterator<Item = Application>,
+    state: State,
+    z: Carry,
+    to: Carry,
+    keep: Keep,
+) -> Result<Carry, K::Error> {
+    let app = apps.next().unwrap_or_else(|| panic!("the pass has another application"));
+    assert_eq!(app.state, state);
+    let slots = plan.slots(&app, keep, to);
+    match state {
+        State::L => {
+            k.add(plan.t, z.z_h, plan.emb)?;
+            k.add(slots.x(), z.z_l, plan.t)?;
+        }
+        State::H => k.add(slots.x(), z.z_h, z.z_l)?,
+    }
+    stack::forward(k, plan, &app, &slots, None)?;
+    Ok(z.with(state, slots.y()))
+}
+
+/// The states after a forward pass have the bits of the formula, and so has, where activations are kept, what each
+/// application with a gradient had for its input: of this model, with so many cycles of H and of L, in place and from the carry to other states. What a sum
 /// does not keep is gone.
 ///
 /// # Panics
@@ -94,7 +119,7 @@ pub fn follow_the_formula_in_tiles<K: Kernels>(
 }
 
 fn has_the_bits<K: Kernels>(plan: &Plan, to: Carry, keep: Keep, make: impl Fn(&Plan) -> Result<K, K::Error>) {
-    let [ours, expected] = [model::forward, formula]
+    let [ours, expected] = [model::recurrence::forward, formula]
         .map(|pass| states(plan, to, keep, &make, pass).unwrap_or_else(|error| panic!("{error}")));
     assert!(ours.iter().any(|bits| *bits != ours[0]), "all numbers are alike");
     let Config { h_cycles, l_cycles, .. } = plan.config;
@@ -121,7 +146,7 @@ fn states<K: Kernels>(
     make: impl Fn(&Plan) -> Result<K, K::Error>,
     pass: Pass<K>,
 ) -> Result<Vec<u32>, K::Error> {
-    let mut k = Forgetful(make(plan)?);
+    let mut k = forgetful(make(plan)?);
     k.write(Region::Params, 0, &parameters(plan))?;
     reset_carry(&mut k, plan)?;
     let tokens: Vec<i32> = (0..plan.incoming.inputs.len() as i32).map(|cell| cell * cell % 7).collect();
@@ -129,10 +154,10 @@ fn states<K: Kernels>(
     model::refill(&mut k, plan)?;
     model::embed(&mut k, plan)?;
     pass(&mut k, plan, plan.carry, to, keep)?;
-    let inputs = [Level::H, Level::L].map(|level| level::input(plan, level, keep, to.z_h));
-    let kept: &[Act] = if keep == Keep::All { &inputs } else { &[] };
+    let kept = plan.applications().filter(|app| keep == Keep::All && app.kept.is_some());
+    let kept: Vec<Act> = kept.map(|app| plan.slots(&app, keep, to).x()).collect();
     let mut bits = Vec::new();
-    for span in [plan.carry.z_h, plan.carry.z_l, to.z_h, to.z_l].iter().chain(kept) {
+    for span in [plan.carry.z_h, plan.carry.z_l, to.z_h, to.z_l].iter().chain(&kept) {
         let mut values = vec![0.0; span.len()];
         k.read(Region::Acts, span.offset, &mut values)?;
         bits.extend(values.into_iter().map(f32::to_bits));

@@ -2,17 +2,20 @@
 //! of training, for the suite.
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
+use hrm_core::backend::Error;
 use hrm_core::backend::portable::{Arenas, Lengths, Portable, Source};
-use hrm_core::backend::reference::{Error, Owned, Reference, Rounding, TrainArenas, TrainStorage};
+use hrm_core::backend::reference::{Owned, Reference, Rounding, TrainArenas, TrainStorage};
 use hrm_core::bundle::{Precision, Weights};
 use hrm_core::config::Config;
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LmLoss, Memory,
-    QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Memory, QHead, QLoss,
+    Region, SwiGlu, TrainKernels,
 };
-use hrm_core::optim::{AdamAtan2, SignSgd};
-use hrm_core::plan::{Mode, Plan, RopeTables};
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::plan::{Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
+use hrm_core::rope::RopeTables;
 use hrm_core::tensors::Tensor;
 use hrm_host::model_io::bundle::{self, Encoding};
 
@@ -157,8 +160,12 @@ impl Kernels for OnReference {
         fn add(y: Act, a: Act, b: Act);
         fn linear(op: &Linear);
         fn rope_attention(op: &Attention);
+        fn linear_qkv(op: &LinearQkv);
+        fn attention(op: &Attention);
         fn swiglu(op: &SwiGlu);
         fn add_rms_norm(op: &AddRmsNorm);
+        fn linear_swiglu(op: &LinearSwiGlu);
+        fn linear_add_rms_norm(op: &LinearAddRmsNorm);
         fn q_head(op: &QHead);
         fn reset_rows(z: Act, init: Param, halted: Ids);
         fn replace_rows(current: Ids, incoming: Ids, halted: Ids);
@@ -171,10 +178,11 @@ impl TrainKernels for OnReference {
         fn begin_step(scalars: &StepScalars);
         fn take_first(y: Act, x: Act);
         fn embed_vjp(op: &EmbedVjp);
-        fn linear_vjp_input(dx: Act, dy: Act, w: Param, accumulate: bool);
-        fn linear_vjp_weight(w: Param, dy: Act, x: Act);
+        fn linear_vjp_input(op: &LinearVjpInput);
+        fn linear_vjp_weight(op: &LinearVjpWeight);
         fn rope_attention_vjp(op: &AttentionVjp);
         fn swiglu_vjp(op: &SwiGlu);
+        fn linear_swiglu_vjp(op: &LinearSwiGluVjp);
         fn add_rms_norm_vjp(ds: Act, dy: Act, y: Act, rstd: Stat);
         fn q_head_vjp(op: &QHead, dz: Act);
         fn lm_loss(op: &LmLoss);

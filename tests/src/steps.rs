@@ -2,12 +2,12 @@
 
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{Memory, Region, StepScalars};
+use hrm_core::kernels::{Memory, Region};
 use hrm_core::loss::LossKind;
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::model::train_step::TrainConfig;
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::TrainConfig;
 use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::Queue;

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use hrm_core::backend::reference::{Reference, Rounding};
-use hrm_core::kernels::TrainKernels;
+use hrm_core::kernels::{Keep, TrainKernels, Write};
 use hrm_core::plan::Plan;
 use hrm_host::golden::workbench::Contents;
 use proptest::prelude::{ProptestConfig, Strategy, prop};
@@ -256,11 +256,11 @@ pub fn products_of_many_rows<S: Subject>() {
 fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
     let kernels = [
         Kernel::Linear,
-        Kernel::LinearSwiGlu { keep: false },
-        Kernel::LinearSwiGlu { keep: true },
+        Kernel::LinearSwiGlu(Keep::Nothing),
+        Kernel::LinearSwiGlu(Keep::All),
         Kernel::LinearAddRmsNorm,
-        Kernel::LinearAddRmsNormPlus { keep: false },
-        Kernel::LinearAddRmsNormPlus { keep: true },
+        Kernel::LinearAddRmsNormPlus(Keep::Nothing),
+        Kernel::LinearAddRmsNormPlus(Keep::All),
         Kernel::LinearSwiGluVjp,
     ];
     all_of::<S>(&kernels, heads, wide, batch);
@@ -273,9 +273,10 @@ fn products<S: Subject>(heads: usize, wide: usize, batch: u32) {
 pub fn products_of_few_columns<S: Subject>() {
     let kernels = [
         Kernel::Linear,
-        Kernel::LinearVjpInput { accumulate: false },
-        Kernel::LinearVjpInput { accumulate: true },
-        Kernel::LinearVjpWeight,
+        Kernel::LinearVjpInput(Write::Replace),
+        Kernel::LinearVjpInput(Write::Accumulate),
+        Kernel::LinearVjpWeight(Write::Replace),
+        Kernel::LinearVjpWeight(Write::Accumulate),
     ];
     for (heads, wide) in [(8, 11), (2, 6), (1, 1), (3, 32)] {
         all_of::<S>(&kernels, heads, wide, 4);
@@ -345,11 +346,11 @@ macro_rules! conformance {
             linear_qkv: LinearQkv,
             swiglu: SwiGlu,
             add_rms_norm: AddRmsNorm,
-            linear_swiglu: LinearSwiGlu { keep: false },
-            linear_swiglu_kept: LinearSwiGlu { keep: true },
+            linear_swiglu: LinearSwiGlu(::hrm_core::kernels::Keep::Nothing),
+            linear_swiglu_kept: LinearSwiGlu(::hrm_core::kernels::Keep::All),
             linear_add_rms_norm: LinearAddRmsNorm,
-            linear_add_rms_norm_plus: LinearAddRmsNormPlus { keep: false },
-            linear_add_rms_norm_plus_kept: LinearAddRmsNormPlus { keep: true },
+            linear_add_rms_norm_plus: LinearAddRmsNormPlus(::hrm_core::kernels::Keep::Nothing),
+            linear_add_rms_norm_plus_kept: LinearAddRmsNormPlus(::hrm_core::kernels::Keep::All),
             q_head: QHead,
             reset_rows: ResetRows,
             replace_rows: ReplaceRows,
@@ -368,9 +369,10 @@ macro_rules! conformance {
             take_first: TakeFirst,
             embed_vjp: EmbedVjp { learned: false },
             embed_learned_vjp: EmbedVjp { learned: true },
-            linear_vjp_input: LinearVjpInput { accumulate: false },
-            linear_vjp_input_accumulated: LinearVjpInput { accumulate: true },
-            linear_vjp_weight: LinearVjpWeight,
+            linear_vjp_input: LinearVjpInput(::hrm_core::kernels::Write::Replace),
+            linear_vjp_input_accumulated: LinearVjpInput(::hrm_core::kernels::Write::Accumulate),
+            linear_vjp_weight: LinearVjpWeight(::hrm_core::kernels::Write::Replace),
+            linear_vjp_weight_accumulated: LinearVjpWeight(::hrm_core::kernels::Write::Accumulate),
             attention_vjp: AttentionVjp { rope: false },
             rope_attention_vjp: AttentionVjp { rope: true },
             linear_qkv_vjp: LinearQkvVjp,

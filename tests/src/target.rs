@@ -2,13 +2,13 @@
 
 use hrm_core::config::Config;
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{Region, StepScalars, TrainKernels};
+use hrm_core::kernels::{Keep, Region, TrainKernels};
 use hrm_core::loss::LossKind;
 use hrm_core::model;
-use hrm_core::optim::{AdamAtan2, SignSgd};
-use hrm_core::plan::{BackwardPlan, Keep, Mode, Plan};
+use hrm_core::model::train_step::{TrainConfig, train_step};
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::plan::{BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::{TrainConfig, train_step};
 
 /// Rows of a small batch.
 pub(crate) const BATCH: usize = 3;
@@ -73,7 +73,7 @@ fn q_values<K: TrainKernels>(
         // Parameters stay what they are.
         train_step(&mut k, plan, &b, &TRAIN, &StepScalars { step, lr: 0.0, puzzle_emb_lr: 0.0, seed: 7 })?;
         bits[0].extend(next_q(&mut k, &b)?);
-        model::forward(&mut k, plan, plan.carry, b.target, Keep::Nothing)?;
+        model::recurrence::forward(&mut k, plan, plan.carry, b.target, Keep::Nothing)?;
         model::q_head(&mut k, plan, b.target.z_h, b.next_q)?;
         bits[1].extend(next_q(&mut k, &b)?);
     }

@@ -1,16 +1,16 @@
 //! Properties of ACT and of the losses over whole steps, on the reference.
 
-use hrm_core::act::{ActStep, Exploring, HaltPolicy};
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::config::Config;
+use hrm_core::halting::{ActStep, Exploring, HaltPolicy};
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{LmLoss, Memory, Region, StepScalars, TrainKernels};
+use hrm_core::kernels::{LmLoss, Memory, Region, TrainKernels};
 use hrm_core::loss::LossKind;
 use hrm_core::model;
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::model::train_step::{TrainConfig, gradients};
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::{TrainConfig, gradients};
 use hrm_host::row_metrics::{RowOutcome, trained_rows};
 use proptest::prelude::*;
 

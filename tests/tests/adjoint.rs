@@ -4,15 +4,16 @@
 use hrm_core::backend::reference::{Owned, Reference, Rounding, Storage};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::init::{initialise, reset_carry};
-use hrm_core::kernels::{Kernels, LmLoss, Memory, QLoss, TrainKernels};
+use hrm_core::kernels::{Keep, LmLoss, Memory, QLoss, TrainKernels, Write};
 use hrm_core::loss::LossKind;
+use hrm_core::model;
+use hrm_core::model::train_step::{TrainConfig, gradients};
 use hrm_core::optim::{AdamAtan2, SignSgd};
-use hrm_core::plan::{BackwardPlan, Keep, Level, Mode, Plan};
+use hrm_core::plan::{BackwardPlan, Mode, Plan, State};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::tensors::TensorName;
-use hrm_core::train_step::{TrainConfig, gradients};
-use hrm_core::{level, model};
 use hrm_tests::case::{Case, Cotangent, Kernel, Shape};
+use hrm_tests::cycles::apply_next;
 use hrm_tests::op::{Op, Place};
 
 type F64 = Reference<f64, Owned<f64>>;
@@ -120,9 +121,10 @@ macro_rules! adjoint_tests {
 adjoint_tests! {
     embed: Kernel::EmbedVjp { learned: false },
     embed_learned: Kernel::EmbedVjp { learned: true },
-    linear_by_input: Kernel::LinearVjpInput { accumulate: false },
-    linear_by_input_accumulated: Kernel::LinearVjpInput { accumulate: true },
-    linear_by_weight: Kernel::LinearVjpWeight,
+    linear_by_input: Kernel::LinearVjpInput(Write::Replace),
+    linear_by_input_accumulated: Kernel::LinearVjpInput(Write::Accumulate),
+    linear_by_weight: Kernel::LinearVjpWeight(Write::Replace),
+    linear_by_weight_accumulated: Kernel::LinearVjpWeight(Write::Accumulate),
     attention: Kernel::AttentionVjp { rope: false },
     rope_attention: Kernel::AttentionVjp { rope: true },
     swiglu: Kernel::SwiGluVjp,
@@ -139,7 +141,7 @@ adjoint_tests! {
 #[test]
 fn accumulation_adds() {
     let shape = Shape { seq: 7, ndim: 0, heads: 1, head_dim: 6, wide: 7, seed: 3 };
-    let case = Case::new(Kernel::LinearVjpInput { accumulate: true }, shape, &[0, 1], |x| x);
+    let case = Case::new(Kernel::LinearVjpInput(Write::Accumulate), shape, &[0, 1], |x| x);
     let place = case.outputs[0];
     let run = |zero: bool| {
         let mut k: F64 = case.bench.build(&|plan: &Plan| Reference::owned(plan, Rounding::None)).unwrap();
@@ -222,19 +224,20 @@ impl Model {
         let Self { mut k, plan, .. } = Self::new(config, loss);
         model::refill(&mut k, &plan).unwrap();
         model::embed(&mut k, &plan).unwrap();
-        let mut part = plan;
-        part.config.h_cycles -= 1;
-        // A pass has one cycle at least.
-        if part.config.h_cycles > 0 {
-            model::forward(&mut k, &part, plan.carry, plan.carry, Keep::Nothing).unwrap();
+        let mut apps = plan.applications().filter(|app| app.kept.is_none());
+        for h in 1..=config.h_cycles {
+            let last = h == config.h_cycles;
+            for _ in 0..config.l_cycles - usize::from(last) {
+                let z = plan.carry;
+                apply_next(&mut k, &plan, &mut apps, State::L, z, z, Keep::Nothing).unwrap();
+            }
+            if !last {
+                apply_next(&mut k, &plan, &mut apps, State::H, plan.carry, plan.carry, Keep::Nothing)
+                    .unwrap();
+            }
         }
-        let (h, l) = (plan.carry.z_h, plan.carry.z_l);
-        for _ in 1..config.l_cycles {
-            k.add(plan.t, h, plan.emb).unwrap();
-            k.add(level::input(&plan, Level::L, Keep::Nothing, l), l, plan.t).unwrap();
-            level::forward(&mut k, &plan, Level::L, Keep::Nothing, l, None).unwrap();
-        }
-        [at(&mut k, Place::Act(h)).to_vec(), at(&mut k, Place::Act(l)).to_vec()]
+        assert_eq!(apps.next(), None);
+        [plan.carry.z_h, plan.carry.z_l].map(|z| at(&mut k, Place::Act(z)).to_vec())
     }
 
     /// The loss of the last cycle from the states `from`, the Q target held.
@@ -246,7 +249,7 @@ impl Model {
         let mut last = *plan;
         (last.config.h_cycles, last.config.l_cycles) = (1, 1);
         model::embed(k, plan).unwrap();
-        model::forward(k, &last, plan.carry, plan.carry, Keep::All).unwrap();
+        model::recurrence::forward(k, &last, plan.carry, plan.carry, Keep::All).unwrap();
         model::lm_head(k, plan).unwrap();
         model::q_head(k, plan, plan.carry.z_h, plan.q).unwrap();
         k.lm_loss(&LmLoss {

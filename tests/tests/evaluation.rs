@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hrm_core::act::{ActStep, HaltPolicy};
 use hrm_core::config::Config;
+use hrm_core::halting::{ActStep, HaltPolicy};
 use hrm_core::init::initialise;
 use hrm_core::kernels::Region;
 use hrm_core::loss::LossKind;

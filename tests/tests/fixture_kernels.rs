@@ -1,20 +1,20 @@
 //! Our own golden files: single kernels and pure functions, on each backend.
 
-use hrm_core::act::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::arena::Param;
 use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::config::Config;
+use hrm_core::halting::{ActStep, HaltOnQ, HaltPolicy, PublishedQ, QLearning, bce_with_logits, sigmoid};
 use hrm_core::init::truncated_normal;
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LmLoss, Region,
-    StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearVjpInput,
+    LinearVjpWeight, LmLoss, Region, SwiGlu, TrainKernels, Write,
 };
 use hrm_core::loss::LossKind;
-use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd};
-use hrm_core::plan::{Plan, RopeTables};
-use hrm_core::q_learning::{PublishedQ, QLearning, bce_with_logits, sigmoid};
+use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd, StepScalars};
+use hrm_core::plan::Plan;
 use hrm_core::rope;
+use hrm_core::rope::RopeTables;
 use hrm_host::golden::workbench::Workbench;
 use hrm_tests::fixture::{Fixture, Tensor, assert_close};
 
@@ -107,8 +107,8 @@ fn linear<K: TrainKernels>(make: &dyn Fn(&Plan) -> Result<K, K::Error>) {
         let (dy, dx) = (b.act(rows, outer, &case.f32s("dy")), b.act(rows, inner, &[]));
         let mut k = b.build(make).unwrap();
         k.linear(&Linear { y, x, w }).unwrap();
-        k.linear_vjp_input(dx, dy, w, false).unwrap();
-        k.linear_vjp_weight(w, dy, x).unwrap();
+        k.linear_vjp_input(&LinearVjpInput { dx, dy, w, write: Write::Replace }).unwrap();
+        k.linear_vjp_weight(&LinearVjpWeight { w, dy, x, write: Write::Replace }).unwrap();
         let after = b.contents(&mut k).unwrap();
         if !case.has("bias") {
             case.close("out", after.act(y));

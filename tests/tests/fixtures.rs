@@ -4,13 +4,13 @@ use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::config::Config;
 use hrm_core::init;
-use hrm_core::kernels::{Region, StepScalars, TrainKernels};
+use hrm_core::kernels::{Region, TrainKernels};
 use hrm_core::loss::LossKind;
 use hrm_core::model;
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::model::train_step::{TrainConfig, train_step};
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::tensors::Tensor as Stored;
-use hrm_core::train_step::{TrainConfig, train_step};
 use hrm_host::row_metrics::{MetricSums, trained_rows};
 use hrm_tests::fixture::{Fixture, assert_close};
 

@@ -2,7 +2,7 @@
 //! judges all others, so it is not judged by itself.
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
-use hrm_core::kernels::Attention;
+use hrm_core::kernels::{Attention, Keep};
 use hrm_core::plan::Plan;
 use hrm_host::golden::workbench::Contents;
 use hrm_tests::case::{Case, Kernel, Shape};
@@ -176,13 +176,13 @@ fn swiglu() {
 
 #[test]
 fn linear_swiglu() {
-    for keep in [false, true] {
-        let (case, before, after) = run(Kernel::LinearSwiGlu { keep });
+    for keep in [Keep::Nothing, Keep::All] {
+        let (case, before, after) = run(Kernel::LinearSwiGlu(keep));
         let op = op!(case, LinearSwiGlu);
         let (x, w) = (values(&before, Place::Act(op.x)), values(&before, Place::Param(op.w)));
         let gate_up = product(&x, &w, op.x.cols);
         same(&values(&after, Place::Act(op.a)), &gated(&gate_up, op.a.cols));
-        if keep {
+        if keep == Keep::All {
             same(&values(&after, Place::Act(op.gate_up)), &gate_up);
         }
     }
@@ -223,7 +223,7 @@ fn linear_add_rms_norm() {
 
 #[test]
 fn linear_add_rms_norm_plus() {
-    let (case, before, after) = run(Kernel::LinearAddRmsNormPlus { keep: true });
+    let (case, before, after) = run(Kernel::LinearAddRmsNormPlus(Keep::All));
     let op = op!(case, LinearAddRmsNorm);
     let plus = op.plus.unwrap();
     let [x, inner, b] = [op.x, op.inner, plus.b].map(|span| values(&before, Place::Act(span)));

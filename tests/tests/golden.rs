@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hrm_core::backend::reference::{Error, Owned, Reference, Rounding};
+use hrm_core::backend::Error;
+use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::plan::Plan;
 use hrm_core::scalar::Scalar;
 use hrm_host::golden;

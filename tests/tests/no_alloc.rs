@@ -1,9 +1,9 @@
 //! Inference on lent memory allocates nothing, and neither does reading a bundle.
 
-use hrm_core::act::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::backend::reference::{Borrowed, Owned, Reference, Rounding, Storage};
 use hrm_core::bundle::Bundle;
 use hrm_core::config::Config;
+use hrm_core::halting::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::model;

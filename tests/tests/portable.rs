@@ -2,16 +2,18 @@
 //! tile.
 
 use hrm_core::arena::{Act, Param};
+use hrm_core::backend::Error;
 use hrm_core::backend::portable::{Lengths, Portable, Source, TENSORS, Table};
-use hrm_core::backend::reference::{Error, Reference, Rounding};
+use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::bundle::{Bundle, Precision, Weights};
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::init::{reset_carry, write_constants};
 use hrm_core::kernels::{Kernels, Linear, Memory, Region};
 use hrm_core::model;
-use hrm_core::plan::{Mode, Plan, RopeTables};
+use hrm_core::plan::{Mode, Plan};
 use hrm_core::quantize;
 use hrm_core::rng::{Rng, Stream};
+use hrm_core::rope::RopeTables;
 use hrm_host::model_io::bundle::Encoding;
 use hrm_host::numbers;
 use hrm_tests::portable::{Lent, OnReference, bundle};
@@ -241,7 +243,7 @@ fn what_is_not_finite_stays_in_its_row() {
     let table = Table::new(&Bundle::parse(&bytes).unwrap(), &plan, &mut rotary).unwrap();
     let mut lent = Lent::new(&plan);
     let mut k = Portable::new(&table, lent.arenas(), &plan).unwrap();
-    let w = plan.params.block(hrm_core::plan::Level::H, 1).qkv;
+    let w = plan.params.stack(hrm_core::plan::State::H).block(1).qkv;
     let (x, y) = (Act::new(0, 3, 32), Act::new(96, 3, 96));
     for (position, odd) in [1.0, f32::INFINITY, 1.0].into_iter().enumerate() {
         k.write(Region::Acts, 32 * position, &[[1.0; 31].as_slice(), &[odd]].concat()).unwrap();
@@ -272,19 +274,19 @@ fn what_does_not_fit_is_an_error() {
         short(|lent| {
             lent.acts.pop();
         }),
-        small(Some(Region::Acts), acts)
+        small(Region::Acts, acts)
     );
     assert_eq!(
         short(|lent| {
             lent.stats.pop();
         }),
-        small(Some(Region::Stats), stats)
+        small(Region::Stats, stats)
     );
     assert_eq!(
         short(|lent| {
             lent.ids.pop();
         }),
-        small(None, ids)
+        small(Region::Ids, ids)
     );
     assert_eq!(
         short(|lent| {
@@ -301,7 +303,7 @@ fn what_does_not_fit_is_an_error() {
 
     let mut lent = lent.clone();
     let mut k = Portable::new(&table, lent.arenas(), &plan).unwrap();
-    let qkv = plan.params.block(hrm_core::plan::Level::H, 0).qkv;
+    let qkv = plan.params.stack(hrm_core::plan::State::H).block(0).qkv;
     let op = Linear { y: Act::new(0, 1, 96), x: Act::new(96, 1, 32), w: qkv };
     for w in
         [Param::new(qkv.offset + 1, 96, 32), Param::new(qkv.offset, 95, 32), Param::new(qkv.offset, 32, 96)]

@@ -1,10 +1,10 @@
 //! The solver: what a microcontroller runs, against the model run step by step on other backends.
 
-use hrm_core::act::{ActStep, AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
 use hrm_core::backend::portable::{Lengths, Portable, Table};
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::bundle::Bundle;
 use hrm_core::config::{Config, PosEncodings};
+use hrm_core::halting::{ActStep, AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
 use hrm_core::init::{reset_carry, write_constants};
 use hrm_core::kernels::{Kernels, Memory, Region};
 use hrm_core::model;

@@ -6,6 +6,9 @@ pub mod cpu;
 #[cfg(all(feature = "std", feature = "bundle"))]
 pub mod int8;
 pub mod math;
+pub mod operands;
 #[cfg(feature = "bundle")]
 pub mod portable;
 pub mod reference;
+
+pub use operands::Error;

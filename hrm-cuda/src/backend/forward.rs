@@ -2,8 +2,8 @@
 
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, Plus,
-    QHead, SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Keep, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu,
+    Plus, QHead, SwiGlu, Write,
 };
 
 use super::{Cuda, fit};
@@ -93,6 +93,7 @@ impl<L: Launcher> Kernels for Cuda<L> {
             hidden: op.y.cols,
             vocab: op.tokens.rows,
             ndim: op.puzzles.cols,
+            prefix: op.prefix_len(),
         };
         let checked = [
             ("rows of y", op.y.rows, sizes.batch * sizes.positions()),
@@ -146,7 +147,7 @@ impl<L: Launcher> Kernels for Cuda<L> {
             c: self.act(op.y)?,
             transpose_a: false,
             transpose_b: true,
-            accumulate: false,
+            write: Write::Replace,
             input: self.dtype,
             output: self.dtype,
         })
@@ -215,12 +216,10 @@ impl<L: Launcher> Kernels for Cuda<L> {
         if let Some(product) = self.product(op.x, op.w)? {
             let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
             if let Some(kernel) = gemm_sm90::LinearSwiGlu::new(&mut self.launcher, &product)? {
-                return kernel.run(&mut self.launcher, a, op.keep.then_some(gate_up));
+                return kernel.run(&mut self.launcher, a, (op.keep == Keep::All).then_some(gate_up));
             }
         }
-        let (linear, swiglu) = op.parts();
-        self.linear(&linear)?;
-        self.swiglu(&swiglu)
+        op.apart(self)
     }
 
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {

@@ -23,6 +23,7 @@ impl<L: Launcher> Cuda<L> {
             Region::SecondMoments => &self.second,
             Region::Acts => &self.acts,
             Region::Stats => &self.stats,
+            Region::Ids => &self.ids,
         }
     }
 
@@ -43,8 +44,16 @@ impl<L: Launcher> Cuda<L> {
     }
 }
 
+/// Integers are no floating-point numbers.
+const fn floats(region: Region, offset: usize, count: usize) -> Result<(), Error> {
+    match region {
+        Region::Ids => Err(Error::OutOfRange { region, end: offset.saturating_add(count), len: 0 }),
+        _ => Ok(()),
+    }
+}
+
 /// The address of `count` elements of `arena` from `offset` on.
-fn window(arena: &Arena, region: Option<Region>, offset: usize, count: usize) -> Result<Ptr, Error> {
+fn window(arena: &Arena, region: Region, offset: usize, count: usize) -> Result<Ptr, Error> {
     arena.window(offset, count).ok_or(Error::OutOfRange {
         region,
         end: offset.saturating_add(count),
@@ -56,7 +65,8 @@ impl<L: Launcher> Memory for Cuda<L> {
     type Error = Error;
 
     fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), Error> {
-        let from = window(self.region(region), Some(region), offset, out.len())?;
+        floats(region, offset, out.len())?;
+        let from = window(self.region(region), region, offset, out.len())?;
         self.wait()?;
         if out.is_empty() {
             return Ok(());
@@ -74,7 +84,8 @@ impl<L: Launcher> Memory for Cuda<L> {
     }
 
     fn write(&mut self, region: Region, offset: usize, values: &[f32]) -> Result<(), Error> {
-        let to = window(self.region(region), Some(region), offset, values.len())?;
+        floats(region, offset, values.len())?;
+        let to = window(self.region(region), region, offset, values.len())?;
         if values.is_empty() {
             return Ok(());
         }
@@ -96,7 +107,7 @@ impl<L: Launcher> Memory for Cuda<L> {
     }
 
     fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), Error> {
-        let from = window(&self.ids, None, offset, out.len())?;
+        let from = window(&self.ids, Region::Ids, offset, out.len())?;
         self.wait()?;
         if out.is_empty() {
             return Ok(());
@@ -105,7 +116,7 @@ impl<L: Launcher> Memory for Cuda<L> {
     }
 
     fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), Error> {
-        let to = window(&self.ids, None, offset, values.len())?;
+        let to = window(&self.ids, Region::Ids, offset, values.len())?;
         if values.is_empty() {
             return Ok(());
         }

@@ -96,6 +96,7 @@ fn scratch_bytes(plan: &Plan) -> usize {
         hidden: config.hidden_size,
         vocab: config.vocab_size,
         ndim: config.puzzle_emb_ndim,
+        prefix: config.prefix_len(),
     };
     match plan.mode {
         Mode::Inference => 0,

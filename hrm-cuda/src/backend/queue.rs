@@ -3,9 +3,9 @@
 use hrm_core::arena::{Ids, Stat};
 use hrm_core::loss::LossKind;
 use hrm_core::model;
+use hrm_core::model::train_step::{self, TrainConfig};
 use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::Plan;
-use hrm_core::train_step::{self, TrainConfig};
 
 use super::{Cuda, Precision};
 use crate::error::Error;

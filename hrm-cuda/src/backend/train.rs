@@ -2,9 +2,10 @@
 
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
-    Advance, AttentionVjp, EmbedVjp, LinearSwiGluVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    Advance, AttentionVjp, EmbedVjp, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, QHead, QLoss,
+    SwiGlu, TrainKernels, Write,
 };
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
 use hrm_core::plan::BackwardPlan;
 
 use super::forward::cells;
@@ -18,7 +19,7 @@ use crate::ops::{
 
 impl<L: Launcher> Cuda<L> {
     /// Looks for what is no finite number in the losses and gradients of a step, between
-    /// [`gradients`](hrm_core::train_step::gradients) and [`update`](hrm_core::train_step::update), without waiting:
+    /// [`gradients`](hrm_core::model::train_step::gradients) and [`update`](hrm_core::model::train_step::update), without waiting:
     /// if there is any, the update changes nothing, nor does any later one before the fault is heard of.
     ///
     /// # Errors
@@ -58,6 +59,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             hidden: op.dy.cols,
             vocab: op.tokens.rows,
             ndim: op.dpuzzle.cols,
+            prefix: op.prefix_len(),
         };
         let checked = [
             ("rows of dy", op.dy.rows, sizes.batch * sizes.positions()),
@@ -82,14 +84,15 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         embedding::embed_vjp(&mut self.launcher, self.dtype, &op)
     }
 
-    fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), Error> {
+    fn linear_vjp_input(&mut self, op: &LinearVjpInput) -> Result<(), Error> {
+        let LinearVjpInput { dx, dy, w, write } = *op;
         let (m, n, k) = (dy.rows, w.cols, w.rows);
         fit("linear_vjp_input", &[("rows of dx", dx.rows, m), ("columns of dx", dx.cols, n)])?;
         fit("linear_vjp_input", &[("columns of dy", dy.cols, k)])?;
         let narrow = linear_narrow::VjpInput::new(linear_narrow::Sizes { rows: m, inner: n, outer: k });
         if let (Dtype::Bf16, Some(kernel)) = (self.dtype, narrow) {
             let (dx, dy, w) = (self.act(dx)?, self.act(dy)?, self.weight(w)?);
-            let op = linear_narrow::VjpInputOperands { dx, dy, w, accumulate };
+            let op = linear_narrow::VjpInputOperands { dx, dy, w, write };
             return kernel.run(&mut self.launcher, &op);
         }
         self.launcher.gemm(&Gemm {
@@ -101,18 +104,19 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             c: self.act(dx)?,
             transpose_a: false,
             transpose_b: false,
-            accumulate,
+            write,
             input: self.dtype,
             output: self.dtype,
         })
     }
 
-    fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), Error> {
+    fn linear_vjp_weight(&mut self, op: &LinearVjpWeight) -> Result<(), Error> {
+        let LinearVjpWeight { w, dy, x, write } = *op;
         let (m, n, k) = (w.rows, w.cols, x.rows);
         fit("linear_vjp_weight", &[("rows of dy", dy.rows, k), ("columns of dy", dy.cols, m)])?;
         fit("linear_vjp_weight", &[("columns of x", x.cols, n)])?;
         let narrow = linear_narrow::VjpWeight::new(linear_narrow::Sizes { rows: k, inner: n, outer: m });
-        if let (Dtype::Bf16, Some(kernel)) = (self.dtype, narrow) {
+        if let (Dtype::Bf16, Some(kernel), Write::Replace) = (self.dtype, narrow, write) {
             let op = linear_narrow::VjpWeightOperands {
                 dw: self.gradient(w)?,
                 dy: self.act(dy)?,
@@ -130,7 +134,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             c: self.gradient(w)?,
             transpose_a: true,
             transpose_b: false,
-            accumulate: false,
+            write,
             input: self.dtype,
             output: Dtype::F32,
         })
@@ -182,8 +186,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             let op = gemm_sm90::GatedOperands { a, gate_up, dy, w, scratch };
             return kernel.run(&mut self.launcher, &op);
         }
-        self.linear_vjp_input(op.a, op.dy, op.w, false)?;
-        self.swiglu_vjp(&op.swiglu())
+        op.apart(self)
     }
 
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Error> {

@@ -15,15 +15,17 @@ pub struct Sizes {
     pub hidden: usize,
     /// Rows of the token table.
     pub vocab: usize,
-    /// Width of the puzzle embedding; 0 is no prefix.
+    /// Width of the puzzle embedding.
     pub ndim: usize,
+    /// Positions that it fills, padded with zeros, before the tokens.
+    pub prefix: usize,
 }
 
 impl Sizes {
     /// Positions of a sequence, prefix included.
     #[must_use]
     pub const fn positions(&self) -> usize {
-        self.ndim.div_ceil(self.hidden) + self.seq_len
+        self.prefix + self.seq_len
     }
 }
 
@@ -60,15 +62,16 @@ pub struct Embed {
 /// # Errors
 /// The device fails.
 pub fn embed<L: Launcher>(l: &mut L, dtype: Dtype, op: &Embed) -> Result<(), Error> {
-    let Sizes { batch, seq_len, hidden, vocab, ndim } = op.sizes;
+    let Sizes { seq_len, hidden, vocab, ndim, prefix, batch } = op.sizes;
     let rows = batch * op.sizes.positions();
     let pointers = [op.y, op.inputs, op.puzzle_ids, op.tokens, op.puzzles].map(Arg::Ptr);
-    let sizes = [rows, seq_len, hidden, vocab, op.identifiers, ndim];
-    let [rows_arg, seq_len, hidden_arg, vocab, identifiers, ndim] = sizes.map(int);
+    let sizes = [rows, seq_len, prefix, hidden, vocab, op.identifiers, ndim];
+    let [rows_arg, seq_len, prefix, hidden_arg, vocab, identifiers, ndim] = sizes.map(int);
     let rest = [
         optional(op.positions),
         rows_arg?,
         seq_len?,
+        prefix?,
         hidden_arg?,
         vocab?,
         identifiers?,
@@ -124,7 +127,7 @@ pub fn embed_vjp_scratch(sizes: &Sizes) -> usize {
 /// # Errors
 /// The device fails.
 pub fn embed_vjp<L: Launcher>(l: &mut L, dtype: Dtype, op: &EmbedVjp) -> Result<(), Error> {
-    let Sizes { batch, seq_len, hidden, vocab, ndim } = op.sizes;
+    let Sizes { batch, seq_len, hidden, vocab, ndim, .. } = op.sizes;
     let (positions, chunks) = (op.sizes.positions(), chunks(&op.sizes));
     let (scale, learned) = (scale(hidden), Arg::I32(i32::from(op.positions.is_some())));
     let dy = Arg::Ptr(op.dy);

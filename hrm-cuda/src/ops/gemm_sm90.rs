@@ -11,6 +11,7 @@ use super::attention::Rope;
 use super::{Product, blocks, elementwise, int, optional};
 use crate::error::Error;
 use crate::launch::{Arg, Axis, Dtype, Grid, Kernel, Launcher, Ptr, TensorMap};
+use hrm_core::kernels::Keep;
 
 /// What follows the product in [`LinearAddRmsNorm`].
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ pub struct Plus {
     /// What is added `[rows, outer]`.
     pub b: Ptr,
     /// Whether what it is added to is written, too.
-    pub keep: bool,
+    pub keep: Keep,
 }
 
 /// Columns of a tile whose weights stay in shared memory, and of one whose weights come with the rows.
@@ -266,7 +267,7 @@ impl LinearAddRmsNorm {
         let &AddRmsNorm { y, rstd, x, eps, plus } = op;
         let norm = |y: Option<Ptr>| [optional(y), Arg::Ptr(rstd), Arg::Ptr(x), Arg::F32(eps as f32)];
         if self.0.variant.streamed {
-            let kept = plus.is_none_or(|plus| plus.keep).then_some(y);
+            let kept = plus.is_none_or(|plus| plus.keep == Keep::All).then_some(y);
             let (sum, b) = plus.map(|plus| (plus.sum, plus.b)).unzip();
             return self.0.launch(l, &[&norm(kept)[..], &[optional(sum), optional(b)]].concat());
         }

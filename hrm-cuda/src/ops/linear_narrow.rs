@@ -6,6 +6,7 @@
 use super::{LANES, Product, THREADS, blocks, blocks_with, int, sum_chunks};
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Kernel, Launcher, Ptr};
+use hrm_core::kernels::Write;
 
 /// Rows of the weight, at most: `OUTER` in `kernels/linear_narrow.cu`.
 const OUTER: usize = 32;
@@ -96,7 +97,7 @@ pub struct VjpInputOperands {
     /// Weight `[outer, inner]`.
     pub w: Ptr,
     /// Whether the result is added to `dx`.
-    pub accumulate: bool,
+    pub write: Write,
 }
 
 impl VjpInput {
@@ -111,10 +112,10 @@ impl VjpInput {
     /// # Errors
     /// The device fails.
     pub fn run<L: Launcher>(&self, l: &mut L, op: &VjpInputOperands) -> Result<(), Error> {
-        let &VjpInputOperands { dx, dy, w, accumulate } = op;
+        let &VjpInputOperands { dx, dy, w, write } = op;
         let Sizes { rows, inner, outer } = self.sizes;
         let pointers = [dx, dy, w].map(Arg::Ptr);
-        let sizes = [int(rows)?, int(inner)?, int(outer)?, Arg::I32(i32::from(accumulate))];
+        let sizes = [int(rows)?, int(inner)?, int(outer)?, Arg::I32(i32::from(write == Write::Accumulate))];
         launch(l, "linear_narrow_vjp_input", rows, self.shared, &[&pointers[..], &sizes].concat())
     }
 }

@@ -1,6 +1,6 @@
 //! The scalars of a training step, as kernels read them from device memory.
 
-use hrm_core::kernels::StepScalars;
+use hrm_core::optim::StepScalars;
 
 /// Bytes of the scalars.
 pub const BYTES: usize = 32;

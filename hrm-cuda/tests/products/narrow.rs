@@ -1,5 +1,6 @@
 //! Products with a weight of few rows, and their vjps.
 
+use hrm_core::kernels::Write;
 use hrm_cuda::launch::{Launcher, Ptr};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::linear_narrow::{Linear, Sizes, VjpInput, VjpInputOperands, VjpWeight, VjpWeightOperands};
@@ -20,12 +21,14 @@ fn linear_narrow<L: Launcher>(l: &mut L, rows: usize, inner: usize, outer: usize
     let (cotangent, before) = (values(rows * outer, 555), values(rows * inner, 777));
     let dy = upload(l, &cotangent);
     let sums = times(&cotangent, &case.w, outer, inner);
-    for accumulate in [false, true] {
+    for write in [Write::Replace, Write::Accumulate] {
         let dx = upload(l, &before);
-        VjpInput::new(sizes).unwrap().run(l, &VjpInputOperands { dx, dy, w, accumulate }).unwrap();
-        let element = |(sum, before): (&f32, &f32)| rounded(if accumulate { before + sum } else { *sum });
+        VjpInput::new(sizes).unwrap().run(l, &VjpInputOperands { dx, dy, w, write }).unwrap();
+        let element = |(sum, before): (&f32, &f32)| {
+            rounded(if write == Write::Accumulate { before + sum } else { *sum })
+        };
         let expected = sums.iter().zip(&before).map(element);
-        assert!(expected.eq(download(l, dx, rows * inner)), "vjp by input, {what}, {accumulate}");
+        assert!(expected.eq(download(l, dx, rows * inner)), "vjp by input, {what}, {write:?}");
     }
 
     let dw = l.alloc(4 * outer * inner).unwrap();

@@ -1,5 +1,6 @@
 //! Products that are added to a residual and normed, and sums with that.
 
+use hrm_core::kernels::Keep;
 use hrm_cuda::launch::{Dtype, Launcher};
 use hrm_cuda::ops::elementwise;
 use hrm_cuda::ops::gemm_sm90::{AddRmsNorm, LinearAddRmsNorm, Plus};
@@ -36,16 +37,19 @@ pub fn linear_add_rms_norm<L: Launcher>(l: &mut L, rows: usize, inner: usize, ou
     let expected = l.alloc(2 * rows * outer).unwrap();
     elementwise::add(l, Dtype::Bf16, expected, y, b, rows * outer).unwrap();
     let expected = download(l, expected, rows * outer);
-    for keep in [true, false] {
+    for keep in [Keep::All, Keep::Nothing] {
         let (y, sum, rstd_too) = (upload(l, &residual), upload(l, &residual), l.alloc(4 * rows).unwrap());
         let op = AddRmsNorm { y, rstd: rstd_too, plus: Some(Plus { sum, b, keep }), ..op };
         kernel.run(l, &op).unwrap();
-        assert!(download(l, sum, rows * outer) == expected, "sum with the {what}, {keep}");
+        assert!(download(l, sum, rows * outer) == expected, "sum with the {what}, {keep:?}");
         // A result that is not kept is not written where weights are streamed.
-        if keep || inner > 512 {
-            assert!(download(l, y, rows * outer) == *if keep { &found } else { &residual }, "{what}, {keep}");
+        if keep == Keep::All || inner > 512 {
+            assert!(
+                download(l, y, rows * outer) == *if keep == Keep::All { &found } else { &residual },
+                "{what}, {keep:?}"
+            );
         }
-        assert!(words(l, rstd_too, rows) == words(l, rstd, rows), "{what}: rstd, {keep}");
+        assert!(words(l, rstd_too, rows) == words(l, rstd, rows), "{what}: rstd, {keep:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Queries and keys that are rotated as they are written have the bits that they have when they are rotated in place; and so
 //! has all that follows.
 
+use hrm_core::kernels::Write;
 use hrm_cuda::launch::{Dtype, Gemm, Launcher};
 use hrm_cuda::ops::Product;
 use hrm_cuda::ops::attention::{self, Attention, AttentionVjp, Rope, Shape};
@@ -31,9 +32,9 @@ fn in_place<L: Launcher>(l: &mut L, product: &Product, op: &Attention) {
 /// By the machine's general product, and rotated by attention.
 fn plain<L: Launcher>(l: &mut L, product: &Product, op: &Attention) {
     let Product { x: a, w: b, rows: m, inner: k, outer: n } = *product;
-    let (transpose_a, transpose_b, accumulate) = (false, true, false);
+    let (transpose_a, transpose_b, write) = (false, true, Write::Replace);
     let (input, output) = (Dtype::Bf16, Dtype::Bf16);
-    l.gemm(&Gemm { m, n, k, a, b, c: op.qkv, transpose_a, transpose_b, accumulate, input, output }).unwrap();
+    l.gemm(&Gemm { m, n, k, a, b, c: op.qkv, transpose_a, transpose_b, write, input, output }).unwrap();
     attention::rope_attention(l, Dtype::Bf16, op).unwrap();
 }
 

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use hrm_core::arena::{Ids, Stat};
 use hrm_core::config::ForwardDtype;
-use hrm_core::kernels::{StepScalars, TrainKernels};
+use hrm_core::kernels::TrainKernels;
+use hrm_core::model::train_step::{TrainConfig, gradients, update};
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, ElementSizes, Plan};
-use hrm_core::train_step::{TrainConfig, gradients, update};
 use hrm_cuda::backend::{Cuda, Fetched, Precision, Values};
 use hrm_cuda::device::{Gpu, Mark};
 use hrm_cuda::error::Error;
@@ -111,7 +112,7 @@ impl Gauge for Cuda<Gpu> {
             c,
             transpose_a: false,
             transpose_b: true,
-            accumulate: false,
+            write: hrm_core::kernels::Write::Replace,
             input: dtype,
             output: dtype,
         };

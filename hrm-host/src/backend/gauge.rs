@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hrm_core::backend::cpu::gemm;
-use hrm_core::kernels::Memory;
+use hrm_core::kernels::{Memory, Write};
 use hrm_core::plan::Plan;
 
 use super::{Cpu, Int8, Plain};
@@ -100,7 +100,7 @@ fn of_host() -> Ceiling {
     let (x, w, mut y) = (noise(rows * inputs), noise(outputs * inputs), noise(rows * outputs));
     Ceiling {
         gemm: GEMM,
-        gemm_seconds: repeat(|| gemm::linear(&mut y, &x, &w, inputs, outputs, gemm::Write::Replace)),
+        gemm_seconds: repeat(|| gemm::linear(&mut y, &x, &w, inputs, outputs, Write::Replace)),
         copied_bytes: 0,
         copy_seconds: Vec::new(),
     }

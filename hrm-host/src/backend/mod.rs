@@ -12,9 +12,10 @@ pub mod steps;
 
 pub use choice::{Backend, BackendArgs, Dtype, WithBackend, WithTrainBackend};
 use gauge::Gauge;
+use hrm_core::backend::Error;
 pub use hrm_core::backend::cpu::Cpu;
 pub use hrm_core::backend::int8::Int8;
-use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
+use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::kernels::{Kernels, TrainKernels};
 use hrm_core::plan::{ElementSizes, Plan};
 use steps::{Immediate, TrainSteps};
@@ -86,7 +87,7 @@ pub type Plain = Reference<f32, Owned<f32>>;
 impl HostBackend for Plain {
     const NAME: &'static str = "reference";
 
-    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+    fn create(plan: &Plan) -> Result<Self, Error> {
         Self::owned(plan, Rounding::None)
     }
 
@@ -98,7 +99,7 @@ impl HostBackend for Plain {
 impl TrainBackend for Plain {
     type Steps = Immediate;
 
-    fn create_bf16(plan: &Plan) -> Result<Self, reference::Error> {
+    fn create_bf16(plan: &Plan) -> Result<Self, Error> {
         Self::owned(plan, Rounding::Bf16)
     }
 }
@@ -106,7 +107,7 @@ impl TrainBackend for Plain {
 impl HostBackend for Cpu {
     const NAME: &'static str = "cpu";
 
-    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+    fn create(plan: &Plan) -> Result<Self, Error> {
         Self::new(plan)
     }
 
@@ -122,7 +123,7 @@ impl TrainBackend for Cpu {
 impl HostBackend for Int8 {
     const NAME: &'static str = "int8";
 
-    fn create(plan: &Plan) -> Result<Self, reference::Error> {
+    fn create(plan: &Plan) -> Result<Self, Error> {
         Self::new(plan)
     }
 
@@ -130,7 +131,7 @@ impl HostBackend for Int8 {
         Self::planned_bytes(plan)
     }
 
-    fn take_integers(&mut self, plan: &Plan, bundle: &BundleFile) -> Result<(), reference::Error> {
+    fn take_integers(&mut self, plan: &Plan, bundle: &BundleFile) -> Result<(), Error> {
         for tensor in plan.params.tensors() {
             if let Some((integers, scales)) = bundle.integers(&tensor.name.to_string()) {
                 self.write_integers(tensor.span, integers, &scales)?;

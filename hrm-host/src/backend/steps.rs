@@ -3,9 +3,10 @@
 //! A step is the same in either case: halted rows take their new puzzles, gradients, a look at losses and gradients, and
 //! the update, which does not happen unless all of them are finite. What differs is when the host hears of it.
 
-use hrm_core::kernels::{Memory, StepScalars, TrainKernels};
+use hrm_core::kernels::{Memory, TrainKernels};
+use hrm_core::model::train_step::{TrainConfig, gradients, update};
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Plan};
-use hrm_core::train_step::{TrainConfig, gradients, update};
 
 use crate::data::Batch;
 use crate::row_metrics::{RowOutcome, trained_rows};

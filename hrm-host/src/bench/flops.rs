@@ -55,7 +55,7 @@ impl Flops {
         pass(config, rows, rows)
             + target
             + Self::linear(rows, d, config.vocab_size) * 3
-            + block_vjp * (config.h_layers + config.l_layers) as u64
+            + block_vjp * config.blocks_with_gradient() as u64
     }
 
     /// One ACT step of inference on `batch` puzzles.
@@ -74,7 +74,7 @@ fn block_linear(config: &Config, rows: usize, after: usize) -> Flops {
 
 /// One forward pass without its output head, in its last block for `last` rows behind attention.
 fn pass(config: &Config, rows: usize, last: usize) -> Flops {
-    let blocks = config.h_cycles * (config.l_cycles * config.l_layers + config.h_layers);
+    let blocks = config.blocks();
     let attention = Flops::attention(2, rows, config.positions(), config.hidden_size);
     let block = |after| block_linear(config, rows, after) + attention;
     block(rows) * (blocks - 1) as u64 + block(last)

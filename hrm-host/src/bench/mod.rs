@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use hrm_core::config::Config;
 use hrm_core::init;
-use hrm_core::kernels::{Kernels, Region, StepScalars};
+use hrm_core::kernels::{Kernels, Region};
 use hrm_core::model;
+use hrm_core::model::train_step::{TrainConfig, train_step};
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::train_step::{TrainConfig, train_step};
 use serde::Serialize;
 
 use crate::backend::gauge::Ceiling;
@@ -25,7 +26,7 @@ use crate::backend::{HostBackend, TrainBackend};
 use crate::error::{Error, Result};
 use crate::memory;
 use flops::Flops;
-use timed::{KernelTime, Timed};
+use timed::{Clock, KernelTime, Timed};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,7 +153,7 @@ fn measure<K: HostBackend>(
         backend: K::NAME,
         dtype: if K::element_sizes(&plan).act == 2 { "bf16" } else { "f32" },
         threads: rayon::current_num_threads(),
-        parameters: plan.trained_parameters(),
+        parameters: plan.params.trained_parameters(),
         gemm,
         gemm_gflops,
         copy_gbytes: copies.then(|| copied_bytes as f64 / median(copy_seconds) / 1e9),
@@ -311,13 +312,13 @@ fn time_kernels<K: HostBackend>(
     times: &mut Times,
     mut step: impl FnMut(&mut Timed<K>) -> Result<(), K::Error>,
 ) -> Result<()> {
-    let mut timed = Timed::new(backend, K::element_sizes(plan));
+    let mut timed = Clock::of(backend, K::element_sizes(plan));
     times.kernel_steps = options.steps.unwrap_or(K::STEPS).clamp(1, KERNEL_STEPS);
     let mut run = || {
         step(&mut timed)?;
-        timed.take()?;
+        Clock::take(&mut timed)?;
         (0..times.kernel_steps).try_for_each(|_| step(&mut timed))?;
-        timed.take()
+        Clock::take(&mut timed)
     };
     times.kernels = run().map_err(Error::backend)?;
     Ok(())

@@ -1,12 +1,10 @@
-//! Where the time goes: a backend that passes every kernel on to another one and keeps its time.
+//! Where the time goes: the time of each kernel of a backend.
 
-use hrm_core::arena::{Act, Ids, Param, Span, Stat};
+use hrm_core::arena::{Act, Param, Span};
+use hrm_core::kernels::op::{Observed, Observer, Op};
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LmLoss, Memory, Plus, QHead, QLoss, Region, StepScalars,
-    SwiGlu, TrainKernels,
+    Attention, AttentionVjp, Keep, Linear, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, Plus, Write,
 };
-use hrm_core::optim::{AdamAtan2, SignSgd};
 use hrm_core::plan::ElementSizes;
 use serde::Serialize;
 
@@ -73,6 +71,70 @@ impl Work {
         let flops = Flops::attention(2, op.o.rows, op.positions(), op.o.cols);
         acts(&[op.qkv, op.o]).words(op.lse.len()).flops(flops)
     }
+
+    /// Of one call.
+    fn of(op: &Op) -> Self {
+        match *op {
+            Op::Embed(op) => acts(&[op.y]),
+            Op::Add { y, a, b } => acts(&[y, a, b]),
+            Op::Linear(op) => Self::linear(&op),
+            Op::RopeAttention(op) | Op::Attention(op) => Self::attention(&op),
+            Op::LinearQkv(op) => Self::linear(&op.linear()),
+            Op::SwiGlu(op) => acts(&[op.a, op.gate_up]),
+            Op::AddRmsNorm(op) => acts(&[op.y, op.x, op.t]).words(op.rstd.len()),
+            Op::LinearSwiGlu(op) => {
+                let work = match op.keep {
+                    Keep::All => acts(&[op.x, op.gate_up, op.a]),
+                    Keep::Nothing => acts(&[op.x, op.a]),
+                };
+                work.weights(op.w).product(op.x.rows, op.x.cols, op.gate_up.cols)
+            }
+            Op::LinearAddRmsNorm(op) => {
+                let work = match op.plus {
+                    Some(Plus { sum, b, keep: Keep::All }) => acts(&[op.inner, op.x, op.y, sum, b]),
+                    Some(Plus { sum, b, keep: Keep::Nothing }) => acts(&[op.inner, op.x, sum, b]),
+                    None => acts(&[op.inner, op.x, op.y]),
+                };
+                work.weights(op.w).words(op.rstd.len()).product(op.y.rows, op.inner.cols, op.y.cols)
+            }
+            Op::Argmax(op) => acts(&[op.logits]).words(op.predictions.len()),
+            Op::TakeFirst { y, .. } => acts(&[y, y]),
+            Op::EmbedVjp(op) => acts(&[op.dy]),
+            Op::LinearVjpInput(LinearVjpInput { dx, dy, w, write }) => {
+                let work = match write {
+                    Write::Replace => acts(&[dx, dy]),
+                    Write::Accumulate => acts(&[dx, dx, dy]),
+                };
+                work.weights(w).product(dy.rows, dx.cols, dy.cols)
+            }
+            Op::LinearVjpWeight(LinearVjpWeight { w, dy, x, write }) => {
+                let words = match write {
+                    Write::Replace => w.len(),
+                    Write::Accumulate => 2 * w.len(),
+                };
+                acts(&[dy, x]).words(words).product(dy.rows, x.cols, dy.cols)
+            }
+            Op::RopeAttentionVjp(AttentionVjp { forward, d_o, dqkv }) => {
+                let flops = Flops::attention(5, d_o.rows, forward.positions(), d_o.cols);
+                acts(&[forward.qkv, forward.o, d_o, dqkv]).words(forward.lse.len()).flops(flops)
+            }
+            Op::SwiGluVjp(op) => acts(&[op.a, op.a, op.gate_up, op.gate_up]),
+            Op::LinearSwiGluVjp(LinearSwiGluVjp { a, gate_up, dy, w }) => {
+                acts(&[dy, gate_up, gate_up, a]).weights(w).product(dy.rows, a.cols, dy.cols)
+            }
+            Op::AddRmsNormVjp { ds, dy, y, rstd } => acts(&[ds, dy, y]).words(rstd.len()),
+            Op::LmLoss(op) => acts(&[op.logits, op.dlogits]),
+            Op::AdamAtan2 { len, .. } => Self::default().words(7 * len),
+            Op::QHead(_)
+            | Op::ResetRows { .. }
+            | Op::ReplaceRows { .. }
+            | Op::BeginStep(_)
+            | Op::QHeadVjp { .. }
+            | Op::QLoss(_)
+            | Op::Advance(_)
+            | Op::SignSgd { .. } => Self::default(),
+        }
+    }
 }
 
 /// A kernel that ran between two marks.
@@ -84,29 +146,32 @@ struct Call<M> {
     to: M,
 }
 
-/// A backend that times the kernels of `K`.
+/// A backend each of whose kernels is timed.
+pub type Timed<K> = Observed<K, Clock<K>>;
+
+/// The times of the kernels of `K`.
 #[derive(Debug)]
-pub struct Timed<K: Gauge> {
-    backend: K,
+pub struct Clock<K: Gauge> {
     sizes: ElementSizes,
     calls: Vec<Call<K::Mark>>,
 }
 
-impl<K: Gauge> Timed<K> {
-    /// Wraps `backend`, whose elements are of these sizes.
-    pub const fn new(backend: K, sizes: ElementSizes) -> Self {
-        Self { backend, sizes, calls: Vec::new() }
+impl<K: Gauge> Clock<K> {
+    /// Times `backend`, whose elements are of these sizes.
+    pub const fn of(backend: K, sizes: ElementSizes) -> Timed<K> {
+        Observed { backend, observer: Self { sizes, calls: Vec::new() } }
     }
 
     /// What each kernel did since the last call, longest time first.
     ///
     /// # Errors
     /// The device fails.
-    pub fn take(&mut self) -> Result<Vec<KernelTime>, K::Error> {
+    pub fn take(timed: &mut Timed<K>) -> Result<Vec<KernelTime>, K::Error> {
+        let Observed { backend, observer } = timed;
         let mut times: Vec<KernelTime> = Vec::new();
-        for Call { kernel, work, from, to } in std::mem::take(&mut self.calls) {
-            let seconds = self.backend.seconds(&from, &to)?;
-            let bytes = (work.acts * self.sizes.act + work.words * 4) as u64;
+        for Call { kernel, work, from, to } in std::mem::take(&mut observer.calls) {
+            let seconds = backend.seconds(&from, &to)?;
+            let bytes = (work.acts * observer.sizes.act + work.words * 4) as u64;
             match times.iter_mut().find(|t| t.kernel == kernel && t.widths == work.widths) {
                 Some(entry) => {
                     entry.calls += 1;
@@ -123,182 +188,19 @@ impl<K: Gauge> Timed<K> {
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
         Ok(times)
     }
+}
 
-    fn time(
+impl<K: Gauge> Observer<K> for Clock<K> {
+    fn around(
         &mut self,
-        kernel: &'static str,
-        work: Work,
+        k: &mut K,
+        op: Op,
         run: impl FnOnce(&mut K) -> Result<(), K::Error>,
     ) -> Result<(), K::Error> {
-        let from = self.backend.mark()?;
-        run(&mut self.backend)?;
-        let to = self.backend.mark()?;
-        self.calls.push(Call { kernel, work, from, to });
+        let from = k.mark()?;
+        run(k)?;
+        let to = k.mark()?;
+        self.calls.push(Call { kernel: op.name(), work: Work::of(&op), from, to });
         Ok(())
-    }
-}
-
-impl<K: Gauge> Memory for Timed<K> {
-    type Error = K::Error;
-
-    fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), K::Error> {
-        self.backend.read(region, offset, out)
-    }
-
-    fn write(&mut self, region: Region, offset: usize, values: &[f32]) -> Result<(), K::Error> {
-        self.backend.write(region, offset, values)
-    }
-
-    fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), K::Error> {
-        self.backend.read_ids(offset, out)
-    }
-
-    fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), K::Error> {
-        self.backend.write_ids(offset, values)
-    }
-}
-
-impl<K: Kernels + Gauge> Kernels for Timed<K> {
-    fn embed(&mut self, op: &Embed) -> Result<(), K::Error> {
-        self.time("embed", acts(&[op.y]), |k| k.embed(op))
-    }
-
-    fn add(&mut self, y: Act, a: Act, b: Act) -> Result<(), K::Error> {
-        self.time("add", acts(&[y, a, b]), |k| k.add(y, a, b))
-    }
-
-    fn linear(&mut self, op: &Linear) -> Result<(), K::Error> {
-        self.time("linear", Work::linear(op), |k| k.linear(op))
-    }
-
-    fn rope_attention(&mut self, op: &Attention) -> Result<(), K::Error> {
-        self.time("rope_attention", Work::attention(op), |k| k.rope_attention(op))
-    }
-
-    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), K::Error> {
-        self.time("linear_qkv", Work::linear(&op.linear()), |k| k.linear_qkv(op))
-    }
-
-    fn attention(&mut self, op: &Attention) -> Result<(), K::Error> {
-        self.time("attention", Work::attention(op), |k| k.attention(op))
-    }
-
-    fn swiglu(&mut self, op: &SwiGlu) -> Result<(), K::Error> {
-        self.time("swiglu", acts(&[op.a, op.gate_up]), |k| k.swiglu(op))
-    }
-
-    fn add_rms_norm(&mut self, op: &AddRmsNorm) -> Result<(), K::Error> {
-        self.time("add_rms_norm", acts(&[op.y, op.x, op.t]).words(op.rstd.len()), |k| k.add_rms_norm(op))
-    }
-
-    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), K::Error> {
-        let work = if op.keep { acts(&[op.x, op.gate_up, op.a]) } else { acts(&[op.x, op.a]) };
-        let work = work.weights(op.w).product(op.x.rows, op.x.cols, op.gate_up.cols);
-        self.time("linear_swiglu", work, |k| k.linear_swiglu(op))
-    }
-
-    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
-        let work = match op.plus {
-            Some(Plus { sum, b, keep: true }) => acts(&[op.inner, op.x, op.y, sum, b]),
-            Some(Plus { sum, b, keep: false }) => acts(&[op.inner, op.x, sum, b]),
-            None => acts(&[op.inner, op.x, op.y]),
-        };
-        let work = work.weights(op.w).words(op.rstd.len());
-        let work = work.product(op.y.rows, op.inner.cols, op.y.cols);
-        self.time("linear_add_rms_norm", work, |k| k.linear_add_rms_norm(op))
-    }
-
-    fn q_head(&mut self, op: &QHead) -> Result<(), K::Error> {
-        self.time("q_head", Work::default(), |k| k.q_head(op))
-    }
-
-    fn reset_rows(&mut self, z: Act, init: Param, halted: Ids) -> Result<(), K::Error> {
-        self.time("reset_rows", Work::default(), |k| k.reset_rows(z, init, halted))
-    }
-
-    fn replace_rows(&mut self, current: Ids, incoming: Ids, halted: Ids) -> Result<(), K::Error> {
-        self.time("replace_rows", Work::default(), |k| k.replace_rows(current, incoming, halted))
-    }
-
-    fn argmax(&mut self, op: &Argmax) -> Result<(), K::Error> {
-        self.time("argmax", acts(&[op.logits]).words(op.predictions.len()), |k| k.argmax(op))
-    }
-}
-
-impl<K: TrainKernels + Gauge> TrainKernels for Timed<K> {
-    fn begin_step(&mut self, scalars: &StepScalars) -> Result<(), K::Error> {
-        self.time("begin_step", Work::default(), |k| k.begin_step(scalars))
-    }
-
-    fn take_first(&mut self, y: Act, x: Act) -> Result<(), K::Error> {
-        self.time("take_first", acts(&[y, y]), |k| k.take_first(y, x))
-    }
-
-    fn embed_vjp(&mut self, op: &EmbedVjp) -> Result<(), K::Error> {
-        self.time("embed_vjp", acts(&[op.dy]), |k| k.embed_vjp(op))
-    }
-
-    fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), K::Error> {
-        let work = if accumulate { acts(&[dx, dx, dy]) } else { acts(&[dx, dy]) };
-        let work = work.weights(w).product(dy.rows, dx.cols, dy.cols);
-        self.time("linear_vjp_input", work, |k| k.linear_vjp_input(dx, dy, w, accumulate))
-    }
-
-    fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), K::Error> {
-        let work = acts(&[dy, x]).words(w.len()).product(dy.rows, x.cols, dy.cols);
-        self.time("linear_vjp_weight", work, |k| k.linear_vjp_weight(w, dy, x))
-    }
-
-    fn rope_attention_vjp(&mut self, op: &AttentionVjp) -> Result<(), K::Error> {
-        let forward = &op.forward;
-        let flops = Flops::attention(5, op.d_o.rows, forward.positions(), op.d_o.cols);
-        let work = acts(&[forward.qkv, forward.o, op.d_o, op.dqkv]).words(forward.lse.len()).flops(flops);
-        self.time("rope_attention_vjp", work, |k| k.rope_attention_vjp(op))
-    }
-
-    fn swiglu_vjp(&mut self, op: &SwiGlu) -> Result<(), K::Error> {
-        self.time("swiglu_vjp", acts(&[op.a, op.a, op.gate_up, op.gate_up]), |k| k.swiglu_vjp(op))
-    }
-
-    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), K::Error> {
-        let &LinearSwiGluVjp { a, gate_up, dy, w } = op;
-        let work = acts(&[dy, gate_up, gate_up, a]).weights(w).product(dy.rows, a.cols, dy.cols);
-        self.time("linear_swiglu_vjp", work, |k| k.linear_swiglu_vjp(op))
-    }
-
-    fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), K::Error> {
-        self.time("add_rms_norm_vjp", acts(&[ds, dy, y]).words(rstd.len()), |k| {
-            k.add_rms_norm_vjp(ds, dy, y, rstd)
-        })
-    }
-
-    fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), K::Error> {
-        self.time("q_head_vjp", Work::default(), |k| k.q_head_vjp(op, dz))
-    }
-
-    fn lm_loss(&mut self, op: &LmLoss) -> Result<(), K::Error> {
-        self.time("lm_loss", acts(&[op.logits, op.dlogits]), |k| k.lm_loss(op))
-    }
-
-    fn q_loss(&mut self, op: &QLoss) -> Result<(), K::Error> {
-        self.time("q_loss", Work::default(), |k| k.q_loss(op))
-    }
-
-    fn advance(&mut self, op: &Advance) -> Result<(), K::Error> {
-        self.time("advance", Work::default(), |k| k.advance(op))
-    }
-
-    fn adam_atan2(&mut self, len: usize, optimizer: &AdamAtan2) -> Result<(), K::Error> {
-        self.time("adam_atan2", Work::default().words(7 * len), |k| k.adam_atan2(len, optimizer))
-    }
-
-    fn sign_sgd(
-        &mut self,
-        table: Param,
-        ids: Ids,
-        gradients: Act,
-        optimizer: &SignSgd,
-    ) -> Result<(), K::Error> {
-        self.time("sign_sgd", Work::default(), |k| k.sign_sgd(table, ids, gradients, optimizer))
     }
 }

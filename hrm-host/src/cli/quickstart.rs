@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut trainer = Trainer::<Cpu>::new(&settings, dataset)?;
     say(format_args!(
         "{STRONG}2. Training{STRONG:#}: {} parameters, {} steps of {} puzzles, {} of memory",
-        trainer.plan().trained_parameters(),
+        trainer.plan().params.trained_parameters(),
         trainer.state().total_steps,
         trainer.plan().batch,
         memory::human(train::planned_bytes::<Cpu>(trainer.plan()) as u64)

@@ -376,7 +376,7 @@ fn describe<K: TrainBackend>(trainer: &Trainer<K>, mapped: usize) -> String {
     format!(
         "{} parameters on {}, batch {}, steps {} to {}\nmemory {}: parameters {}, gradients {}, moments {}, \
          activations {}, the rest {}",
-        plan.trained_parameters(),
+        plan.params.trained_parameters(),
         K::NAME,
         plan.batch,
         state.step,

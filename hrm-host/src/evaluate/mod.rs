@@ -13,10 +13,10 @@ pub mod walk;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use hrm_core::halting::solved;
 use hrm_core::kernels::Kernels;
 use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
-use hrm_core::q_learning::solved;
 use rayon::prelude::*;
 use serde::Serialize;
 

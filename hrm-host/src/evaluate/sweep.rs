@@ -19,7 +19,7 @@ use crate::strategy::{Answer, Halt, Strategy};
 use crate::task::Task;
 use crate::views::{View, views};
 use crate::vote::{Ballot, Rule};
-use hrm_core::act::{ActStep, FixedSteps};
+use hrm_core::halting::{ActStep, FixedSteps};
 
 /// What to sweep over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

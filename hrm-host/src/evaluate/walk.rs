@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use hrm_core::act::HaltPolicy;
+use hrm_core::halting::HaltPolicy;
 use hrm_core::kernels::Kernels;
 use hrm_core::plan::Plan;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use hrm_core::act::{ActStep, AlwaysMax, HaltPolicy};
 use hrm_core::backend::reference::{Reference, Rounding};
+use hrm_core::halting::{ActStep, AlwaysMax, HaltPolicy};
 use hrm_core::kernels::TrainKernels;
 use hrm_core::loss::LossKind;
 use hrm_core::model;

@@ -11,11 +11,13 @@ use std::path::Path;
 use hrm_core::config::{Config, PosEncodings};
 use hrm_core::init::{truncated_normal, write_constants};
 use hrm_core::kernels::{
-    AddRmsNorm, Attention, AttentionVjp, Linear, LmLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Attention, AttentionVjp, Linear, LinearVjpInput, LinearVjpWeight, LmLoss, Region, SwiGlu,
+    TrainKernels, Write,
 };
 use hrm_core::loss::{LossKind, TokenLoss, stablemax};
-use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd};
-use hrm_core::plan::{Mode, Plan, RopeTables};
+use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd, StepScalars};
+use hrm_core::plan::{Mode, Plan};
+use hrm_core::rope::RopeTables;
 use serde_json::Value;
 
 use super::file::File;
@@ -167,11 +169,11 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
             k.linear(&Linear { y: qkv, x, w: w_qkv })?;
             k.rope_attention(&forward)?;
             k.linear(&Linear { y, x: o, w: w_o })?;
-            k.linear_vjp_input(d_o, dy, w_o, false)?;
-            k.linear_vjp_weight(w_o, dy, o)?;
+            k.linear_vjp_input(&LinearVjpInput { dx: d_o, dy, w: w_o, write: Write::Replace })?;
+            k.linear_vjp_weight(&LinearVjpWeight { w: w_o, dy, x: o, write: Write::Replace })?;
             k.rope_attention_vjp(&AttentionVjp { forward, d_o, dqkv })?;
-            k.linear_vjp_input(dx, dqkv, w_qkv, false)?;
-            k.linear_vjp_weight(w_qkv, dqkv, x)
+            k.linear_vjp_input(&LinearVjpInput { dx, dy: dqkv, w: w_qkv, write: Write::Replace })?;
+            k.linear_vjp_weight(&LinearVjpWeight { w: w_qkv, dy: dqkv, x, write: Write::Replace })
         })?;
         self.state(case, &format!("{case}.out"), &shape, &wide(contents.act(y)))?;
         let group = format!("grad {case}");
@@ -276,11 +278,11 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
             k.linear(&Linear { y: gate_up, x, w: w_in })?;
             k.swiglu(&SwiGlu { a, gate_up })?;
             k.linear(&Linear { y, x: a, w: w_out })?;
-            k.linear_vjp_input(da, dy, w_out, false)?;
+            k.linear_vjp_input(&LinearVjpInput { dx: da, dy, w: w_out, write: Write::Replace })?;
             k.swiglu_vjp(&SwiGlu { a: da, gate_up })?;
-            k.linear_vjp_weight(w_out, dy, da)?;
-            k.linear_vjp_input(dx, gate_up, w_in, false)?;
-            k.linear_vjp_weight(w_in, gate_up, x)
+            k.linear_vjp_weight(&LinearVjpWeight { w: w_out, dy, x: da, write: Write::Replace })?;
+            k.linear_vjp_input(&LinearVjpInput { dx, dy: gate_up, w: w_in, write: Write::Replace })?;
+            k.linear_vjp_weight(&LinearVjpWeight { w: w_in, dy: gate_up, x, write: Write::Replace })
         })?;
         self.state("swiglu", "swiglu.out", &shape, &wide(contents.act(y)))?;
         self.gradient("grad swiglu", "swiglu.dx", &shape, contents.act(dx))?;

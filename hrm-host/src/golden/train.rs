@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use hrm_core::kernels::{Region, StepScalars, TrainKernels};
+use hrm_core::halting::{PublishedQ, QLearning};
+use hrm_core::kernels::{Region, TrainKernels};
 use hrm_core::loss::LossKind;
+use hrm_core::model::train_step::{TrainConfig, train_step};
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan};
-use hrm_core::q_learning::{PublishedQ, QLearning};
 use hrm_core::tensors::{Tensor, TensorName};
-use hrm_core::train_step::{TrainConfig, train_step};
 
 use super::judge::{Bound, GRADIENT, Judge, PARAMETER, STATE};
 use super::model::{Golden, PREFIX, Session};

@@ -88,13 +88,7 @@ impl Workbench {
     /// The plan that the backend gets: the configuration's, with arenas as large as the operands ask for.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let mut plan = self.plan;
-        plan.params.len = plan.params.len.max(self.params.len());
-        plan.params.trained = plan.params.len;
-        plan.acts_len = plan.acts_len.max(self.acts.len());
-        plan.stats_len = plan.stats_len.max(self.stats.len());
-        plan.ids_len = plan.ids_len.max(self.ids.len());
-        plan
+        self.plan.with_arenas(self.params.len(), self.acts.len(), self.stats.len(), self.ids.len())
     }
 
     /// Makes a backend and writes the operands.

@@ -1,4 +1,4 @@
-//! Training: the loop around [`train_step`](hrm_core::train_step), with its data, metrics, evaluations and
+//! Training: the loop around [`train_step`](hrm_core::model::train_step), with its data, metrics, evaluations and
 //! checkpoints.
 
 pub mod checkpoint;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
-use hrm_core::kernels::StepScalars;
+use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan, PlanError};
 
 pub use checkpoint::{Best, TrainerState};

@@ -2,8 +2,8 @@
 
 use hrm_core::config::{Config, ForwardDtype, PosEncodings};
 use hrm_core::loss::LossKind;
+use hrm_core::model::train_step::TrainConfig;
 use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd};
-use hrm_core::train_step::TrainConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Metadata;

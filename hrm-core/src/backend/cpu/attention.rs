@@ -5,9 +5,10 @@
 //! backward pass recomputes the probabilities from `lse`. One task is one (batch, head) pair.
 
 use super::elementwise::{exp_row, sum2};
-use super::gemm::{Write, gemm_serial, matrix, matrix_mut};
+use super::gemm::{gemm_serial, matrix, matrix_mut};
 use super::par::vectorized;
 use crate::backend::math::exp;
+use crate::kernels::Write;
 use ndarray::{ArrayView2, ArrayViewMut, ArrayViewMut2, ArrayViewMut3, Axis, Ix5, s};
 
 /// Queries whose scores are held at once.

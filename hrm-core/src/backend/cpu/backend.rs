@@ -6,17 +6,18 @@ use super::attention::{
     AttentionShape, Rope, attention, attention_scratch_len, attention_vjp, attention_vjp_scratch_len,
 };
 use super::elementwise;
-use super::gemm::{self, Write};
+use super::gemm;
 use crate::arena::{Act, Ids, Param, Stat};
-use crate::backend::reference::{
-    Error, Owned, Reference, Rounding, Storage, TrainArenas, TrainStorage, at, at_mut, split,
-};
+use crate::backend::operands::{Error, at, at_mut, split};
+use crate::backend::reference::{Owned, Reference, Rounding, Storage, TrainArenas, TrainStorage};
 use crate::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LmLoss, Memory,
-    QHead, QLoss, Region, StepScalars, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
+    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Memory, QHead, QLoss,
+    Region, SwiGlu, TrainKernels, Write,
 };
-use crate::optim::{AdamAtan2, SignSgd};
-use crate::plan::{ElementSizes, Mode, Plan, RopeTables};
+use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::plan::{ElementSizes, Mode, Plan};
+use crate::rope::RopeTables;
 
 /// The multi-threaded f32 backend. It works on the threads of the current rayon pool; its results do not depend
 /// on their number.
@@ -51,7 +52,7 @@ impl Cpu {
     pub fn new(plan: &Plan) -> Result<Self, Error> {
         Ok(Self {
             plain: Reference::owned(plan, Rounding::None)?,
-            scalars: StepScalars { step: 1, lr: 0.0, puzzle_emb_lr: 0.0, seed: 0 },
+            scalars: StepScalars::NONE,
             scratch: std::vec![0.0; scratch_len(plan)],
         })
     }
@@ -129,6 +130,22 @@ impl Kernels for Cpu {
         Ok(())
     }
 
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), Error> {
+        self.rope_attention(op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        op.apart(self)
+    }
+
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {
         let [a, gate_up] = split(self.forward().1, [op.a.range(), op.gate_up.range()])?;
         elementwise::swiglu(a, gate_up, op.a.cols);
@@ -174,20 +191,18 @@ impl TrainKernels for Cpu {
         self.plain.embed_vjp(op)
     }
 
-    fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), Error> {
+    fn linear_vjp_input(&mut self, op: &LinearVjpInput) -> Result<(), Error> {
         let (params, acts, _) = self.forward();
-        let w = at(params, w)?;
-        let (inputs, outputs) = (dx.cols, dy.cols);
-        let [dx, dy] = split(acts, [dx.range(), dy.range()])?;
-        let write = if accumulate { Write::Accumulate } else { Write::Replace };
-        gemm::linear_dx(dx, dy, w, inputs, outputs, write);
+        let w = at(params, op.w)?;
+        let [dx, dy] = split(acts, [op.dx.range(), op.dy.range()])?;
+        gemm::linear_dx(dx, dy, w, op.dx.cols, op.dy.cols, op.write);
         Ok(())
     }
 
-    fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), Error> {
+    fn linear_vjp_weight(&mut self, op: &LinearVjpWeight) -> Result<(), Error> {
         let TrainArenas { gradients, acts, .. } = self.arenas();
-        let (inputs, outputs) = (x.cols, dy.cols);
-        gemm::linear_dw(at_mut(gradients, w)?, at(acts, dy)?, at(acts, x)?, inputs, outputs, Write::Replace);
+        let (dw, dy, x) = (at_mut(gradients, op.w)?, at(acts, op.dy)?, at(acts, op.x)?);
+        gemm::linear_dw(dw, dy, x, op.x.cols, op.dy.cols, op.write);
         Ok(())
     }
 
@@ -206,6 +221,10 @@ impl TrainKernels for Cpu {
         let [a, gate_up] = split(self.forward().1, [op.a.range(), op.gate_up.range()])?;
         elementwise::swiglu_vjp(gate_up, a, op.a.cols);
         Ok(())
+    }
+
+    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Error> {

@@ -7,14 +7,7 @@
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
-/// Whether a product replaces its output or is added to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// `C = A B`; what `C` held is not read.
-    Replace,
-    /// `C += A B`.
-    Accumulate,
-}
+use crate::kernels::Write;
 
 /// Multiply-adds below which one thread is faster than two.
 const MIN_PARALLEL: usize = 400_000;

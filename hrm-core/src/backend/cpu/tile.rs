@@ -5,7 +5,7 @@
 //! puzzle) cost no more per row than many. Each element of `C` is one chain of fused multiply-adds per `KC` inner
 //! indices, whatever its place in the tile.
 
-use super::gemm::Write;
+use crate::kernels::Write;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use pulp::x86::V3;
 use pulp::{cast, f32x8};

@@ -9,10 +9,14 @@ use super::tokens::Tokens;
 use super::weights::Packed;
 use crate::arena::{Act, Ids, Param};
 use crate::backend::cpu::elementwise;
+use crate::backend::operands::{Error, at, at_mut, split};
 use crate::backend::portable::sums;
-use crate::backend::reference::{Error, Owned, Reference, Rounding, Storage, at, at_mut, split};
-use crate::kernels::{AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, Memory, QHead, Region, SwiGlu};
-use crate::plan::{ElementSizes, Level, Plan};
+use crate::backend::reference::{Owned, Reference, Rounding, Storage};
+use crate::kernels::{
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, Memory,
+    QHead, Region, SwiGlu,
+};
+use crate::plan::{ElementSizes, Plan, Stack};
 use crate::quantize;
 
 /// The multi-threaded backend with linear layers of blocks in 8-bit integers. It is for inference, works on the threads
@@ -44,10 +48,10 @@ struct Weight {
 
 /// The weights of all blocks, in the order of their places.
 fn places(plan: &Plan) -> Vec<Param> {
-    let mut places: Vec<Param> = [Level::H, Level::L]
-        .into_iter()
-        .flat_map(|level| (0..plan.params.layers(level)).map(move |layer| (level, layer)))
-        .map(|(level, layer)| plan.params.block(level, layer))
+    let stacks = plan.params.stacks();
+    let mut places: Vec<Param> = stacks
+        .iter()
+        .flat_map(Stack::blocks)
         .flat_map(|block| [block.qkv, block.o, block.gate_up, block.down])
         .collect();
     places.sort_unstable_by_key(|place| place.offset);
@@ -183,6 +187,22 @@ impl Kernels for Int8 {
         let sizes = Sizes { batch, positions, heads, dim };
         attention(o, lse, qkv, rotary, &sizes, &mut self.scratch);
         Ok(())
+    }
+
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), Error> {
+        self.rope_attention(op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {

@@ -13,12 +13,13 @@ use crate::bundle::{Precision, Weights};
 use crate::config::{Config, PosEncodings};
 use crate::init;
 use crate::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory, QHead,
-    Region, SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Keep, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory,
+    QHead, Region, SwiGlu,
 };
 use crate::model;
-use crate::plan::{Keep, Level, Mode, Plan, RopeTables};
+use crate::plan::{Mode, Plan, State};
 use crate::quantize;
+use crate::rope::RopeTables;
 use crate::tensors::TensorName;
 
 /// A model in memory: weights of blocks as integers, the rest as f32.
@@ -227,8 +228,9 @@ macro_rules! both {
 
 fn each(ours: &mut Int8, theirs: &mut Portable<'_, Model>, plan: &Plan) {
     let (p, z) = (&plan.params, &plan.carry);
-    let slot = plan.slot(Level::L, 0, Keep::Nothing, z.z_l);
-    let w = p.block(Level::L, 0);
+    let first = plan.applications().next().unwrap();
+    let slot = plan.slots(&first, Keep::Nothing, *z).block(0);
+    let w = p.stack(State::L).block(0);
     let (eps, rope, heads) = (plan.config.rms_norm_eps, p.rope, plan.config.num_heads);
     let (t, a, gate_up) = (plan.t, plan.a, slot.gate_up);
     // A tile has fewer rows than a block.
@@ -252,7 +254,7 @@ fn each(ours: &mut Int8, theirs: &mut Portable<'_, Model>, plan: &Plan) {
     both!(ours, theirs, plan, [a], |k| k.swiglu(&SwiGlu { a, gate_up }));
     let norm = AddRmsNorm { y: of(slot.y1), rstd: stat(slot.rstd1), x: of(slot.x), t, eps };
     both!(ours, theirs, plan, [of(slot.y1)], |k| k.add_rms_norm(&norm));
-    let fused = LinearSwiGlu { a, gate_up, keep: false, x: of(slot.x), w: w.gate_up };
+    let fused = LinearSwiGlu { a, gate_up, keep: Keep::Nothing, x: of(slot.x), w: w.gate_up };
     both!(ours, theirs, plan, [a], |k| k.linear_swiglu(&fused));
     let (y, rstd, x) = (of(slot.y1), stat(slot.rstd1), of(slot.x));
     let fused = LinearAddRmsNorm { y, rstd, x, t, inner: a, w: w.down, eps, plus: None };
@@ -279,7 +281,7 @@ fn integers_are_taken_and_given_up() {
     let plan = Plan::new(&config, 1, Mode::Inference).unwrap();
     let model = Model::new(&plan);
     let mut ours = ours(&plan, &model);
-    let place = plan.params.block(Level::H, 0).o;
+    let place = plan.params.stack(State::H).block(0).o;
     let x = noise(5, plan.carry.z_h.len(), 1.0);
     ours.write(Region::Acts, plan.carry.z_h.offset, &x).unwrap();
     let product = |ours: &mut Int8| {

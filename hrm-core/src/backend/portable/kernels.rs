@@ -5,9 +5,12 @@ use super::attention::Head;
 use super::pieces::{pieces, pieces_mut};
 use super::{Error, Portable, Source, linear, rows, sums};
 use crate::arena::{Act, Ids, Param};
-use crate::backend::reference::{HALF_SQRT, at, at_mut, row, split};
+use crate::backend::operands::{at, at_mut, row, split};
 use crate::bundle::Weights;
-use crate::kernels::{AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, QHead, SwiGlu};
+use crate::kernels::{
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
+    SwiGlu,
+};
 use crate::loss::argmax;
 
 /// A parameter. What lies at no stored tensor's place is no operand.
@@ -40,7 +43,7 @@ impl<S: Source> Kernels for Portable<'_, S> {
         let (inputs, puzzle_ids) = (at(self.arenas.ids, op.inputs)?, at(self.arenas.ids, op.puzzle_ids)?);
         let tokens = tensor(self.source, op.tokens)?;
         let (d, ndim, seq_len) = (op.y.cols, op.puzzles.cols, op.inputs.cols);
-        let prefix = ndim.div_ceil(d.max(1)) * d;
+        let prefix = op.prefix_len() * d;
         let scale = libm::sqrt(d as f64) as f32;
         let wide = scratch(self.arenas.wide, d)?;
         let sequences = pieces_mut(y, prefix + seq_len * d).zip(puzzle_ids);
@@ -58,7 +61,7 @@ impl<S: Source> Kernels for Portable<'_, S> {
                 sequence.iter_mut().for_each(|x| *x *= scale);
                 continue;
             };
-            let half = HALF_SQRT as f32;
+            let half = Embed::HALF_SQRT as f32;
             for (cell, position) in pieces_mut(sequence, d).zip(tensor(self.source, positions)?.rows()) {
                 position.widen(wide);
                 cell.iter_mut().zip(&*wide).for_each(|(x, position)| *x = scale * (half * (*x + position)));
@@ -113,6 +116,22 @@ impl<S: Source> Kernels for Portable<'_, S> {
             }
         }
         Ok(())
+    }
+
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), Error> {
+        self.rope_attention(op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {

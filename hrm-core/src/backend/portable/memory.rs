@@ -1,25 +1,17 @@
 //! Reading and writing the arenas from outside. The parameters are the source's: they are neither read nor written here.
 
 use super::{Arenas, Error, Portable, Source};
+use crate::backend::operands::window_mut;
 use crate::kernels::{Memory, Region};
-
-/// The elements from `offset` on, `count` of them.
-fn window<T>(
-    arena: &mut [T],
-    region: Option<Region>,
-    offset: usize,
-    count: usize,
-) -> Result<&mut [T], Error> {
-    let (len, end) = (arena.len(), offset.saturating_add(count));
-    arena.get_mut(offset..end).ok_or(Error::OutOfRange { region, end, len })
-}
 
 /// The floating-point arena `region`.
 fn floats<'a>(arenas: &'a mut Arenas<'_>, region: Region) -> &'a mut [f32] {
     match region {
         Region::Acts => arenas.acts,
         Region::Stats => arenas.stats,
-        Region::Params | Region::Gradients | Region::FirstMoments | Region::SecondMoments => &mut [],
+        Region::Params | Region::Gradients | Region::FirstMoments | Region::SecondMoments | Region::Ids => {
+            &mut []
+        }
     }
 }
 
@@ -31,7 +23,7 @@ impl<S: Source> Memory for Portable<'_, S> {
     type Error = Error;
 
     fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), Error> {
-        let from = window(floats(&mut self.arenas, region), Some(region), offset, out.len())?;
+        let from = window_mut(floats(&mut self.arenas, region), region, offset, out.len())?;
         copy(out, from);
         Ok(())
     }
@@ -40,19 +32,19 @@ impl<S: Source> Memory for Portable<'_, S> {
         if region == Region::Params {
             return Err(Error::ReadOnly);
         }
-        let to = window(floats(&mut self.arenas, region), Some(region), offset, values.len())?;
+        let to = window_mut(floats(&mut self.arenas, region), region, offset, values.len())?;
         copy(to, values);
         Ok(())
     }
 
     fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), Error> {
-        let from = window(self.arenas.ids, None, offset, out.len())?;
+        let from = window_mut(self.arenas.ids, Region::Ids, offset, out.len())?;
         copy(out, from);
         Ok(())
     }
 
     fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), Error> {
-        let to = window(self.arenas.ids, None, offset, values.len())?;
+        let to = window_mut(self.arenas.ids, Region::Ids, offset, values.len())?;
         copy(to, values);
         Ok(())
     }

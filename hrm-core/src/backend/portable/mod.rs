@@ -24,7 +24,7 @@ pub mod sums;
 
 use core::fmt;
 
-pub use super::reference::Error;
+pub use super::operands::Error;
 pub use source::{Source, TENSORS, Table, TooManyTensors};
 
 use crate::kernels::Region;
@@ -99,9 +99,9 @@ impl<'a, S: Source> Portable<'a, S> {
         let needed = Lengths::of(plan);
         let Arenas { acts, stats, ids, wide, tokens } = &arenas;
         let regions = [
-            (Some(Region::Acts), acts.len(), needed.acts),
-            (Some(Region::Stats), stats.len(), needed.stats),
-            (None, ids.len(), needed.ids),
+            (Region::Acts, acts.len(), needed.acts),
+            (Region::Stats, stats.len(), needed.stats),
+            (Region::Ids, ids.len(), needed.ids),
         ];
         for (region, given, needed) in regions {
             if given < needed {

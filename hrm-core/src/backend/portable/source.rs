@@ -6,8 +6,9 @@ use heapless::LinearMap;
 
 use crate::arena::Param;
 use crate::bundle::{Bundle, Weights};
-use crate::plan::{Plan, RopeTables};
+use crate::plan::Plan;
 use crate::rope;
+use crate::rope::RopeTables;
 
 /// Gives parameters by their place in a plan.
 pub trait Source {

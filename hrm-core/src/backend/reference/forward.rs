@@ -1,14 +1,14 @@
 //! The forward kernels.
 
-use super::{Error, Reference, Storage, at, at_mut, axpy, dot, row, split};
+use super::{Reference, Storage, axpy, dot};
 use crate::arena::{Act, Ids, Param};
-use crate::kernels::{AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, QHead, SwiGlu};
+use crate::backend::operands::{Error, at, at_mut, row, split};
+use crate::kernels::{
+    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
+    SwiGlu,
+};
 use crate::loss::argmax;
 use crate::scalar::Scalar;
-
-/// `1 / sqrt 2` as the published program writes it: nine digits.
-#[allow(clippy::approx_constant)]
-pub(crate) const HALF_SQRT: f64 = 0.707_106_781;
 
 /// The rotation of one position of all heads, by `sign` times the angle: `[x1 cos - x2 sin, x2 cos + x1 sin]`,
 /// where `x1` and `x2` are the halves of a head.
@@ -43,7 +43,7 @@ impl<T: Scalar, M: Storage<T>> Kernels for Reference<T, M> {
         let (inputs, puzzle_ids) = (at(ids, op.inputs)?, at(ids, op.puzzle_ids)?);
         let (tokens, puzzles) = (at(params, op.tokens)?, at(params, op.puzzles)?);
         let (d, ndim) = (op.y.cols, op.puzzles.cols);
-        let (prefix, seq_len) = (ndim.div_ceil(d), op.inputs.cols);
+        let (prefix, seq_len) = (op.prefix_len(), op.inputs.cols);
         let scale = T::from_f64(libm::sqrt(d as f64));
         for (b, sequence) in y.chunks_exact_mut((prefix + seq_len) * d).enumerate() {
             let (head, tail) = sequence.split_at_mut(prefix * d);
@@ -57,7 +57,7 @@ impl<T: Scalar, M: Storage<T>> Kernels for Reference<T, M> {
             }
             match op.positions {
                 Some(positions) => {
-                    let half = T::from_f64(HALF_SQRT);
+                    let half = T::from_f64(Embed::HALF_SQRT);
                     for (x, &position) in sequence.iter_mut().zip(at(params, positions)?) {
                         *x = r(scale * r(half * r(r(*x) + r(position))));
                     }
@@ -136,6 +136,22 @@ impl<T: Scalar, M: Storage<T>> Kernels for Reference<T, M> {
             }
         }
         Ok(())
+    }
+
+    fn linear_qkv(&mut self, op: &LinearQkv) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn attention(&mut self, op: &Attention) -> Result<(), Error> {
+        self.rope_attention(op)
+    }
+
+    fn linear_swiglu(&mut self, op: &LinearSwiGlu) -> Result<(), Error> {
+        op.apart(self)
+    }
+
+    fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn swiglu(&mut self, op: &SwiGlu) -> Result<(), Error> {

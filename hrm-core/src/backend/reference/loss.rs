@@ -1,10 +1,12 @@
 //! Losses with their cotangents, and the decision to halt.
 
-use super::{Error, Rounding, at, at_mut, row, split};
-use crate::act::{ActStep, Exploring, HaltPolicy};
-use crate::kernels::{Advance, LmLoss, QLoss, StepScalars};
+use super::Rounding;
+use crate::backend::operands::{Error, at, at_mut, row, split};
+use crate::halting::{ActStep, Exploring, HaltPolicy};
+use crate::halting::{PublishedQ, QLearning, solved};
+use crate::kernels::{Advance, LmLoss, QLoss};
 use crate::loss::{TokenLoss, argmax};
-use crate::q_learning::{PublishedQ, QLearning, solved};
+use crate::optim::StepScalars;
 use crate::scalar::Scalar;
 
 pub(super) fn lm_loss<T: Scalar>(

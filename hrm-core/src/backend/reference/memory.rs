@@ -1,6 +1,7 @@
 //! Reading and writing the arenas from outside.
 
-use super::{Error, Reference, Storage};
+use super::{Reference, Storage};
+use crate::backend::operands::{Error, window, window_mut};
 use crate::kernels::{Memory, Region};
 use crate::scalar::Scalar;
 
@@ -13,24 +14,13 @@ impl<T: Scalar, M: Storage<T>> Reference<T, M> {
             Region::Gradients => 0,
             Region::FirstMoments => 1,
             Region::SecondMoments => 2,
+            Region::Ids => return Err(Error::OutOfRange { region, end: 0, len: 0 }),
         };
         match self.store.training() {
             Some(arenas) => Ok(arenas.into_iter().nth(kept).unwrap_or_default()),
-            None => Err(Error::OutOfRange { region: Some(region), end: 0, len: 0 }),
+            None => Err(Error::OutOfRange { region, end: 0, len: 0 }),
         }
     }
-}
-
-/// The elements from `offset` on, `count` of them.
-fn window<U>(
-    arena: &mut [U],
-    region: Option<Region>,
-    offset: usize,
-    count: usize,
-) -> Result<&mut [U], Error> {
-    let len = arena.len();
-    let end = offset.saturating_add(count);
-    arena.get_mut(offset..end).ok_or(Error::OutOfRange { region, end, len })
 }
 
 impl<T: Scalar, M: Storage<T>> Memory for Reference<T, M> {
@@ -39,31 +29,28 @@ impl<T: Scalar, M: Storage<T>> Memory for Reference<T, M> {
     fn read(&mut self, region: Region, offset: usize, out: &mut [f32]) -> Result<(), Error> {
         if region == Region::Params {
             // Also where they cannot be written.
-            let params = self.store.params();
-            let (len, end) = (params.len(), offset.saturating_add(out.len()));
-            let source =
-                params.get(offset..end).ok_or(Error::OutOfRange { region: Some(region), end, len })?;
+            let source = window(self.store.params(), region, offset, out.len())?;
             out.iter_mut().zip(source).for_each(|(out, x)| *out = x.to_f32());
             return Ok(());
         }
-        let source = window(self.region(region)?, Some(region), offset, out.len())?;
+        let source = window_mut(self.region(region)?, region, offset, out.len())?;
         out.iter_mut().zip(source).for_each(|(out, x)| *out = x.to_f32());
         Ok(())
     }
 
     fn write(&mut self, region: Region, offset: usize, values: &[f32]) -> Result<(), Error> {
-        let target = window(self.region(region)?, Some(region), offset, values.len())?;
+        let target = window_mut(self.region(region)?, region, offset, values.len())?;
         target.iter_mut().zip(values).for_each(|(x, value)| *x = T::from_f32(*value));
         Ok(())
     }
 
     fn read_ids(&mut self, offset: usize, out: &mut [i32]) -> Result<(), Error> {
-        out.copy_from_slice(window(self.store.forward().3, None, offset, out.len())?);
+        out.copy_from_slice(window_mut(self.store.forward().3, Region::Ids, offset, out.len())?);
         Ok(())
     }
 
     fn write_ids(&mut self, offset: usize, values: &[i32]) -> Result<(), Error> {
-        window(self.store.forward().3, None, offset, values.len())?.copy_from_slice(values);
+        window_mut(self.store.forward().3, Region::Ids, offset, values.len())?.copy_from_slice(values);
         Ok(())
     }
 }

@@ -14,16 +14,12 @@ mod optim;
 mod storage;
 mod vjp;
 
-use core::fmt;
-use core::ops::Range;
-
-use crate::arena::Span;
-use crate::kernels::{Region, StepScalars};
+use super::operands::Error;
+use crate::kernels::Region;
+use crate::optim::StepScalars;
 use crate::plan::{ElementSizes, Plan};
 use crate::scalar::Scalar;
 
-#[cfg(feature = "bundle")]
-pub(crate) use forward::HALF_SQRT;
 #[cfg(feature = "alloc")]
 pub use storage::Owned;
 pub use storage::{Borrowed, BorrowedMut, Storage, TrainArenas, TrainStorage};
@@ -66,17 +62,14 @@ impl<T: Scalar, M: Storage<T>> Reference<T, M> {
             (Region::Params, store.params().len(), plan.params.len),
             (Region::Acts, store.acts().len(), plan.acts_len),
             (Region::Stats, store.stats().len(), plan.stats_len),
+            (Region::Ids, store.ids().len(), plan.ids_len),
         ];
         for (region, given, needed) in regions {
             if given < needed {
-                return Err(Error::TooSmall { region: Some(region), given, needed });
+                return Err(Error::TooSmall { region, given, needed });
             }
         }
-        if store.ids().len() < plan.ids_len {
-            return Err(Error::TooSmall { region: None, given: store.ids().len(), needed: plan.ids_len });
-        }
-        let scalars = StepScalars { step: 1, lr: 0.0, puzzle_emb_lr: 0.0, seed: 0 };
-        Ok(Self { store, rounding, scalars, number: core::marker::PhantomData })
+        Ok(Self { store, rounding, scalars: StepScalars::NONE, number: core::marker::PhantomData })
     }
 
     /// Bytes that an element takes in each arena.
@@ -106,104 +99,6 @@ impl<T: Scalar> Reference<T, Owned<T>> {
     pub fn owned(plan: &Plan, rounding: Rounding) -> Result<Self, Error> {
         Self::new(Owned::new(plan), plan, rounding)
     }
-}
-
-/// What can go wrong in the reference backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// A span lies outside its arena, or two spans of one kernel overlap.
-    Span,
-    /// A region is smaller than the plan asks for. No region stands for the integers.
-    TooSmall {
-        /// Which one.
-        region: Option<Region>,
-        /// Elements it has.
-        given: usize,
-        /// Elements the plan needs.
-        needed: usize,
-    },
-    /// Scratch beside the arenas is smaller than a kernel needs.
-    Scratch {
-        /// Elements it has.
-        given: usize,
-        /// Elements the kernel needs.
-        needed: usize,
-    },
-    /// A read or write beyond the end of a region, or to one that this storage does not have.
-    OutOfRange {
-        /// Which one; none stands for the integers.
-        region: Option<Region>,
-        /// One past the last element asked for.
-        end: usize,
-        /// Elements it has.
-        len: usize,
-    },
-    /// The parameters lie in read-only memory.
-    ReadOnly,
-    /// A token, label or identifier outside its table.
-    Id {
-        /// What it is.
-        what: &'static str,
-        /// What was given.
-        given: i32,
-        /// Rows of the table.
-        rows: usize,
-    },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Span => f.write_str("operands of a kernel overlap or lie outside their arena"),
-            Self::TooSmall { region, given, needed } => {
-                f.write_str("the arena of ")?;
-                name(f, region)?;
-                write!(f, " has {given} elements, the plan needs {needed}")
-            }
-            Self::Scratch { given, needed } => {
-                write!(f, "the scratch has {given} elements, a kernel needs {needed}")
-            }
-            Self::OutOfRange { region, end, len } => {
-                write!(f, "access up to element {end} of ")?;
-                name(f, region)?;
-                write!(f, ", which has {len}")
-            }
-            Self::ReadOnly => f.write_str("the parameters lie in read-only memory"),
-            Self::Id { what, given, rows } => write!(f, "{what} {given} is outside its table of {rows} rows"),
-        }
-    }
-}
-
-fn name(f: &mut fmt::Formatter<'_>, region: Option<Region>) -> fmt::Result {
-    match region {
-        Some(region) => write!(f, "{region:?}"),
-        None => f.write_str("Ids"),
-    }
-}
-
-impl core::error::Error for Error {}
-
-/// Exclusive slices of several spans of one arena at once.
-pub(crate) fn split<const N: usize, U>(
-    arena: &mut [U],
-    ranges: [Range<usize>; N],
-) -> Result<[&mut [U]; N], Error> {
-    arena.get_disjoint_mut(ranges).map_err(|_| Error::Span)
-}
-
-/// The slice of a span.
-pub(crate) fn at<U, A>(arena: &[U], span: Span<A>) -> Result<&[U], Error> {
-    arena.get(span.range()).ok_or(Error::Span)
-}
-
-/// The exclusive slice of a span.
-pub(crate) fn at_mut<U, A>(arena: &mut [U], span: Span<A>) -> Result<&mut [U], Error> {
-    arena.get_mut(span.range()).ok_or(Error::Span)
-}
-
-/// `id` as a row of a table of `rows`.
-pub(crate) fn row(what: &'static str, id: i32, rows: usize) -> Result<usize, Error> {
-    usize::try_from(id).ok().filter(|&i| i < rows).ok_or(Error::Id { what, given: id, rows })
 }
 
 /// Dot product over eight running sums: fast enough to judge large models, and the same bits everywhere.

@@ -1,10 +1,9 @@
 //! The optimizers over whole arenas.
 
 use super::storage::TrainArenas;
-use super::{Error, at, row};
 use crate::arena::{Act, Ids, Param};
-use crate::kernels::StepScalars;
-use crate::optim::{AdamAtan2, SignSgd};
+use crate::backend::operands::{Error, at, row};
+use crate::optim::{AdamAtan2, SignSgd, StepScalars};
 use crate::scalar::Scalar;
 
 pub(super) fn adam_atan2<T: Scalar>(

@@ -1,13 +1,15 @@
 //! What training needs beside the forward kernels, their vjps first of all.
 
-use super::forward::{HALF_SQRT, rotate, silu};
+use super::forward::{rotate, silu};
 use super::storage::TrainArenas;
-use super::{Error, Reference, Rounding, TrainStorage, at, at_mut, axpy, dot, row, split};
+use super::{Reference, Rounding, TrainStorage, axpy, dot};
 use crate::arena::{Act, Ids, Param, Stat};
+use crate::backend::operands::{Error, at, at_mut, row, split};
 use crate::kernels::{
-    Advance, AttentionVjp, EmbedVjp, LmLoss, QHead, QLoss, StepScalars, SwiGlu, TrainKernels,
+    Advance, AttentionVjp, Embed, EmbedVjp, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, QHead,
+    QLoss, SwiGlu, TrainKernels, Write,
 };
-use crate::optim::{AdamAtan2, SignSgd};
+use crate::optim::{AdamAtan2, SignSgd, StepScalars};
 use crate::scalar::Scalar;
 
 impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
@@ -31,8 +33,8 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
         let [dy, dpuzzle] = split(acts, [op.dy.range(), op.dpuzzle.range()])?;
         let inputs = at(ids, op.inputs)?;
         let (d, seq_len, ndim) = (op.dy.cols, op.inputs.cols, op.dpuzzle.cols);
-        let prefix = ndim.div_ceil(d);
-        let learned = if op.positions.is_some() { HALF_SQRT } else { 1.0 };
+        let prefix = op.prefix_len();
+        let learned = if op.positions.is_some() { Embed::HALF_SQRT } else { 1.0 };
         let scale = T::from_f64(libm::sqrt(d as f64));
         let half = T::from_f64(learned);
         dy.iter_mut().for_each(|x| *x = r(half * r(scale * *x)));
@@ -59,14 +61,14 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
         Ok(())
     }
 
-    fn linear_vjp_input(&mut self, dx: Act, dy: Act, w: Param, accumulate: bool) -> Result<(), Error> {
+    fn linear_vjp_input(&mut self, op: &LinearVjpInput) -> Result<(), Error> {
         let rounding = self.rounding;
-        let (inner, outer) = (dx.cols, dy.cols);
+        let (inner, outer) = (op.dx.cols, op.dy.cols);
         let (params, acts, ..) = self.store.forward();
-        let w = at(params, w)?;
-        let [dx, dy] = split(acts, [dx.range(), dy.range()])?;
+        let w = at(params, op.w)?;
+        let [dx, dy] = split(acts, [op.dx.range(), op.dy.range()])?;
         for (dx, dy) in dx.chunks_exact_mut(inner).zip(dy.chunks_exact(outer)) {
-            if !accumulate {
+            if op.write == Write::Replace {
                 dx.fill(T::ZERO);
             }
             for (&dy, w) in dy.iter().zip(w.chunks_exact(inner)) {
@@ -80,12 +82,23 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
         Ok(())
     }
 
-    fn linear_vjp_weight(&mut self, w: Param, dy: Act, x: Act) -> Result<(), Error> {
+    fn linear_vjp_weight(&mut self, op: &LinearVjpWeight) -> Result<(), Error> {
         let rounding = self.rounding;
         let TrainArenas { gradients, acts, .. } = self.store.arenas();
-        let (inner, outer) = (x.cols, dy.cols);
-        let dw = at_mut(gradients, w)?;
-        let (dy, x) = (at(acts, dy)?, at(acts, x)?);
+        let (inner, outer) = (op.x.cols, op.dy.cols);
+        let dw = at_mut(gradients, op.w)?;
+        let (dy, x) = (at(acts, op.dy)?, at(acts, op.x)?);
+        if op.write == Write::Accumulate {
+            // The same sums, each formed and rounded by itself, then added.
+            for (i, dw) in dw.iter_mut().enumerate() {
+                let mut sum = T::ZERO;
+                for (dy, x) in dy.chunks_exact(outer).zip(x.chunks_exact(inner)) {
+                    sum += dy[i / inner] * x[i % inner];
+                }
+                *dw += rounding.apply(sum);
+            }
+            return Ok(());
+        }
         dw.fill(T::ZERO);
         for (dy, x) in dy.chunks_exact(outer).zip(x.chunks_exact(inner)) {
             for (&dy, dw) in dy.iter().zip(dw.chunks_exact_mut(inner)) {
@@ -157,6 +170,10 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
             }
         }
         Ok(())
+    }
+
+    fn linear_swiglu_vjp(&mut self, op: &LinearSwiGluVjp) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Error> {

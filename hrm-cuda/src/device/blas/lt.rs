@@ -15,6 +15,7 @@ use cudarc::cublaslt::sys::{
     cudaDataType,
 };
 use cudarc::driver::CudaStream;
+use hrm_core::kernels::Write;
 
 use super::super::During;
 use crate::error::Error;
@@ -218,7 +219,7 @@ impl Descriptors {
         workspace: Ptr,
         stream: &CudaStream,
     ) -> Result<(), Error> {
-        let (one, beta) = (1.0f32, f32::from(u8::from(product.accumulate)));
+        let (one, beta) = (1.0f32, if product.write == Write::Accumulate { 1.0f32 } else { 0.0 });
         let address = |ptr: Ptr| ptr::with_exposed_provenance_mut::<c_void>(ptr.0 as usize);
         // SAFETY: the operands lie in arenas and have the shapes that were described; the factors are read before
         // the call returns; the workspace is the launcher's, and one stream uses it.

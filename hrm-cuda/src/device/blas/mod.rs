@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use super::stream::Stream;
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Ptr};
+use hrm_core::kernels::Write;
 use lt::{Algorithm, Descriptors, Handle};
 
 /// Bytes of device memory that algorithms may use beside their operands.
@@ -38,15 +39,15 @@ struct Shape {
     k: usize,
     transpose_a: bool,
     transpose_b: bool,
-    accumulate: bool,
+    write: Write,
     input: Dtype,
     output: Dtype,
 }
 
 impl Shape {
     const fn of(product: &Gemm) -> Self {
-        let &Gemm { m, n, k, transpose_a, transpose_b, accumulate, input, output, .. } = product;
-        Self { m, n, k, transpose_a, transpose_b, accumulate, input, output }
+        let &Gemm { m, n, k, transpose_a, transpose_b, write, input, output, .. } = product;
+        Self { m, n, k, transpose_a, transpose_b, write, input, output }
     }
 }
 

@@ -238,7 +238,7 @@ pub fn describe<K: HostBackend>(plan: &Plan) -> String {
     let rows = if plan.batch == 1 { "one row".into() } else { format!("{} rows", plan.batch) };
     format!(
         "{} parameters on {}, {rows} at a time, memory {}",
-        plan.trained_parameters(),
+        plan.params.trained_parameters(),
         K::NAME,
         memory::human(K::planned_bytes(plan) as u64)
     )

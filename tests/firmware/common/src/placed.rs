@@ -7,7 +7,7 @@ use hrm_core::kernels::{
     AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory, QHead,
     Region, SwiGlu,
 };
-use hrm_core::plan::RopeTables;
+use hrm_core::rope::RopeTables;
 
 use crate::case::{Ints, Kernel, Matrix};
 

@@ -8,7 +8,8 @@ use hrm_core::backend::portable::linear::TOKENS;
 use hrm_core::backend::portable::{Arenas, Error, Lengths, Portable, Source};
 use hrm_core::bundle::Weights;
 use hrm_core::config::Config;
-use hrm_core::plan::{Mode, Plan, RopeTables};
+use hrm_core::plan::{Mode, Plan};
+use hrm_core::rope::RopeTables;
 use hrm_core::rope;
 
 use crate::case::{Case, cases};

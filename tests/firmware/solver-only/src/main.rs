@@ -6,7 +6,7 @@
 
 use core::panic::PanicInfo;
 
-use hrm_core::act::HaltOnQ;
+use hrm_core::halting::HaltOnQ;
 use hrm_core::bundle::Bundle;
 use hrm_core::solver::{Solver, Step};
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::backend::cpu::testing::{close, noise, on_threads};
-use crate::kernels::StepScalars;
 use crate::optim::AdamAtan2;
+use crate::optim::StepScalars;
 use std::vec;
 use std::vec::Vec;
 

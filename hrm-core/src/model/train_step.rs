@@ -1,10 +1,11 @@
 //! One training step: an ACT step of every row, its losses, the backward pass and both optimizers.
 
-use crate::kernels::{Advance, LmLoss, QLoss, StepScalars, TrainKernels};
+use super::{bootstrap, recurrence};
+use crate::kernels::{Advance, Keep, LmLoss, QLoss, TrainKernels};
 use crate::loss::LossKind;
 use crate::model;
-use crate::optim::{AdamAtan2, SignSgd};
-use crate::plan::{BackwardPlan, Keep, Plan};
+use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::plan::{BackwardPlan, Plan};
 
 /// What stays the same over all steps of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +40,7 @@ pub fn gradients<K: TrainKernels>(
     let scale = 1.0 / train.global_batch_size as f64;
     model::refill(k, plan)?;
     model::embed(k, plan)?;
-    model::forward(k, plan, plan.carry, plan.carry, Keep::All)?;
+    recurrence::forward(k, plan, plan.carry, plan.carry, Keep::All)?;
     model::lm_head(k, plan)?;
     model::q_head(k, plan, plan.carry.z_h, plan.q)?;
     k.lm_loss(&LmLoss {
@@ -60,7 +61,7 @@ pub fn gradients<K: TrainKernels>(
         exploration: config.halt_exploration_prob,
     })?;
     let next_q = if config.halt_max_steps > 1 {
-        model::next_q(k, plan, b)?;
+        bootstrap::next_q(k, plan, b)?;
         Some(b.next_q)
     } else {
         None
@@ -76,7 +77,7 @@ pub fn gradients<K: TrainKernels>(
         max_steps: config.halt_max_steps,
         scale,
     })?;
-    model::backward(k, plan, b)
+    recurrence::backward(k, plan, b)
 }
 
 /// One whole training step. The caller has written the incoming rows.
