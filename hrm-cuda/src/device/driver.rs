@@ -19,8 +19,7 @@ use crate::error::Error;
 const NAMES: &[&str] = if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so", "libcuda.so.1"] };
 
 /// Where Windows puts the driver of its Linux (WSL 2). Not every distribution's loader knows the directory.
-#[cfg(unix)]
-const WSL: &str = "/usr/lib/wsl/lib";
+const WSL: Option<&str> = if cfg!(unix) { Some("/usr/lib/wsl/lib") } else { None };
 
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `_MINOR`.
 const CAPABILITY: [c_int; 2] = [75, 76];
@@ -73,22 +72,20 @@ impl Driver {
     }
 
     fn find() -> Result<Self, Error> {
-        let files = |directories: Vec<PathBuf>| {
-            directories.into_iter().flat_map(|dir| NAMES.iter().rev().map(move |name| dir.join(name)))
-        };
-        let named: Vec<PathBuf> = files(library::named_directories()).filter(|file| file.is_file()).collect();
-        #[cfg(unix)]
-        let wsl: Vec<PathBuf> = files(vec![PathBuf::from(WSL)]).filter(|file| file.is_file()).collect();
-        #[cfg(not(unix))]
-        let wsl: Vec<PathBuf> = Vec::new();
-        let by_loader = NAMES.iter().map(PathBuf::from);
+        let files = |directory: PathBuf| NAMES.iter().rev().map(move |name| directory.join(name));
+        let elsewhere = library::named_directories().into_iter().chain(WSL.map(PathBuf::from));
+        let elsewhere = elsewhere.flat_map(files).filter(|file| file.is_file());
         // What is there and cannot be loaded is worth more words than what is not there.
         let mut broken = None;
-        for file in named.into_iter().chain(by_loader).chain(wsl) {
+        // The loader's comes first because cudarc asks the loader. One from elsewhere it finds by the library's own name for
+        // itself, once that is loaded.
+        if let Some(driver) = NAMES.iter().find_map(|name| Self::load(Path::new(name)).ok()) {
+            return Ok(driver);
+        }
+        for file in elsewhere {
             match Self::load(&file) {
                 Ok(driver) => return Ok(driver),
-                Err(reason) if file.is_absolute() => broken = broken.or(Some((file, reason))),
-                Err(_) => {}
+                Err(reason) => broken = broken.or(Some((file, reason))),
             }
         }
         let hint = match broken {

@@ -1,13 +1,15 @@
 //! CUDA's shared libraries: the driver, the compiler NVRTC, and cuBLASLt.
 //!
-//! The libraries are looked for in this order:
+//! The compiler and cuBLASLt are looked for in this order:
 //!
 //! 1. in the directories that the environment variable `HRM_CUDA_PATH` lists, separated as in `PATH`. Each may hold
 //!    the libraries itself or in `lib` or `lib64`, be a Python environment with NVIDIA's wheels (`nvidia-cuda-nvrtc`,
 //!    `nvidia-cublas`), or its `site-packages`;
 //! 2. where the system's loader looks;
-//! 3. the driver in `/usr/lib/wsl/lib`, the other two in `CUDA_HOME`, `CUDA_PATH`, `/usr/local/cuda` and the Python
-//!    environment that is active (`VIRTUAL_ENV`, `CONDA_PREFIX`).
+//! 3. in `CUDA_HOME`, `CUDA_PATH`, `/usr/local/cuda` and the Python environment that is active (`VIRTUAL_ENV`,
+//!    `CONDA_PREFIX`).
+//!
+//! The driver is looked for where the loader looks, in `HRM_CUDA_PATH`, and in `/usr/lib/wsl/lib`.
 #![expect(unsafe_code, reason = "loading a library runs its initialisers")]
 
 use std::env;

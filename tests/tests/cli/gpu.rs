@@ -105,22 +105,22 @@ fn work_on_no_gpu_says_why() {
     }
 }
 
-/// The roots of Python environments, their packages and directories of libraries are all looked in; a file there that is no
-/// library is named.
+/// Where the system's loader knows no driver, that of `HRM_CUDA_PATH` is taken, and a file there that is no library is named.
 #[test]
 fn a_driver_may_lie_where_the_user_says() {
     let place = Place::empty();
     let dir = stand_in(&place, &["-DVERSION=11080"]);
     let named = |path: &Path| {
-        run(place.command("info --devices").env("HRM_CUDA_PATH", path).env_remove("LD_LIBRARY_PATH"))
+        let mut command = place.command("info --devices");
+        run(command.env("HRM_CUDA_PATH", path).env_remove("LD_LIBRARY_PATH"))
     };
+    if !named(&place.path("nowhere")).err.contains("(libcuda) cannot be used") {
+        // This machine has a driver.
+        return;
+    }
     named(&dir).expect(1, &["for CUDA 11.8"]);
     let broken = place.path("broken");
     std::fs::create_dir(&broken).unwrap();
     std::fs::write(broken.join("libcuda.so.1"), "no library").unwrap();
-    let ended = named(&broken);
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.err);
-    // Unless this machine has a driver of its own, which is then taken.
-    let file = broken.join("libcuda.so.1");
-    assert!(ended.err.contains(file.to_str().unwrap()) || !ended.out.is_empty(), "{}", ended.err);
+    named(&broken).expect(1, &[broken.join("libcuda.so.1").to_str().unwrap(), "cannot be used"]);
 }
