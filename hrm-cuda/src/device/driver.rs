@@ -5,6 +5,7 @@
 //! what comes after it by way of cudarc is called with a driver that has started and a device that has a context.
 #![expect(unsafe_code, reason = "the driver's C interface")]
 
+use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -104,8 +105,8 @@ impl Driver {
     /// The driver in a file, or by a name that the system's loader knows.
     pub fn load(file: &Path) -> Result<Self, String> {
         // SAFETY: NVIDIA's own library, made to be loaded by any program.
-        let loaded = unsafe { Loaded::new(file) }.map_err(|error| error.to_string())?;
-        let missing = |error: libloading::Error| format!("it is no driver's library: {error}");
+        let loaded = unsafe { Loaded::new(file) }.map_err(|error| said(&error))?;
+        let missing = |error: libloading::Error| format!("it is no driver's library: {}", said(&error));
         // SAFETY: the types are those of these functions in cuda.h, with the codes as the ints that they are in C.
         let mut driver = unsafe {
             Self {
@@ -126,6 +127,11 @@ impl Driver {
         // It stays loaded, so none of these ever dangles.
         core::mem::forget(loaded);
         Ok(driver)
+    }
+
+    /// The library's file, where the system says which one it is.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The newest CUDA that it supports. It need not have started.
@@ -217,6 +223,11 @@ impl Driver {
         // SAFETY: a string that lives as long as the driver.
         Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
     }
+}
+
+/// What the system's loader said: that is what libloading's error comes from.
+fn said(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The file that is mapped at an address of this process.

@@ -103,12 +103,14 @@ impl Library {
 
     /// The driver that [`Driver`] has found, as cudarc finds it: by the name that it gives itself, since it is loaded.
     fn known_to_cudarc(self) -> Result<(), Error> {
-        Driver::get()?;
+        let driver = Driver::get()?;
         if self.is_present() {
             return Ok(());
         }
-        let hint = "the loader does not know the directory that it was found in: name that directory in LD_LIBRARY_PATH";
-        Err(Error::Library { name: self.name(), hint: hint.into() })
+        let directory = driver.file().and_then(Path::parent).map_or("?".into(), Path::to_string_lossy);
+        let hint =
+            format!("it is in {directory}, where the loader does not look: set LD_LIBRARY_PATH={directory}");
+        Err(Error::Library { name: self.name(), hint })
     }
 
     fn find(self) -> Result<(), Error> {
