@@ -120,3 +120,7 @@ DEVICE int column_of(int i) { return i / 4 * 8 + lane_index() % 4 * 2 + i % 2; }
 // Accumulators as what a warp has of them, 16 rows, in the form of mma's.
 typedef float Fragments[DIM / 8][4];
 DEVICE Fragments &fragments(float (&c)[32]) { return reinterpret_cast<Fragments &>(c); }
+
+// A kernel of so many consumers, and a parameter that is a map.
+#define BLOCK(consumers) extern "C" __global__ void __launch_bounds__((consumers + 1) * WARPGROUP, 1)
+#define MAP const __grid_constant__ TensorMap

@@ -9,7 +9,7 @@ use crate::ops::fault::Fault;
 /// An error of this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// A shared library of CUDA is not there.
+    /// A shared library of CUDA is not there, or not one that will do.
     Library {
         /// What it is for, and its name.
         name: &'static str,
@@ -31,6 +31,22 @@ pub enum Error {
         given: (u32, u32),
         /// The lowest that will do.
         needed: (u32, u32),
+    },
+    /// The driver is for an older CUDA than is needed.
+    DriverTooOld {
+        /// The newest CUDA that it supports.
+        given: (u32, u32),
+        /// The oldest that will do.
+        needed: (u32, u32),
+    },
+    /// The driver cannot be used, or not with this device.
+    Driver {
+        /// What it was asked for.
+        action: String,
+        /// Its code.
+        code: i32,
+        /// What the code means, and what helps.
+        reason: String,
     },
     /// The device's memory is too small.
     Memory {
@@ -75,9 +91,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Library { name, hint } => write!(f, "{name} is not there: {hint}"),
+            Self::Library { name, hint } => write!(f, "{name} cannot be used: {hint}"),
             Self::NoDevice { asked, found: 0 } => {
-                write!(f, "no NVIDIA GPU was found (device {asked} was asked for); see `nvidia-smi`")
+                write!(
+                    f,
+                    "the driver is there and finds no NVIDIA GPU (device {asked} was asked for): see `nvidia-smi`, and \
+                     whether CUDA_VISIBLE_DEVICES hides it; start a container with `docker run --gpus all`"
+                )
             }
             Self::NoDevice { asked, found } => {
                 write!(f, "there is no device {asked}: {found} found, numbered from 0")
@@ -87,6 +107,12 @@ impl fmt::Display for Error {
                 "{device} has compute capability {}.{}, the kernels need {}.{} or later",
                 given.0, given.1, needed.0, needed.1
             ),
+            Self::DriverTooOld { given, needed } => write!(
+                f,
+                "the driver is for CUDA {}.{}, {}.{} or later is needed: install an NVIDIA driver of version 580 or later",
+                given.0, given.1, needed.0, needed.1
+            ),
+            Self::Driver { action, reason, .. } => write!(f, "{action}: {reason}"),
             Self::Memory { needed, free, total } => write!(
                 f,
                 "the device has {free} bytes free of {total}, {needed} more are needed: take a smaller batch"
@@ -104,6 +130,21 @@ impl fmt::Display for Error {
             Self::Fault(Fault::NotFinite) => write!(f, "{}; no parameter was changed", Fault::NotFinite),
             Self::Fault(fault) => fault.fmt(f),
         }
+    }
+}
+
+impl Error {
+    /// Whether it says that no GPU can be used as the machine is, rather than that work on one has failed.
+    #[must_use]
+    pub const fn is_of_the_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Library { .. }
+                | Self::NoDevice { .. }
+                | Self::TooOld { .. }
+                | Self::DriverTooOld { .. }
+                | Self::Driver { .. }
+        )
     }
 }
 

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io;
 
+use crate::backend;
 use crate::data;
 use crate::error::Error;
 use crate::model_dir::ModelError;
@@ -12,7 +13,7 @@ use crate::tensor_file::{Kind, TensorFileError};
 impl Error {
     /// A failure of a backend.
     pub fn backend(error: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::failed(format!("the backend failed: {error}")).with_source(error)
+        Self::failed(backend::failure(&error)).with_source(error)
     }
 }
 

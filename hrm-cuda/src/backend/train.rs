@@ -116,13 +116,12 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         fit("linear_vjp_weight", &[("rows of dy", dy.rows, k), ("columns of dy", dy.cols, m)])?;
         fit("linear_vjp_weight", &[("columns of x", x.cols, n)])?;
         let narrow = linear_narrow::VjpWeight::new(linear_narrow::Sizes { rows: k, inner: n, outer: m });
-        if let (Dtype::Bf16, Some(kernel), Write::Replace) = (self.dtype, narrow, write) {
-            let op = linear_narrow::VjpWeightOperands {
-                dw: self.gradient(w)?,
-                dy: self.act(dy)?,
-                x: self.act(x)?,
-                scratch: self.scratch("linear_vjp_weight", kernel.scratch())?,
-            };
+        // Plans have the scratch for their vocabulary head, not for every weight of such a width.
+        if let (Dtype::Bf16, Some(kernel), Write::Replace) = (self.dtype, narrow, write)
+            && let Some(scratch) = self.scratch.window(0, kernel.scratch())
+        {
+            let (dw, dy, x) = (self.gradient(w)?, self.act(dy)?, self.act(x)?);
+            let op = linear_narrow::VjpWeightOperands { dw, dy, x, scratch };
             return kernel.run(&mut self.launcher, &op);
         }
         self.launcher.gemm(&Gemm {
@@ -176,13 +175,13 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         ];
         fit("linear_swiglu_vjp", &sizes)?;
         let sizes = gemm_sm90::GatedSizes { rows, cols, outer };
-        if self.dtype == Dtype::Bf16
+        // Plans have the scratch for their blocks, not for every weight of such a width.
+        let scratch = self.scratch.window(0, gemm_sm90::LinearSwiGluVjp::scratch(&sizes));
+        if let (Dtype::Bf16, Some(scratch)) = (self.dtype, scratch)
             && let Some(kernel) = gemm_sm90::LinearSwiGluVjp::new(&mut self.launcher, sizes)?
         {
             let (a, gate_up) = (self.act(op.a)?, self.act(op.gate_up)?);
             let (dy, w) = (self.act(op.dy)?, self.weight(op.w)?);
-            let bytes = gemm_sm90::LinearSwiGluVjp::scratch(&sizes);
-            let scratch = self.scratch("linear_swiglu_vjp", bytes)?;
             let op = gemm_sm90::GatedOperands { a, gate_up, dy, w, scratch };
             return kernel.run(&mut self.launcher, &op);
         }

@@ -8,7 +8,8 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaGraph};
 use super::During;
 use super::blas::{Products, WORKSPACE};
 use super::cache::Cache;
-use super::info::{Device, LOWEST_CAPABILITY, devices};
+use super::driver::Driver;
+use super::info::{Device, usable};
 use super::library::Library;
 use super::modules::Modules;
 use super::nvrtc::Arch;
@@ -68,17 +69,14 @@ impl Gpu {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_cache(index: usize, cache: Cache) -> Result<Self, Error> {
-        let devices = devices()?;
-        let found = devices.len();
-        let device = devices.into_iter().nth(index).ok_or(Error::NoDevice { asked: index, found })?;
-        if !device.is_supported() {
-            let (given, needed) = (device.capability, LOWEST_CAPABILITY);
-            return Err(Error::TooOld { device: device.name, given, needed });
-        }
+        let device = usable(index)?;
+        Library::Driver.require()?;
         Library::Nvrtc.require()?;
         Library::CublasLt.require()?;
-        let context =
-            CudaContext::new(index).during(|| format!("start of device {index}, {}", device.name))?;
+        // With a context already there, what cudarc calls to have one does not fail.
+        let context = Driver::get()?.with_context(index, || {
+            CudaContext::new(index).during(|| format!("start of device {index}, {}", device.name))
+        })?;
         let modules = Modules::new(&context, Arch { capability: device.capability }, cache)?;
         let mut stream = Stream::new(&context, device.capability)?;
         let products = Products::new(&mut stream)?;

@@ -1,13 +1,8 @@
 //! Which devices there are.
-#![expect(unsafe_code, reason = "attributes of devices are asked for through the driver's C interface")]
-
 use std::fmt;
 
-use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
-use cudarc::driver::{DriverError, result};
-
-use super::During;
-use super::library::Library;
+use super::driver::Driver;
+use super::library::{Library, OLDEST_CUDA};
 use crate::error::Error;
 
 /// The lowest compute capability that the kernels are written for: bf16 tensor cores and asynchronous copies.
@@ -32,7 +27,17 @@ impl Device {
     /// Whether the kernels run on it.
     #[must_use]
     pub fn is_supported(&self) -> bool {
-        self.capability >= LOWEST_CAPABILITY
+        self.problem().is_none()
+    }
+
+    /// What stands against its use, if anything does.
+    #[must_use]
+    pub fn problem(&self) -> Option<Error> {
+        if self.driver < OLDEST_CUDA {
+            return Some(Error::DriverTooOld { given: self.driver, needed: OLDEST_CUDA });
+        }
+        let (given, needed) = (self.capability, LOWEST_CAPABILITY);
+        (given < needed).then(|| Error::TooOld { device: self.name.clone(), given, needed })
     }
 }
 
@@ -56,34 +61,59 @@ impl fmt::Display for Device {
 /// # Errors
 /// There is no driver, or it fails.
 pub fn devices() -> Result<Vec<Device>, Error> {
-    Library::Driver.require()?;
-    match result::init() {
-        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => return Ok(Vec::new()),
-        other => other.during(|| "start of the driver".into())?,
-    }
-    let count = result::device::get_count().during(|| "count of the devices".into())?;
-    (0..count).map(device).collect()
+    let driver = Driver::get()?;
+    let version = driver.version()?;
+    let device = |index| {
+        let facts = driver.facts(index)?;
+        Ok(Device {
+            index,
+            name: facts.name,
+            capability: facts.capability,
+            memory: facts.memory,
+            driver: version,
+        })
+    };
+    (0..driver.start()?).map(device).collect()
 }
 
-fn device(index: i32) -> Result<Device, Error> {
-    let during = || format!("look at device {index}");
-    let device = result::device::get(index).during(during)?;
-    // SAFETY: the driver has just given us this device.
-    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.during(during);
-    let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-    let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-    // SAFETY: as above.
-    let memory = unsafe { result::device::total_mem(device) }.during(during)?;
-    let mut version = 0;
-    // SAFETY: the driver writes one int.
-    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result().during(during)?;
-    Ok(Device {
-        index: index.unsigned_abs() as usize,
-        name: result::device::get_name(device).during(during)?,
-        capability: (major.unsigned_abs(), minor.unsigned_abs()),
-        memory,
-        driver: (version.unsigned_abs() / 1000, version.unsigned_abs() % 1000 / 10),
-    })
+/// The device of a number, if it can be used.
+///
+/// # Errors
+/// There is no driver, no such device, or something stands against its use.
+pub(super) fn usable(index: usize) -> Result<Device, Error> {
+    let devices = devices()?;
+    let found = devices.len();
+    let device = devices.into_iter().nth(index).ok_or(Error::NoDevice { asked: index, found })?;
+    match device.problem() {
+        Some(problem) => Err(problem),
+        None => Ok(device),
+    }
+}
+
+/// The GPUs of a machine, and all that stands against the use of the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Each thing that has to change before it can be used.
+    pub problems: Vec<Error>,
+}
+
+/// Looks for all that `--backend cuda` needs, and goes on where something is missing.
+#[must_use]
+pub fn survey() -> Survey {
+    let (devices, found) = match devices() {
+        Ok(devices) => (devices, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let of_device = match (devices.first(), &found) {
+        (Some(first), _) => first.problem().or_else(|| Library::Driver.require().err()),
+        (None, None) => Some(Error::NoDevice { asked: 0, found: 0 }),
+        (None, Some(_)) => None,
+    };
+    let of_libraries = [Library::Nvrtc, Library::CublasLt].map(|library| library.require().err());
+    let problems = [found, of_device].into_iter().chain(of_libraries).flatten().collect();
+    Survey { devices, problems }
 }
 
 #[cfg(test)]
@@ -102,7 +132,13 @@ mod tests {
         let text = "0: NVIDIA H200, compute capability 9.0, 141.0 GiB, driver for CUDA 13.0";
         assert_eq!(device.to_string(), text);
         assert!(device.is_supported());
-        assert!(!Device { capability: (7, 5), ..device }.is_supported());
+        let problem = |device: Device| device.problem().unwrap().to_string();
+        let old = Device { capability: (7, 5), ..device.clone() };
+        assert!(!old.is_supported());
+        assert_eq!(problem(old), "NVIDIA H200 has compute capability 7.5, the kernels need 8.0 or later");
+        assert_eq!(Device { driver: (13, 2), ..device.clone() }.problem(), None);
+        let said = problem(Device { driver: (12, 9), ..device });
+        assert!(said.contains("12.9") && said.contains("13.0 or later") && said.contains("580"), "{said}");
     }
 
     /// On a machine with a driver there is a list, on another a reason.
@@ -111,7 +147,7 @@ mod tests {
         match devices() {
             Ok(devices) => assert!(devices.iter().enumerate().all(|(i, device)| device.index == i)),
             Err(Error::Library { hint, .. }) => assert!(hint.contains("nvidia-smi")),
-            Err(Error::Device { action, .. }) => assert!(!action.is_empty()),
+            Err(Error::Driver { reason, .. }) => assert!(!reason.is_empty()),
             Err(other) => panic!("{other}"),
         }
     }

@@ -3,7 +3,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`library`] | where CUDA's shared libraries are looked for |
-//! | [`info`] | which devices there are |
+//! | `driver`, `states` | the driver's first calls, and its codes in words |
+//! | [`info`] | which devices there are, and what stands against their use |
 //! | [`sources`], [`nvrtc`], [`cache`] | the kernel sources, their compiler, and what it has compiled already |
 //! | [`usage`] | registers and memory of each kernel, from the compiler's log |
 //! | [`overlap`] | which launches begin while the one before still runs |
@@ -22,6 +23,7 @@
 pub mod blas;
 pub mod cache;
 mod config;
+mod driver;
 pub mod gpu;
 mod hopper;
 pub mod info;
@@ -31,6 +33,7 @@ pub mod nvrtc;
 pub mod overlap;
 mod pinned;
 pub mod sources;
+mod states;
 mod stream;
 pub mod usage;
 
@@ -40,7 +43,7 @@ use cudarc::driver::DriverError;
 use crate::error::Error;
 
 pub use gpu::{Gpu, Mark};
-pub use info::{Device, devices};
+pub use info::{Device, Survey, devices, survey};
 
 /// Says what was being done when a call failed.
 trait During<T> {

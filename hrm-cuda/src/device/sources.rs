@@ -10,13 +10,14 @@ macro_rules! sources {
 
 /// The headers that units include, by their names.
 pub const HEADERS: &[(&str, &str)] = sources!["":
-    "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "common.cuh", "gemm_sm90.cuh", "gemm_sm90_norm.cuh",
-    "gemm_sm90_swiglu_vjp.cuh", "gemm_sm90_tile.cuh", "hopper.cuh", "mma.cuh", "swiglu.cuh",
+    "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "attention_sm90_vjp.cuh", "common.cuh", "gemm_sm90.cuh",
+    "gemm_sm90_norm.cuh", "gemm_sm90_swiglu_vjp.cuh", "gemm_sm90_tile.cuh", "hopper.cuh", "mma.cuh", "swiglu.cuh",
 ];
 
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":
-    "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "carry", "embedding", "gemm_sm90",
+    "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "attention_vjp_kv_sm90",
+    "attention_vjp_q_sm90", "carry", "embedding", "gemm_sm90",
     "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "transpose", "wrappers",
     "wrappers_sm90",
 ];

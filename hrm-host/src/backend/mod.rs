@@ -81,6 +81,18 @@ pub trait TrainBackend: HostBackend + TrainKernels {
     }
 }
 
+/// What to say of an error of a backend. Where no GPU can be used as the machine is, it is what `hrm info --devices` says.
+#[must_use]
+pub fn failure(error: &(dyn std::error::Error + 'static)) -> String {
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = error.downcast_ref::<hrm_cuda::error::Error>()
+        && gpu.is_of_the_machine()
+    {
+        return format!("no GPU can be used: {gpu}");
+    }
+    format!("the backend failed: {error}")
+}
+
 /// The reference backend in f32.
 pub type Plain = Reference<f32, Owned<f32>>;
 
@@ -138,5 +150,28 @@ impl HostBackend for Int8 {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_that_of_the_backend() {
+        let error = std::io::Error::other("out of paper");
+        assert_eq!(failure(&error), "the backend failed: out of paper");
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn where_no_gpu_can_be_used_it_says_so() {
+        use hrm_cuda::error::Error;
+        let none = Error::NoDevice { asked: 0, found: 0 };
+        assert_eq!(failure(&none), format!("no GPU can be used: {none}"));
+        let old = Error::DriverTooOld { given: (12, 4), needed: (13, 0) };
+        assert!(failure(&old).starts_with("no GPU can be used: the driver is for CUDA 12.4"));
+        let memory = Error::Memory { needed: 3, free: 2, total: 4 };
+        assert_eq!(failure(&memory), format!("the backend failed: {memory}"));
     }
 }

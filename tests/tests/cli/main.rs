@@ -10,6 +10,7 @@ mod damage;
 mod datasets;
 mod evaluate;
 mod full_disk;
+mod gpu;
 mod input;
 mod int8;
 mod interrupt;

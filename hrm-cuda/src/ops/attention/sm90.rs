@@ -1,4 +1,5 @@
-//! Attention on compute capability 9.0 in bf16, heads of 64: see `kernels/attention_sm90.cu`.
+//! Attention on compute capability 9.0 in bf16, heads of 64: `kernels/attention_sm90.cu`, and for the vjp
+//! `kernels/attention_vjp_q_sm90.cu` and `kernels/attention_vjp_kv_sm90.cu`.
 //!
 //! [`is_for`] says whether the machine has such kernels; only then may they be launched.
 
@@ -20,6 +21,7 @@ const STAGING: usize = 2 * TILE * (HEAD_DIM + 8);
 
 /// A kernel with what a launch of it takes.
 struct Persistent {
+    /// Its entry point, and the source file that holds it alone.
     name: &'static str,
     /// Warpgroups that work, each on a tile of rows of its own; one more fetches.
     consumers: usize,
@@ -74,7 +76,7 @@ pub(super) fn attention_vjp<L: Launcher>(l: &mut L, op: &AttentionVjp) -> Result
 
 impl Persistent {
     const fn kernel(&self) -> Kernel {
-        Kernel { unit: "attention_sm90", name: self.name }
+        Kernel { unit: self.name, name: self.name }
     }
 
     /// `count` blocks.

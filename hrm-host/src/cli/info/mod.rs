@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "devices")]
     pub embedded: bool,
     /// Print the description as one line of JSON
-    #[arg(long, conflicts_with = "devices")]
+    #[arg(long)]
     pub json: bool,
 }
 
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.embedded {
         return embedded::run(&mut out, args.path.as_deref(), args.json);
     }
-    let Some(path) = &args.path else { return devices::run(&mut out) };
+    let Some(path) = &args.path else { return devices::run(&mut out, args.json) };
     let found = Description::of(path)?;
     if args.json {
         let line = serde_json::to_string(&found).map_err(|e| Error::failed(e.to_string()))?;
@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(parse(&["--devices"]), args(None, true, false, false));
         assert_eq!(parse(&["--embedded", "--json"]), args(None, false, true, true));
         assert_eq!(parse(&["--embedded", "runs/a"]), args(Some("runs/a"), false, true, false));
-        let with_devices = [["a", "--devices"], ["--json", "--devices"], ["--devices", "--embedded"]];
+        assert_eq!(parse(&["--devices", "--json"]), args(None, true, false, true));
+        let with_devices = [["a", "--devices"], ["--devices", "--embedded"]];
         for bad in with_devices.iter().map(|line| &line[..]).chain([&[][..], &["a", "b"], &["--json"]]) {
             assert!(parse::<Args>(bad).is_err(), "{bad:?}");
         }
