@@ -35,6 +35,8 @@ pub struct Reading {
     pub submission: Submission,
     /// What could not be read, a line each.
     pub faults: Vec<String>,
+    /// Attempts that are no grids, among the faults.
+    pub no_grids: usize,
 }
 
 impl Submission {
@@ -67,7 +69,8 @@ impl Submission {
         };
         let mut reading = Reading::default();
         for (name, value) in tasks {
-            let mut faults = Faults { place: format!("task {name}"), found: &mut reading.faults };
+            let (found, no_grids) = (&mut reading.faults, &mut reading.no_grids);
+            let mut faults = Faults { place: format!("task {name}"), found, no_grids };
             let tests = tests_of(&value, &mut faults);
             reading.submission.tasks.insert(name, tests);
         }
@@ -116,6 +119,7 @@ fn read_directory(dir: &Path) -> Result<Value> {
 struct Faults<'f> {
     place: String,
     found: &'f mut Vec<String>,
+    no_grids: &'f mut usize,
 }
 
 impl Faults<'_> {
@@ -124,7 +128,11 @@ impl Faults<'_> {
     }
 
     fn within(&mut self, part: &str) -> Faults<'_> {
-        Faults { place: format!("{}, {part}", self.place), found: self.found }
+        Faults {
+            place: format!("{}, {part}", self.place),
+            found: self.found,
+            no_grids: self.no_grids,
+        }
     }
 }
 
@@ -157,6 +165,7 @@ fn attempts_of(value: &Value, faults: &mut Faults<'_>) -> Vec<Option<Grid>> {
         let answer = attempt.as_object().and_then(|record| record.get("answer")).unwrap_or(attempt);
         let grid = attempt_of(answer).unwrap_or_else(|problem| {
             faults.within(name).note(&problem);
+            *faults.no_grids += 1;
             None
         });
         attempts.insert(number, grid);
@@ -272,10 +281,11 @@ mod tests {
             (&format!(r#"{{"a": [{{"attempt_1": [{}]}}]}}"#, ["[0]"; 31].join(",")), "found 31 rows of 1 cells"),
         ] {
             let with_another = format!(r#"{},"b": [{{"attempt_1": [[7]]}}]}}"#, &text[..text.len() - 1]);
-            let Reading { submission, faults } = Submission::parse(&with_another).unwrap();
+            let Reading { submission, faults, no_grids } = Submission::parse(&with_another).unwrap();
             assert_eq!(submission.tasks["b"], [[Grid::new(1, 1, vec![7])]], "{text}");
             assert!(submission.tasks["a"].iter().flatten().all(Option::is_none), "{text}");
             assert!(faults.len() == 1 && faults[0].contains(expected), "{text}: {faults:?}, expected {expected:?}");
+            assert_eq!(no_grids, usize::from(expected.contains("row") || expected.contains("a text")), "{text}");
         }
     }
 
@@ -283,7 +293,7 @@ mod tests {
     fn attempts_may_be_empty_whole_floats_or_in_a_record() {
         let text = r#"{"a": [{"attempt_3": [[7]], "attempt_1": [], "cost": {}}, {"attempt_1": [[]], "attempt_2": null}],
                        "b": [], "c": [{"attempt_1": {"answer": [[1.0, 2]], "correct": true}}]}"#;
-        let Reading { submission, faults } = Submission::parse(&format!("\u{feff}{text}")).unwrap();
+        let Reading { submission, faults, .. } = Submission::parse(&format!("\u{feff}{text}")).unwrap();
         assert_eq!(faults, [""; 0]);
         assert_eq!(submission.tasks["a"], [vec![None, None, Grid::new(1, 1, vec![7])], vec![None, None]]);
         assert!(submission.tasks["b"].is_empty());
@@ -295,7 +305,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a.json"), r#"[{"attempt_1": [[7]]}]"#).unwrap();
         std::fs::write(dir.path().join("b.json"), r#"[{"attempt_1": "none"}]"#).unwrap();
-        let Reading { submission, faults } = Submission::read(dir.path()).unwrap();
+        let Reading { submission, faults, .. } = Submission::read(dir.path()).unwrap();
         assert_eq!(submission.tasks["a"], [[Grid::new(1, 1, vec![7])]]);
         assert_eq!(faults, ["task b, test 1, attempt_1: found a text, expected a list of rows"]);
     }
@@ -309,7 +319,7 @@ mod tests {
             let tasks = BTreeMap::from([("t".to_owned(), vec![vec![grid.clone(), grid.clone()], vec![grid]])]);
             let submission = Submission { tasks };
             submission.write(&path).unwrap();
-            prop_assert_eq!(Submission::read(&path).unwrap(), Reading { submission, faults: Vec::new() });
+            prop_assert_eq!(Submission::read(&path).unwrap(), Reading { submission, ..Reading::default() });
         }
 
         #[test]

@@ -182,9 +182,14 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
 }
 
 fn run_score(args: &ScoreArgs) -> Result<()> {
-    let Reading { submission, faults } = Submission::read(&args.submission)?;
+    let Reading { submission, faults, no_grids } = Submission::read(&args.submission)?;
     let mut found = score(&submission, &read_answers(&args.tasks)?)?;
-    found.warnings.splice(0..0, faults);
+    let bad = match no_grids {
+        0 => None,
+        1 => Some("1 attempt is no grid and counts as wrong".to_owned()),
+        _ => Some(format!("{no_grids} attempts are no grids and count as wrong")),
+    };
+    found.warnings.splice(0..0, bad.into_iter().chain(faults));
     let mut out = style::stdout();
     if args.json {
         let line = serde_json::to_string(&found).map_err(|e| Error::failed(e.to_string()))?;
