@@ -48,7 +48,8 @@ pub fn read_answers(paths: &[PathBuf]) -> Result<Outputs> {
     for (path, solutions) in solutions {
         for (name, outputs) in solutions {
             if answers.get(&name).is_some_and(|known| *known != outputs) {
-                let message = format!("{}: other outputs of task {name} were found before it", path.display());
+                let message =
+                    format!("{}: other outputs of task {name} were found before it", path.display());
                 return Err(Error::input(message).hint("give the solutions of one collection"));
             }
             answers.insert(name, outputs);
@@ -144,9 +145,12 @@ fn fit(submission: &Submission, answers: &Outputs) -> Result<Vec<String>> {
         let Some(outputs) = answers.get(name) else { continue };
         let (found, expected) = (tests.len(), outputs.len());
         if found > expected {
-            warnings.push(format!("task {name}: attempts at {found} tests, of which the first {expected} count"));
+            warnings
+                .push(format!("task {name}: attempts at {found} tests, of which the first {expected} count"));
         } else if found < expected {
-            warnings.push(format!("task {name}: attempts at {found} of {expected} tests, the others count as wrong"));
+            warnings.push(format!(
+                "task {name}: attempts at {found} of {expected} tests, the others count as wrong"
+            ));
         }
     }
     Ok(warnings)
@@ -170,7 +174,9 @@ mod tests {
 
     fn answers() -> Outputs {
         let tasks = [("one", vec![1]), ("two", vec![2, 3]), ("three", vec![4])];
-        tasks.map(|(name, outputs)| (name.to_owned(), outputs.into_iter().map(grid).map(Some).collect())).into()
+        tasks
+            .map(|(name, outputs)| (name.to_owned(), outputs.into_iter().map(grid).map(Some).collect()))
+            .into()
     }
 
     #[test]
@@ -198,12 +204,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named_and_the_rest_scored() {
-        let more = submission(&[
-            ("four", &[&[1]]),
-            ("one", &[&[1], &[1]]),
-            ("two", &[&[2]]),
-            ("three", &[&[4]]),
-        ]);
+        let more =
+            submission(&[("four", &[&[1]]), ("one", &[&[1], &[1]]), ("two", &[&[2]]), ("three", &[&[4]])]);
         let found = score(&more, &answers()).unwrap();
         assert_eq!((found.tests_solved_at, found.pass_at), (vec![3], vec![2.5 / 3.0]));
         let expected = [
@@ -212,7 +214,8 @@ mod tests {
             "task two: attempts at 1 of 2 tests, the others count as wrong",
         ];
         assert_eq!(found.warnings, expected);
-        let error = |names: &[(&str, &[&[u8]])]| score(&submission(names), &answers()).unwrap_err().to_string();
+        let error =
+            |names: &[(&str, &[&[u8]])]| score(&submission(names), &answers()).unwrap_err().to_string();
         assert_eq!(error(&[("four", &[])]), "task \"four\" of the submission is not among the 3 tasks");
         let two = error(&[("four", &[]), ("five", &[])]);
         assert_eq!(two, "the 2 tasks of the submission (five, four) are not among the 3 tasks");

@@ -93,8 +93,7 @@ impl Submission {
         let empty = || Value::from(vec![Value::from(vec![0])]);
         let attempts = |attempts: &Vec<Option<Grid>>| -> Value {
             let named = (1..).zip(attempts).map(|(number, grid)| {
-                let rows =
-                    grid.as_ref().map_or_else(empty, |grid| grid.lines().map(Value::from).collect());
+                let rows = grid.as_ref().map_or_else(empty, |grid| grid.lines().map(Value::from).collect());
                 (format!("{ATTEMPT}{number}"), rows)
             });
             Value::Object(named.collect::<Map<String, Value>>())
@@ -128,11 +127,7 @@ impl Faults<'_> {
     }
 
     fn within(&mut self, part: &str) -> Faults<'_> {
-        Faults {
-            place: format!("{}, {part}", self.place),
-            found: self.found,
-            no_grids: self.no_grids,
-        }
+        Faults { place: format!("{}, {part}", self.place), found: self.found, no_grids: self.no_grids }
     }
 }
 
@@ -278,14 +273,24 @@ mod tests {
             (r#"{"a": [{"attempt_1": [[-0.5]]}]}"#, "row 1: found -0.5, expected a colour"),
             (r#"{"a": [{"attempt_1": [[null]]}]}"#, "row 1: found null, expected a colour"),
             (r#"{"a": [{"attempt_1": [[1], []]}]}"#, "row 2: found 0 cells, expected 1, as above"),
-            (&format!(r#"{{"a": [{{"attempt_1": [{}]}}]}}"#, ["[0]"; 31].join(",")), "found 31 rows of 1 cells"),
+            (
+                &format!(r#"{{"a": [{{"attempt_1": [{}]}}]}}"#, ["[0]"; 31].join(",")),
+                "found 31 rows of 1 cells",
+            ),
         ] {
             let with_another = format!(r#"{},"b": [{{"attempt_1": [[7]]}}]}}"#, &text[..text.len() - 1]);
             let Reading { submission, faults, no_grids } = Submission::parse(&with_another).unwrap();
             assert_eq!(submission.tasks["b"], [[Grid::new(1, 1, vec![7])]], "{text}");
             assert!(submission.tasks["a"].iter().flatten().all(Option::is_none), "{text}");
-            assert!(faults.len() == 1 && faults[0].contains(expected), "{text}: {faults:?}, expected {expected:?}");
-            assert_eq!(no_grids, usize::from(expected.contains("row") || expected.contains("a text")), "{text}");
+            assert!(
+                faults.len() == 1 && faults[0].contains(expected),
+                "{text}: {faults:?}, expected {expected:?}"
+            );
+            assert_eq!(
+                no_grids,
+                usize::from(expected.contains("row") || expected.contains("a text")),
+                "{text}"
+            );
         }
     }
 

@@ -99,7 +99,19 @@ mod tests {
         let args: Args = parse(&["--tasks", "a", "b", "--out", "d"]).unwrap();
         assert_eq!((args.tasks.len(), args.augment, args.seed), (2, 1000, 42));
         assert_eq!((args.identifiers, args.hold_out.len(), args.train_on.len()), (Style::Hrm, 0, 0));
-        let flags = ["--tasks", "a", "--out", "d", "--hold-out", "b", "c", "--train-on", "others", "--identifiers", "trm"];
+        let flags = [
+            "--tasks",
+            "a",
+            "--out",
+            "d",
+            "--hold-out",
+            "b",
+            "c",
+            "--train-on",
+            "others",
+            "--identifiers",
+            "trm",
+        ];
         let args: Args = parse(&flags).unwrap();
         assert_eq!((args.identifiers, args.hold_out.len(), &*args.train_on[0]), (Style::Trm, 2, "others"));
         assert!(parse::<Args>(&["--out", "d"]).is_err());

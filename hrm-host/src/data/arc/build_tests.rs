@@ -127,7 +127,10 @@ fn groups_are_tasks_and_their_augmentations() {
                     let (label_place, label) = at_origin(&labels);
                     assert_eq!(place, label_place);
                     assert_eq!(inputs, canvas(&augmentation.apply(&pair.input), place.0, place.1));
-                    assert_eq!(labels, canvas(&augmentation.apply(pair.output.as_ref().unwrap()), place.0, place.1));
+                    assert_eq!(
+                        labels,
+                        canvas(&augmentation.apply(pair.output.as_ref().unwrap()), place.0, place.1)
+                    );
                     assert_eq!(augmentation.undo(&crop(&input).unwrap()), pair.input);
                     assert_eq!(crop(&label).map(|it| augmentation.undo(&it)), pair.output);
                     at_home += usize::from(place == (0, 0));
@@ -174,8 +177,7 @@ fn bytes_depend_on_tasks_options_and_seed_only() {
 
 /// Where a task lies: one of two directories, and a folder in it, if it is not to evaluate on.
 fn places() -> impl Strategy<Value = Vec<(u32, bool, String)>> {
-    let folder =
-        "[a-zA-Z0-9_ -]{1,8}".prop_map(|name| format!("training {name}"));
+    let folder = "[a-zA-Z0-9_ -]{1,8}".prop_map(|name| format!("training {name}"));
     let order = Just((0..6).collect::<Vec<u32>>()).prop_shuffle();
     let folders = prop::collection::vec((any::<bool>(), folder), 6);
     (order, folders).prop_map(|(order, folders)| {
@@ -313,7 +315,11 @@ fn tests_without_answers_are_asked_and_not_trained_on() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(format!("t{number}.json")), text).unwrap();
         }
-        let hidden = Options { tasks: vec![dir.path().join("hidden")], out: dir.path().join("asked"), ..whole.clone() };
+        let hidden = Options {
+            tasks: vec![dir.path().join("hidden")],
+            out: dir.path().join("asked"),
+            ..whole.clone()
+        };
         let summary = build(&hidden, None).unwrap();
         assert_eq!(summary.unanswered, 4, "{by}");
         let notes = summary.notes.join("; ");
@@ -353,9 +359,15 @@ fn names_may_be_those_of_the_other_builder() {
     assert!(files[0] == files[1], "the arrays do not depend on names");
     // The tasks that are held out, as they are: they make the same dataset.
     let Ok(Content::Tasks(tasks)) = Content::parse(Path::new("p"), &puzzles) else { panic!() };
-    let Ok(Content::Task(expected)) = Content::parse(Path::new("t1.json"), task_text(1).as_bytes()) else { panic!() };
+    let Ok(Content::Task(expected)) = Content::parse(Path::new("t1.json"), task_text(1).as_bytes()) else {
+        panic!()
+    };
     assert_eq!(tasks, [expected]);
-    let again = Options { tasks: vec![trm.out.join("test_puzzles.json")], out: dir.path().join("again"), ..trm.clone() };
+    let again = Options {
+        tasks: vec![trm.out.join("test_puzzles.json")],
+        out: dir.path().join("again"),
+        ..trm.clone()
+    };
     assert_eq!(build(&again, None).unwrap().splits[1].examples, 8);
     // It goes with the names.
     build(&Options { naming: Naming::Published, ..trm.clone() }, None).unwrap();

@@ -33,7 +33,8 @@ impl Collection {
         let judge = Judge::new(roles)?;
         let collection = Self::read(given, |source| source.role(&judge))?;
         if let Some((path, _)) = collection.solutions.first() {
-            let expected = format!("{} beside it, with the tasks", partner(path, SOLUTIONS, CHALLENGES).display());
+            let expected =
+                format!("{} beside it, with the tasks", partner(path, SOLUTIONS, CHALLENGES).display());
             return Err(Error::format(path, Place::File, "content", "outputs without tasks", expected));
         }
         judge.finish()?;
@@ -178,7 +179,11 @@ fn answer(tasks: &mut [Task], mut outputs: Outputs, path: &Path, notes: &mut Vec
     }
     if !outputs.is_empty() {
         let names: Vec<String> = outputs.into_keys().collect();
-        let what = format!("of {} {} in the file with the tasks", path.display(), is_are(names.len(), "is not", "are not"));
+        let what = format!(
+            "of {} {} in the file with the tasks",
+            path.display(),
+            is_are(names.len(), "is not", "are not")
+        );
         notes.push(format!("{} {what}: {}", count(names.len(), "task"), some(&names)));
     }
     Ok(())

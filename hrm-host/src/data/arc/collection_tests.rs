@@ -75,7 +75,10 @@ fn the_two_files_of_a_subset_are_one_collection() {
     let together = place.read(&["kaggle"]).unwrap();
     assert_eq!(outline(&together), [("a", false, 1), ("b", false, 1), ("c", true, 1), ("d", true, 0)]);
     assert_eq!(together.tasks, place.read(&["folders"]).unwrap().tasks);
-    assert!(together.notes.len() == 1 && together.notes[0].contains("a submission, passed over"), "{together:?}");
+    assert!(
+        together.notes.len() == 1 && together.notes[0].contains("a submission, passed over"),
+        "{together:?}"
+    );
 
     // Either file brings the other, and both are one.
     let evaluation = [("c", true, 1)];
@@ -102,26 +105,40 @@ fn outputs_that_do_not_fit_are_named() {
         place.read(&["m_eval_challenges.json"])
     };
     let error = read(r#"{"c": [[[1]], [[2]]], "d": [[[1]]]}"#).unwrap_err();
-    assert!(error.contains("m_eval_solutions.json, task c: found 2 outputs, expected 1, one for each test"), "{error}");
+    assert!(
+        error.contains("m_eval_solutions.json, task c: found 2 outputs, expected 1, one for each test"),
+        "{error}"
+    );
     let error = read(r#"{"c": [[[1]]], "d": [[1]]}"#).unwrap_err();
-    assert!(error.contains("m_eval_solutions.json, task d, test 1, row 1: found 1, expected a row"), "{error}");
+    assert!(
+        error.contains("m_eval_solutions.json, task d, test 1, row 1: found 1, expected a row"),
+        "{error}"
+    );
     // Too few and too many.
     let found = read(r#"{"c": [[[1]]], "e": [[[1]]]}"#).unwrap();
     assert_eq!(outline(&found), [("c", true, 1), ("d", true, 0)]);
-    assert!(found.notes.len() == 1 && found.notes[0].ends_with("is not in the file with the tasks: e"), "{found:?}");
+    assert!(
+        found.notes.len() == 1 && found.notes[0].ends_with("is not in the file with the tasks: e"),
+        "{found:?}"
+    );
     place.write("m_eval_challenges.json", &format!(r#"{{"c": {}}}"#, task(5, &with("[[2]]"))));
     let error = read(r#"{"c": [[[1]]]}"#).unwrap_err();
     assert!(error.contains("task c, test 1: found another output, expected the one that"), "{error}");
     fs::remove_file(place.0.path().join("m_eval_challenges.json")).unwrap();
     let error = place.read(&["m_eval_solutions.json"]).unwrap_err();
-    assert!(error.contains("found outputs without tasks") && error.contains("m_eval_challenges.json beside it"), "{error}");
+    assert!(
+        error.contains("found outputs without tasks") && error.contains("m_eval_challenges.json beside it"),
+        "{error}"
+    );
     assert_eq!(Collection::to_score(&place.paths(&["m_eval_solutions.json"])).unwrap().solutions.len(), 1);
 }
 
 #[test]
 fn held_out_folders_have_many_names_and_unknown_ones_are_refused() {
     let place = Place::new(&[]);
-    for (name, held_out) in [("Evaluation", true), ("public_eval", true), ("VALIDATION", true), ("Train", false)] {
+    for (name, held_out) in
+        [("Evaluation", true), ("public_eval", true), ("VALIDATION", true), ("Train", false)]
+    {
         place.write(&format!("{name}-root/{name}/a.json"), &task(1, &with("[[1]]")));
         let root = format!("{name}-root");
         // Also if the folder itself is given, or one within it.
@@ -136,7 +153,8 @@ fn held_out_folders_have_many_names_and_unknown_ones_are_refused() {
     let error = place.read(&["mine"]).unwrap_err();
     assert!(error.contains("--hold-out part1") && error.contains("--train-on part1"), "{error}");
     let roles = |hold_out: &[&str], train_on: &[&str]| {
-        let [hold_out, train_on] = [hold_out, train_on].map(|names| names.iter().map(|&it| it.to_owned()).collect());
+        let [hold_out, train_on] =
+            [hold_out, train_on].map(|names| names.iter().map(|&it| it.to_owned()).collect());
         Roles { train_on, hold_out }
     };
     let decided = place.read_with(&["mine"], &roles(&["Part2"], &["others"])).unwrap();
@@ -171,10 +189,16 @@ fn copies_and_namesakes_are_told() {
     assert_eq!(read.notes, ["1 task in more than one place with the same pairs, taken once: a"]);
     let read = place.read(&["three", "one", "two"]).unwrap();
     let names: Vec<&str> = read.tasks.iter().map(|found| &*found.task.name).collect();
-    assert!(names.len() == 3 && names[0] == "a" && names[1].starts_with("a-") && names[2] == "b", "{names:?}");
+    assert!(
+        names.len() == 3 && names[0] == "a" && names[1].starts_with("a-") && names[2] == "b",
+        "{names:?}"
+    );
     assert_eq!(read.notes.len(), 3, "{:?}", read.notes);
     assert_eq!(read.notes[1], "1 task both trained on in one place and held out in another, so held out: b");
-    assert!(read.notes[2].starts_with("1 task with the name of another task and other pairs, under a new name: a-"));
+    assert!(
+        read.notes[2]
+            .starts_with("1 task with the name of another task and other pairs, under a new name: a-")
+    );
 }
 
 #[test]
@@ -197,7 +221,10 @@ fn a_single_black_cell_is_an_answer_where_it_can_be_one() {
     place.write("training/c.json", &shown);
     let read = place.read(&["evaluation", "training"]).unwrap();
     assert_eq!(outline(&read), [("a", true, 0), ("b", true, 0), ("c", false, 1)]);
-    assert_eq!(read.notes, ["2 tests have a single black cell for an output, which stands for a missing one"]);
+    assert_eq!(
+        read.notes,
+        ["2 tests have a single black cell for an output, which stands for a missing one"]
+    );
 }
 
 #[test]
@@ -206,7 +233,8 @@ fn real_collections_are_read() {
     let read = |paths: &[&str]| {
         let paths: Vec<PathBuf> = paths.iter().map(|path| dir.join(path)).collect();
         let read = Collection::to_build(&paths, &Roles::default()).unwrap();
-        let total: usize = read.tasks.iter().map(|found| found.task.train.len() + found.task.test.len()).sum();
+        let total: usize =
+            read.tasks.iter().map(|found| found.task.train.len() + found.task.test.len()).sum();
         let held_out = read.tasks.iter().filter(|found| found.role == Role::HoldOut).count();
         ((read.tasks.len(), held_out, total), read.notes)
     };
@@ -226,6 +254,7 @@ fn real_collections_are_read() {
         "1 task with tests held out under the same name, which are not trained on: ac0c5833",
         "1 task with the name of another task and other pairs, under a new name: ac0c5833-",
     ];
-    let missing: Vec<&&str> = expected.iter().filter(|start| !notes.iter().any(|it| it.starts_with(**start))).collect();
+    let missing: Vec<&&str> =
+        expected.iter().filter(|start| !notes.iter().any(|it| it.starts_with(**start))).collect();
     assert!(missing.is_empty(), "{missing:?}: {notes:?}");
 }

@@ -41,8 +41,10 @@ impl TaskFile {
                 found.push(Self { path: path.clone(), folders: vec![folder] });
             }
             if found.len() == before {
-                let meant = meant(path, HINT_DEPTH).map_or(String::new(), |dir| format!("; {} has some", dir.display()));
-                let expected = format!("JSON files, or folders of them such as training/ and evaluation/{meant}");
+                let meant = meant(path, HINT_DEPTH)
+                    .map_or(String::new(), |dir| format!("; {} has some", dir.display()));
+                let expected =
+                    format!("JSON files, or folders of them such as training/ and evaluation/{meant}");
                 return Err(Error::format(path, Place::File, "folders", "no task", expected));
             }
         }
@@ -120,9 +122,16 @@ mod tests {
         write(
             dir.path(),
             &[
-                "one/training/b.json", "one/evaluation/a.JSON", "one/evaluation/c.txt", "one/training/.d.json",
-                "one/e.json", "one/.git/f.json", "one/data/far/g.json", "one/data/far/away/h.json",
-                "one/dataset.json", "two/AboveBelow/f.json",
+                "one/training/b.json",
+                "one/evaluation/a.JSON",
+                "one/evaluation/c.txt",
+                "one/training/.d.json",
+                "one/e.json",
+                "one/.git/f.json",
+                "one/data/far/g.json",
+                "one/data/far/away/h.json",
+                "one/dataset.json",
+                "two/AboveBelow/f.json",
             ],
         );
         let find = |given: &[&str]| {
@@ -133,8 +142,13 @@ mod tests {
         let found: Vec<(String, String)> =
             found.iter().map(|file| (file.stem(), file.folders.join(" < "))).collect();
         let expected = [
-            ("f", "AboveBelow < two"), ("g", "far < data < one"), ("e", "one"), ("a", "evaluation < one"),
-            ("b", "training < one"), ("e", "one"), ("b", "training"),
+            ("f", "AboveBelow < two"),
+            ("g", "far < data < one"),
+            ("e", "one"),
+            ("a", "evaluation < one"),
+            ("b", "training < one"),
+            ("e", "one"),
+            ("b", "training"),
         ];
         assert_eq!(found, expected.map(|(stem, folders)| (stem.to_owned(), folders.to_owned())));
 

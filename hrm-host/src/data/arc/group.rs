@@ -65,7 +65,8 @@ impl Group {
         let moved = |(i, pair): (usize, &Pair)| {
             let pair = augment(pair, augmentation);
             let output = pair.output.as_ref();
-            let room = |side: fn(&Grid) -> usize| (SIDE - side(&pair.input).max(output.map_or(0, side))) as u32;
+            let room =
+                |side: fn(&Grid) -> usize| (SIDE - side(&pair.input).max(output.map_or(0, side))) as u32;
             let mut draw = |room: u32| if i == stays { 0 } else { rng.below(room + 1) as usize };
             let (top, left) = (draw(room(Grid::rows)), draw(room(Grid::columns)));
             (pair, top, left)

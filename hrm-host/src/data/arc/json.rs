@@ -43,7 +43,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         .map_err(Error::io(path, "read the file"))?;
     if bytes.len() as u64 > MAX_BYTES {
-        let expected = format!("at most {} MiB: split the file, or give one file for each task", MAX_BYTES >> 20);
+        let expected =
+            format!("at most {} MiB: split the file, or give one file for each task", MAX_BYTES >> 20);
         return Err(Error::format(path, Place::File, "size", "more", expected));
     }
     Ok(bytes)
@@ -60,9 +61,8 @@ pub fn parse(path: &Path, bytes: &[u8], expected: &str) -> Result<Value> {
     let text = text.or_else(|error| other(path, bytes).map_or(Err(error), Err))?;
     serde_json::from_str(&text).map_err(|error| {
         let line = Place::Line(error.line().max(1) as u64);
-        other(path, bytes).unwrap_or_else(|| {
-            Error::format(path, line, "JSON", error, format!("{expected} in JSON"))
-        })
+        other(path, bytes)
+            .unwrap_or_else(|| Error::format(path, line, "JSON", error, format!("{expected} in JSON")))
     })
 }
 
@@ -78,7 +78,8 @@ fn text(bytes: &[u8]) -> std::result::Result<Cow<'_, str>, String> {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)?),
         [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)?),
         _ => Cow::Borrowed(
-            std::str::from_utf8(bytes).map_err(|e| format!("a byte {} that is not UTF-8", e.valid_up_to()))?,
+            std::str::from_utf8(bytes)
+                .map_err(|e| format!("a byte {} that is not UTF-8", e.valid_up_to()))?,
         ),
     };
     const MARK: char = '\u{feff}';

@@ -131,9 +131,9 @@ fn by_name(name: &str) -> Option<Role> {
     }
     let words = words(name);
     let has = |role: Role| words.iter().any(|word| by_word(word) == Some(role));
-    let apart = ["held", "hold"].iter().any(|first| {
-        words.windows(2).any(|pair| pair[0] == *first && pair[1] == "out")
-    });
+    let apart = ["held", "hold"]
+        .iter()
+        .any(|first| words.windows(2).any(|pair| pair[0] == *first && pair[1] == "out"));
     match (has(Role::Train), has(Role::HoldOut) || apart) {
         (true, false) => Some(Role::Train),
         (false, true) => Some(Role::HoldOut),
@@ -145,9 +145,10 @@ fn by_word(word: &str) -> Option<Role> {
     let begins = |starts: &[&str]| starts.iter().any(|start| word.starts_with(start));
     let ends = |ends: &[&str]| ends.iter().any(|end| word.ends_with(end));
     let exact = |words: &[&str]| words.contains(&word);
-    let held_out = begins(&["eval", "valid", "test", "heldout", "holdout", "hidden", "private", "semiprivate"])
-        || ends(&["eval", "evals", "evaluation", "validation"])
-        || exact(&["val", "vals", "dev", "secret"]);
+    let held_out =
+        begins(&["eval", "valid", "test", "heldout", "holdout", "hidden", "private", "semiprivate"])
+            || ends(&["eval", "evals", "evaluation", "validation"])
+            || exact(&["val", "vals", "dev", "secret"]);
     let trained = begins(&["train", "concept"]) || ends(&["train", "training"]) || word == "corpus";
     match (trained, held_out) {
         (true, false) => Some(Role::Train),
@@ -183,23 +184,72 @@ mod tests {
     #[test]
     fn usual_names_tell() {
         for name in [
-            "evaluation", "Evaluation", "EVALUATION", "evaluation2", "eval", "evals", "public_eval", "public-eval",
-            "publicEval", "PublicEvaluation", "publiceval", "public evaluation set", "eval_set", "evalset",
-            "validation", "Validation", "valid", "val", "dev", "test", "Test", "tests", "testing", "testset",
-            "test_data", "held-out", "held_out", "heldout", "HoldOut", "hidden", "private", "semi_private",
-            "arc-agi_evaluation_challenges", "arc-agi_test_challenges", "arc-agi_evaluation2_challenges",
-            "test_puzzles", "private_eval", "02_evaluation",
+            "evaluation",
+            "Evaluation",
+            "EVALUATION",
+            "evaluation2",
+            "eval",
+            "evals",
+            "public_eval",
+            "public-eval",
+            "publicEval",
+            "PublicEvaluation",
+            "publiceval",
+            "public evaluation set",
+            "eval_set",
+            "evalset",
+            "validation",
+            "Validation",
+            "valid",
+            "val",
+            "dev",
+            "test",
+            "Test",
+            "tests",
+            "testing",
+            "testset",
+            "test_data",
+            "held-out",
+            "held_out",
+            "heldout",
+            "HoldOut",
+            "hidden",
+            "private",
+            "semi_private",
+            "arc-agi_evaluation_challenges",
+            "arc-agi_test_challenges",
+            "arc-agi_evaluation2_challenges",
+            "test_puzzles",
+            "private_eval",
+            "02_evaluation",
         ] {
             assert_eq!(by_name(name), Some(Role::HoldOut), "{name}");
         }
         for name in [
-            "training", "Training", "TRAINING", "train", "trainset", "train_set", "public_training", "publicTraining",
-            "training2", "arc-agi_training_challenges", "arc-agi_training2_challenges", "arc-agi_concept_challenges",
-            "concept", "ConceptARC", "corpus", "AboveBelow", "Copy", "TopBottom3D",
+            "training",
+            "Training",
+            "TRAINING",
+            "train",
+            "trainset",
+            "train_set",
+            "public_training",
+            "publicTraining",
+            "training2",
+            "arc-agi_training_challenges",
+            "arc-agi_training2_challenges",
+            "arc-agi_concept_challenges",
+            "concept",
+            "ConceptARC",
+            "corpus",
+            "AboveBelow",
+            "Copy",
+            "TopBottom3D",
         ] {
             assert_eq!(by_name(name), Some(Role::Train), "{name}");
         }
-        for name in ["", "data", "tasks", "public", "latest", "contest", "device", "mine", "train_test", "評価", "2"] {
+        for name in
+            ["", "data", "tasks", "public", "latest", "contest", "device", "mine", "train_test", "評価", "2"]
+        {
             assert_eq!(by_name(name), None, "{name}");
         }
     }
@@ -210,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_caller_decides_before_names_and_the_nearest_name_before_others() {
-        let roles = Roles { train_on: names(&["data/Evaluation/", "others"]), hold_out: names(&["Secret.json"]) };
+        let roles =
+            Roles { train_on: names(&["data/Evaluation/", "others"]), hold_out: names(&["Secret.json"]) };
         let judge = Judge::new(&roles).unwrap();
         let role = |of: &[&str]| judge.told(&names(of)).unwrap();
         assert_eq!(role(&["evaluation"]), Role::Train);
@@ -238,7 +289,10 @@ mod tests {
         let judge = Judge::new(&roles).unwrap();
         assert_eq!(judge.told(&names(&["training"])), Some(Role::Train));
         let error = judge.finish().unwrap_err().to_string();
-        assert_eq!(error, "--hold-out: found evalation, expected the name of a folder or a file of the tasks");
+        assert_eq!(
+            error,
+            "--hold-out: found evalation, expected the name of a folder or a file of the tasks"
+        );
         let roles = Roles { train_on: names(&["A"]), hold_out: names(&["x/a.json"]) };
         assert!(Judge::new(&roles).is_err());
     }

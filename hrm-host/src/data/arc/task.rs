@@ -77,14 +77,16 @@ impl Content {
         match Values::of(map) {
             Values::Parts => task(&root, &own_name(path), value).map(Self::Task),
             Values::Tasks => {
-                let tasks = map.iter().map(|(name, value)| task(&root.within(format!("task {name}")), name, value));
+                let tasks =
+                    map.iter().map(|(name, value)| task(&root.within(format!("task {name}")), name, value));
                 Ok(Self::Tasks(tasks.collect::<Result<_>>()?))
             }
             Values::Solutions => {
                 let outputs = map.iter().map(|(name, value)| {
                     let place = root.within(format!("task {name}"));
                     let tests = list(&place, Some(value), "a list with an output for each test")?;
-                    let tests = numbered(&place, "test", tests).map(|(place, output)| place.answer(Some(output)));
+                    let tests =
+                        numbered(&place, "test", tests).map(|(place, output)| place.answer(Some(output)));
                     Ok((name.clone(), tests.collect::<Result<_>>()?))
                 });
                 Ok(Self::Solutions(outputs.collect::<Result<_>>()?))
@@ -118,7 +120,9 @@ impl Values {
             Value::Array(list) => list.iter().find_map(|first| match first {
                 Value::Array(_) | Value::Null => Some(Self::Solutions),
                 Value::Object(keys) if keys.contains_key("input") => Some(Self::Tasks),
-                Value::Object(keys) if keys.keys().any(|key| key.starts_with("attempt")) => Some(Self::Attempts),
+                Value::Object(keys) if keys.keys().any(|key| key.starts_with("attempt")) => {
+                    Some(Self::Attempts)
+                }
                 _ => None,
             }),
             _ => None,

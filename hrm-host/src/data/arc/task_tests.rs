@@ -48,8 +48,14 @@ fn what_is_no_task_says_where() {
         ("[]".into(), "list: found [], expected a list of at least one pair".into()),
         (r#"[{"input": [[1]]}]"#.into(), "list, pair 1, output: found nothing, expected a grid".into()),
         (r#"{"a": {"train": []}}"#.into(), "task a, train: found [], expected a list of at least one".into()),
-        (r#"{"a": [[[1]], [[1, 2], [3]]]}"#.into(), "task a, test 2, row 2: found 1, expected 2 colours".into()),
-        (r#"{"a": [[[1]]], "b": 3}"#.into(), "task b: found 3, expected a list with an output for each".into()),
+        (
+            r#"{"a": [[[1]], [[1, 2], [3]]]}"#.into(),
+            "task a, test 2, row 2: found 1, expected 2 colours".into(),
+        ),
+        (
+            r#"{"a": [[[1]]], "b": 3}"#.into(),
+            "task b: found 3, expected a list with an output for each".into(),
+        ),
         ("{}".into(), "train: found nothing".into()),
         (r#"{"train": []}"#.into(), "train: found [], expected a list of at least one pair".into()),
         (r#"{"train": [3], "test": [3]}"#.into(), "train, pair 1, input: found nothing".into()),
@@ -88,8 +94,13 @@ fn tests_may_lack_an_answer() {
     let text = |output: &str| {
         format!(r#"{{"train": [{{"input": [[4]], "output": [[6]]}}], "test": [{{"input": [[1]]{output}}}]}}"#)
     };
-    for output in ["", r#", "output": null"#, r#", "output": []"#, r#", "output": [[]]"#, r#", "output": """#] {
-        assert_eq!(parse(&text(output)).unwrap().test, [Pair { input: grid(1, 1, &[1]), output: None }], "{output}");
+    for output in ["", r#", "output": null"#, r#", "output": []"#, r#", "output": [[]]"#, r#", "output": """#]
+    {
+        assert_eq!(
+            parse(&text(output)).unwrap().test,
+            [Pair { input: grid(1, 1, &[1]), output: None }],
+            "{output}"
+        );
     }
     assert_eq!(parse(&text(r#", "output": [[0]]"#)).unwrap().test[0].output, Some(grid(1, 1, &[0])));
     let error = parse(&text(r#", "output": "?""#)).unwrap_err().to_string();
@@ -98,16 +109,22 @@ fn tests_may_lack_an_answer() {
 
 #[test]
 fn files_of_many_tasks_lists_of_pairs_outputs_and_submissions_are_told_apart() {
-    let many = format!("\u{feff}{{\"x\": {0}, \"a\": {0}, \"l\": [{{\"input\": [[1]], \"output\": [[2]]}}]}}", with_grid("[[5]]"));
+    let many = format!(
+        "\u{feff}{{\"x\": {0}, \"a\": {0}, \"l\": [{{\"input\": [[1]], \"output\": [[2]]}}]}}",
+        with_grid("[[5]]")
+    );
     let Content::Tasks(tasks) = content(&many).unwrap() else { panic!("{many}") };
     let shape = |task: &Task| (task.name.clone(), task.train.len(), task.test.len());
-    let expected = [("a", 2, 1), ("l", 1, 0), ("x", 2, 1)].map(|(name, train, test)| (name.to_owned(), train, test));
+    let expected =
+        [("a", 2, 1), ("l", 1, 0), ("x", 2, 1)].map(|(name, train, test)| (name.to_owned(), train, test));
     assert_eq!(tasks.iter().map(shape).collect::<Vec<_>>(), expected);
     let list = parse(r#"[{"input": [[1]], "output": [[2]]}, {"input": [[3]], "output": [[4]]}]"#).unwrap();
     assert_eq!(shape(&list), ("ab12".to_owned(), 2, 0));
     let outputs = content(r#"{"a": [], "b": [[[1, 2]], null], "c": [[]]}"#);
     assert!(outputs.unwrap_err().to_string().contains("task a: found [], expected a list with an output"));
-    let Content::Solutions(outputs) = content(r#"{"b": [[[1, 2]], null], "c": [[]]}"#).unwrap() else { panic!() };
+    let Content::Solutions(outputs) = content(r#"{"b": [[[1, 2]], null], "c": [[]]}"#).unwrap() else {
+        panic!()
+    };
     assert_eq!(outputs["b"], [Some(grid(1, 2, &[1, 2])), None]);
     assert_eq!(outputs["c"], [None]);
     let submission = r#"{"a": [{"attempt_1": [[0]]}]}"#;

@@ -59,8 +59,6 @@ fn path(out: &Path) -> PathBuf {
 /// An answer that is kept back is a single black cell, as TRM's builder writes it.
 fn pairs(pairs: &[Pair]) -> Value {
     let rows = |grid: &Grid| grid.lines().map(|row| json!(row)).collect::<Value>();
-    let pair = |pair: &Pair| {
-        json!({"input": rows(&pair.input), "output": pair.output.as_ref().map_or(json!([[0]]), rows)})
-    };
+    let pair = |pair: &Pair| json!({"input": rows(&pair.input), "output": pair.output.as_ref().map_or(json!([[0]]), rows)});
     pairs.iter().map(pair).collect()
 }
