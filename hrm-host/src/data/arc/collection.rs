@@ -31,7 +31,7 @@ impl Collection {
     /// tasks, and at tasks of which nothing says whether their tests are held out.
     pub fn to_build(given: &[PathBuf], roles: &Roles) -> Result<Self> {
         let judge = Judge::new(roles)?;
-        let collection = Self::read(given, |source| source.role(&judge))?;
+        let collection = Self::read(given, true, |source| source.role(&judge))?;
         if let Some((path, _)) = collection.solutions.first() {
             let expected =
                 format!("{} beside it, with the tasks", partner(path, SOLUTIONS, CHALLENGES).display());
@@ -49,10 +49,10 @@ impl Collection {
     pub fn to_score(given: &[PathBuf]) -> Result<Self> {
         let roles = Roles::default();
         let judge = Judge::new(&roles)?;
-        Self::read(given, |source| Ok(judge.told(&source.names).unwrap_or(Role::Train)))
+        Self::read(given, false, |source| Ok(judge.told(&source.names).unwrap_or(Role::Train)))
     }
 
-    fn read(given: &[PathBuf], role: impl Fn(&Source) -> Result<Role>) -> Result<Self> {
+    fn read(given: &[PathBuf], to_train: bool, role: impl Fn(&Source) -> Result<Role>) -> Result<Self> {
         let (mut sources, solutions, mut notes) = sources(TaskFile::find(given)?)?;
         forget_placeholders(&mut sources, &mut notes);
         let mut found = Vec::new();
@@ -67,7 +67,7 @@ impl Collection {
             let path = given.first().map_or(Path::new(""), PathBuf::as_path);
             return Err(Error::format(path, Place::File, "content", "no task", "tasks of ARC"));
         }
-        let (tasks, met) = merge(found);
+        let (tasks, met) = merge(found, to_train);
         met.tell(&mut notes);
         Ok(Self { tasks, solutions, notes })
     }

@@ -34,8 +34,9 @@ pub(super) struct Merged {
 /// The tasks by name, each once, and what was met.
 ///
 /// Of two copies one that is held out is kept, so that no answer to a test is trained on; of two tasks of one name it
-/// keeps the name. Between others the first decides.
-pub(super) fn merge(found: Vec<Found>) -> (Vec<Found>, Merged) {
+/// keeps the name. Between others the first decides. With `to_train`, what is trained on has no test that is held out
+/// under the same name.
+pub(super) fn merge(found: Vec<Found>, to_train: bool) -> (Vec<Found>, Merged) {
     let mut by_name: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for one in found {
         by_name.entry(one.task.name.clone()).or_default().push(one);
@@ -61,7 +62,7 @@ pub(super) fn merge(found: Vec<Found>) -> (Vec<Found>, Merged) {
         if is_in_both {
             met.held_out.push(name.clone());
         }
-        if withhold(&mut kept) {
+        if to_train && withhold(&mut kept) {
             met.leaking.push(name);
         }
         for (place, mut one) in kept.into_iter().enumerate() {
@@ -171,11 +172,11 @@ mod tests {
         let held_out = found(Role::HoldOut, "a", &[pair(3, 4), pair(5, 6)], &[pair(1, None)]);
         let alone = found(Role::Train, "b", &[pair(1, 1)], &[pair(1, 1)]);
 
-        let (tasks, met) = merge(vec![alone.clone(), first.clone(), other_order.clone()]);
+        let (tasks, met) = merge(vec![alone.clone(), first.clone(), other_order.clone()], true);
         assert_eq!(tasks, [first.clone(), alone]);
         assert_eq!(met, Merged { same: vec!["a".into()], ..Merged::default() });
 
-        let (tasks, met) = merge(vec![first, held_out, other_order]);
+        let (tasks, met) = merge(vec![first, held_out, other_order], true);
         // It is held out as its own collection has it, and takes the answer that it lacks from the others.
         assert_eq!(tasks, [found(Role::HoldOut, "a", &[pair(3, 4), pair(5, 6)], &[pair(1, 2)])]);
         assert_eq!((met.same, met.held_out), (vec!["a".to_owned()], vec!["a".to_owned()]));
@@ -187,12 +188,12 @@ mod tests {
         let first = found(Role::Train, "a", &[pair(1, 2)], &[pair(5, 6)]);
         let other = found(Role::Train, "a", &[pair(1, 2), pair(2, 3)], &[pair(5, 7)]);
         let turned = found(Role::Train, "a", &[pair(2, 3), pair(5, 7)], &[pair(1, 2)]);
-        let (tasks, met) = merge(vec![first.clone(), other.clone()]);
+        let (tasks, met) = merge(vec![first.clone(), other.clone()], true);
         let new = met.renamed[0].clone();
         assert_eq!(names(&tasks), ["a", &new]);
         assert!(new.starts_with("a-") && new.len() == 10 && tasks[1].task.train == other.task.train, "{new}");
-        assert_eq!(merge(vec![first.clone(), turned.clone(), other]).1.renamed, [&*new]);
-        let (tasks, met) = merge(vec![turned, first]);
+        assert_eq!(merge(vec![first.clone(), turned.clone(), other], true).1.renamed, [&*new]);
+        let (tasks, met) = merge(vec![turned, first], true);
         assert_ne!(met.renamed, [new]);
         assert_eq!(tasks.len(), 2);
     }
@@ -204,11 +205,13 @@ mod tests {
         let version = found(Role::Train, "a", &[pair(1, 2), pair(5, 6)], &[pair(9, 9), pair(7, 8)]);
         let tests = found(Role::Train, "a", &[pair(5, 6)], &[]);
         let other = found(Role::Train, "b", &[pair(5, 6)], &[pair(1, 1)]);
-        let (tasks, met) = merge(vec![version, tests, held_out.clone(), other.clone()]);
+        let (tasks, met) = merge(vec![version.clone(), tests, held_out.clone(), other.clone()], true);
         assert_eq!(met.leaking, ["a"]);
         assert_eq!(tasks.len(), 3);
         assert_eq!(tasks[0], held_out);
         assert_eq!((&*tasks[1].task.train, &*tasks[1].task.test), (&[pair(1, 2)][..], &[pair(9, 9)][..]));
         assert_eq!(tasks[2], other);
+        let (whole, met) = merge(vec![version.clone(), held_out], false);
+        assert!(met.leaking.is_empty() && whole[1].task.test == version.task.test);
     }
 }
