@@ -81,6 +81,13 @@ pub fn score(submission: &Submission, answers: &Outputs) -> Result<Score> {
             .hint("give tasks with outputs, or the file with the solutions"));
     }
     let mut warnings = fit(submission, answers)?;
+    let asks_for_answered = answered.iter().any(|(name, _)| submission.tasks.contains_key(*name));
+    if !asks_for_answered && !submission.tasks.is_empty() {
+        return Err(Error::input(
+            "the tasks that the submission attempts have no answers, so there is nothing to score",
+        )
+        .hint("give tasks with outputs, or the file with the solutions"));
+    }
     let most = submission.tasks.values().flatten().map(Vec::len).max().unwrap_or(0).max(1);
     let attempts_at = |name: &String| submission.tasks.get(name).map_or(&[][..], Vec::as_slice);
     let missing: Vec<String> = answered
@@ -228,6 +235,9 @@ mod tests {
         let found = score(&submission(&[("one", &[&[1]]), ("two", &[&[2], &[3]])]), &answers).unwrap();
         assert_eq!((found.tasks, found.tests, found.unanswered, &*found.pass_at), (2, 2, 2, &[0.5][..]));
         assert!(found.warnings.iter().any(|it| it == "2 tests of tasks without all answers not scored"));
+        // Answers to other tasks do not make it wrong.
+        let error = score(&submission(&[("two", &[&[2], &[3]])]), &answers).unwrap_err();
+        assert!(error.to_string().contains("that the submission attempts have no answers"), "{error}");
         answers.retain(|name, _| name == "two");
         let error = score(&submission(&[("two", &[&[2]])]), &answers).unwrap_err();
         assert!(error.to_string().contains("no answers to their 2 tests"), "{error}");
