@@ -53,7 +53,7 @@ impl Collection {
     }
 
     fn read(given: &[PathBuf], to_train: bool, role: impl Fn(&Source) -> Result<Role>) -> Result<Self> {
-        let (mut sources, solutions, mut notes) = sources(TaskFile::find(given)?)?;
+        let Sources { mut sources, solutions, mut notes } = sources(TaskFile::find(given)?)?;
         forget_placeholders(&mut sources, &mut notes);
         let mut found = Vec::new();
         for source in sources {
@@ -79,6 +79,14 @@ struct Source {
     /// What may say whether its tests are held out: its own name if it holds many tasks, and those of its folders.
     names: Vec<String>,
     tasks: Vec<Task>,
+}
+
+/// What files hold.
+struct Sources {
+    sources: Vec<Source>,
+    /// Outputs whose tasks are in none of them.
+    solutions: Vec<(PathBuf, Outputs)>,
+    notes: Vec<String>,
 }
 
 impl Source {
@@ -126,7 +134,7 @@ fn other_half(file: &TaskFile) -> Option<TaskFile> {
 }
 
 /// Reads `files`, and the other halves of those that have one; outputs go to the tasks that they are for.
-fn sources(files: Vec<TaskFile>) -> Result<(Vec<Source>, Vec<(PathBuf, Outputs)>, Vec<String>)> {
+fn sources(files: Vec<TaskFile>) -> Result<Sources> {
     let mut all = files.clone();
     for half in files.iter().filter_map(other_half) {
         if !all.iter().any(|file| file.path == half.path) {
@@ -154,7 +162,7 @@ fn sources(files: Vec<TaskFile>) -> Result<(Vec<Source>, Vec<(PathBuf, Outputs)>
             answer(&mut source.tasks, outputs, &path, &mut notes)?;
         }
     }
-    Ok((sources, solutions.into_iter().collect(), notes))
+    Ok(Sources { sources, solutions: solutions.into_iter().collect(), notes })
 }
 
 /// Gives the tests of `tasks` their outputs, which come from `path`.
