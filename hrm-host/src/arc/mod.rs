@@ -10,4 +10,4 @@ pub mod submission;
 
 pub use predict::{PredictOptions, Prediction, predict};
 pub use score::{Score, score};
-pub use submission::Submission;
+pub use submission::{Reading, Submission};

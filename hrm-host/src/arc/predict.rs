@@ -10,9 +10,10 @@ use hrm_core::kernels::Kernels;
 use hrm_core::plan::Plan;
 use serde::Serialize;
 
-use super::score::{Answers, Score, score};
+use super::score::{Score, score};
 use super::submission::{MOST_ATTEMPTS, Submission};
 use crate::data::Dataset;
+use crate::data::arc::task::Outputs;
 use crate::data::arc::{Augmentation, Grid, crop};
 use crate::error::{Error, Result};
 use crate::evaluate::sample::Example;
@@ -37,8 +38,10 @@ pub struct Prediction {
     /// All answers, the most voted first.
     #[serde(skip)]
     pub submission: Submission,
-    /// Their score by the labels of the dataset, if every test has one.
+    /// Their score by the labels of the dataset; `None` if no task has all of them.
     pub score: Option<Score>,
+    /// Tests of tasks that do not have all labels: they do not count.
+    pub unanswered: usize,
     /// Examples that voted.
     pub votes: usize,
     /// Answers that hold no grid: they have no vote.
@@ -54,7 +57,7 @@ struct Test {
     label: Option<Grid>,
 }
 
-/// The tests of each task, by their inputs, in the order in which the dataset has them.
+/// The tests of each task with their inputs, in the order in which the dataset has them.
 #[derive(Default)]
 struct Tests {
     tasks: BTreeMap<String, Vec<(Grid, Test)>>,
@@ -64,18 +67,21 @@ impl Tests {
     /// Counts the answer to what was asked; `false` if there is no grid in it.
     fn vote(&mut self, asked: &Asked, tokens: &[i32], q_halt: f32) -> bool {
         let Some(shown) = crop(tokens) else { return false };
-        let test = self.test(&asked.task, asked.input.clone());
-        test.ballot.cast(asked.augmentation.undo(&shown), q_halt);
+        if let Some((_, test)) = self.tasks.get_mut(&asked.task).and_then(|tests| tests.get_mut(asked.test)) {
+            test.ballot.cast(asked.augmentation.undo(&shown), q_halt);
+        }
         true
     }
 
-    fn test(&mut self, task: &str, input: Grid) -> &mut Test {
+    /// The place of the test of `task` with this input, the first of those that are not `taken`: a task may ask the same
+    /// twice. It is made if there is none.
+    fn place(&mut self, task: &str, input: Grid, taken: &[usize]) -> usize {
         let tests = self.tasks.entry(task.to_owned()).or_default();
-        let place = tests.iter().position(|(known, _)| *known == input).unwrap_or_else(|| {
+        let mut free = (0..tests.len()).filter(|place| !taken.contains(place));
+        free.find(|&place| tests[place].0 == input).unwrap_or_else(|| {
             tests.push((input, Test::default()));
             tests.len() - 1
-        });
-        &mut tests[place].1
+        })
     }
 }
 
@@ -138,22 +144,20 @@ where
         return Ok(None);
     }
     let (submission, answers) = tests.count();
-    let score = answers.map(|answers| score(&submission, &answers)).transpose()?;
+    let is_answered = |outputs: &Vec<Option<Grid>>| outputs.iter().all(Option::is_some);
+    let unanswered = answers.values().filter(|outputs| !is_answered(outputs)).map(Vec::len).sum();
+    let can_score = answers.values().any(is_answered);
+    let score = can_score.then(|| score(&submission, &answers)).transpose()?;
     let steps = steps as f64 / done.max(1) as f64;
-    Ok(Some(Prediction { submission, score, votes: done, without_grid, steps }))
+    Ok(Some(Prediction { submission, score, unanswered, votes: done, without_grid, steps }))
 }
 
 impl Tests {
-    /// The attempts at each test, and what the answers should be if every test has a label.
-    fn count(self) -> (Submission, Option<Answers>) {
-        let mut submission = Submission::default();
-        let mut answers = Some(Answers::new());
+    /// The attempts at each test, and what the answers should be.
+    fn count(self) -> (Submission, Outputs) {
+        let (mut submission, mut answers) = (Submission::default(), Outputs::new());
         for (task, tests) in self.tasks {
-            let labels: Option<Vec<Grid>> = tests.iter().map(|(_, test)| test.label.clone()).collect();
-            answers = answers.zip(labels).map(|(mut answers, labels)| {
-                answers.insert(task.clone(), labels);
-                answers
-            });
+            answers.insert(task.clone(), tests.iter().map(|(_, test)| test.label.clone()).collect());
             let attempts_at = |test: Test| -> Vec<Option<Grid>> {
                 let ranked = test.ballot.ranked(Rule::Votes).into_iter();
                 ranked.take(MOST_ATTEMPTS).map(|(grid, _)| Some(grid)).collect()
@@ -182,8 +186,8 @@ fn choose(dataset: &Dataset, votes: Option<usize>) -> Vec<Example> {
 struct Asked {
     task: String,
     augmentation: Augmentation,
-    /// The input of the test, as the task has it.
-    input: Grid,
+    /// The place of the test among those of the task.
+    test: usize,
 }
 
 /// What every example asks, and all tests with their labels. That is done before any is answered, so that tests
@@ -199,7 +203,13 @@ fn register(dataset: &Dataset, examples: &[Example]) -> Result<(Vec<Asked>, Test
     let seq_len = dataset.metadata().seq_len;
     let (mut inputs, mut labels) = (vec![0; seq_len], vec![0; seq_len]);
     let (mut asked, mut tests) = (Vec::with_capacity(examples.len()), Tests::default());
+    // Tests that the puzzle at hand has asked already.
+    let (mut puzzle, mut taken) = (None, Vec::new());
     for &Example { set, example } in examples {
+        let this = (set, dataset.sets()[set].puzzle_of(example));
+        if puzzle.replace(this) != Some(this) {
+            taken.clear();
+        }
         let id = dataset.read(set, example, &mut inputs, &mut labels)?;
         let name = usize::try_from(id).ok().and_then(|id| names.get(id)).map_or("", String::as_str);
         let (task, augmentation) = Augmentation::of_name(name);
@@ -212,9 +222,12 @@ fn register(dataset: &Dataset, examples: &[Example]) -> Result<(Vec<Asked>, Test
         };
         let input = augmentation.undo(&shown);
         let label = crop(&labels).map(|shown| augmentation.undo(&shown));
-        let test = tests.test(task, input.clone());
-        test.label = test.label.take().or(label);
-        asked.push(Asked { task: task.to_owned(), augmentation, input });
+        let place = tests.place(task, input, &taken);
+        taken.push(place);
+        if let Some((_, test)) = tests.tasks.get_mut(task).and_then(|tests| tests.get_mut(place)) {
+            test.label = test.label.take().or(label);
+        }
+        asked.push(Asked { task: task.to_owned(), augmentation, test: place });
     }
     Ok((asked, tests))
 }
@@ -285,7 +298,7 @@ mod tests {
         assert_eq!(one[0], [Some(grid(2, 1, &[3, 0]))]);
         // One vote each: the one with more trust comes first.
         assert_eq!(one[1], [Some(grid(1, 1, &[5])), Some(grid(1, 3, &[1, 1, 2]))]);
-        let score = score(&submission, &answers.unwrap()).unwrap();
+        let score = score(&submission, &answers).unwrap();
         assert_eq!((score.pass_at, score.tests_solved_at), (vec![0.25, 0.5], vec![1, 2]));
     }
 

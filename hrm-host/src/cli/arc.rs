@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -12,13 +12,13 @@ use super::eval::{describe, fits, interrupted, size};
 use super::values::{Split, count};
 use crate::arc::predict::{PredictOptions, Prediction, predict};
 use crate::arc::score::{Score, read_answers, score};
-use crate::arc::submission::{MOST_ATTEMPTS, Submission};
+use crate::arc::submission::{MOST_ATTEMPTS, Reading, Submission};
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::solve::Model;
-use crate::style::{self, FAINT, STRONG};
+use crate::style::{self, FAINT, STRONG, WARNING};
 
 /// Answer the tests of ARC, and score answers
 #[derive(Debug, PartialEq, clap::Args)]
@@ -85,14 +85,15 @@ pub struct PredictArgs {
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm arc score submission.json --tasks ARC-AGI/data/evaluation
+  hrm arc score submission.json --tasks arc-agi_evaluation_solutions.json
   hrm arc score submission.json --tasks ConceptARC/corpus --json")]
 pub struct ScoreArgs {
-    /// The submission, in the format of the ARC Prize
+    /// The submission, in the format of the ARC Prize: a file, or a directory with a file for each task
     #[arg(value_name = "SUBMISSION")]
     pub submission: PathBuf,
-    /// The tasks it is for: a directory of JSON files, or of directories of them
-    #[arg(long, value_name = "DIR")]
-    pub tasks: PathBuf,
+    /// The tasks it is for: JSON files of tasks or of solutions, or directories of them
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub tasks: Vec<PathBuf>,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -150,12 +151,18 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
     let progress = |done: usize, of: usize| counter.goes_on(done as u64, of as u64);
     let found = predict(backend, plan, &dataset, &options, progress)?;
     counter.finish();
-    let Prediction { submission, score, votes, without_grid, steps } = found.ok_or_else(interrupted)?;
+    let Prediction { submission, score, unanswered, votes, without_grid, steps } =
+        found.ok_or_else(interrupted)?;
     let mut out = style::stdout();
     let mut print = || -> std::io::Result<()> {
         if args.json {
-            let line =
-                json!({ "score": score, "votes": votes, "without_grid": without_grid, "steps": steps });
+            let line = json!({
+                "score": score,
+                "unanswered": unanswered,
+                "votes": votes,
+                "without_grid": without_grid,
+                "steps": steps,
+            });
             return writeln!(out, "{line}");
         }
         writeln!(
@@ -163,20 +170,51 @@ fn run_predict<K: HostBackend>(args: &PredictArgs) -> Result<()> {
             "{}: {votes} answers in {steps:.2} ACT steps on average, {without_grid} of them without a grid",
             args.out.display()
         )?;
-        score.as_ref().map_or(Ok(()), |score| table(&mut out, score))
+        score.as_ref().map_or(Ok(()), |score| table(&mut out, score))?;
+        if unanswered > 0 {
+            let of = if score.is_none() { "no score: " } else { "" };
+            writeln!(out, "{of}the dataset does not have the answers to {}", tests(unanswered))?;
+        }
+        Ok(())
     };
     let printed = print().map_err(Error::output);
     submission.with_attempts(size(args.attempts)).write(&args.out).and(printed)
 }
 
 fn run_score(args: &ScoreArgs) -> Result<()> {
-    let found = score(&Submission::read(&args.submission)?, &read_answers(&args.tasks)?)?;
+    let Reading { submission, faults, no_grids } = Submission::read(&args.submission)?;
+    let mut found = score(&submission, &read_answers(&args.tasks)?)?;
+    let bad = match no_grids {
+        0 => None,
+        1 => Some("1 attempt is no grid and counts as wrong".to_owned()),
+        _ => Some(format!("{no_grids} attempts are no grids and count as wrong")),
+    };
+    found.warnings.splice(0..0, bad.into_iter().chain(faults));
     let mut out = style::stdout();
     if args.json {
         let line = serde_json::to_string(&found).map_err(|e| Error::failed(e.to_string()))?;
         return writeln!(out, "{line}").map_err(Error::output);
     }
+    warn(&mut style::stderr(), &args.submission, &found.warnings).map_err(Error::output)?;
     table(&mut out, &found).map_err(Error::output)
+}
+
+/// Warnings that have a line of their own.
+const WARNINGS: usize = 5;
+
+fn warn(out: &mut impl Write, path: &Path, warnings: &[String]) -> std::io::Result<()> {
+    for warning in warnings.iter().take(WARNINGS) {
+        writeln!(out, "{WARNING}warning:{WARNING:#} {}: {warning}", path.display())?;
+    }
+    match warnings.len().saturating_sub(WARNINGS) {
+        0 => Ok(()),
+        more => writeln!(out, "{WARNING}warning:{WARNING:#} and {more} more; --json lists them all"),
+    }
+}
+
+/// `1 test`, `2 tests`.
+fn tests(count: usize) -> String {
+    format!("{count} test{}", if count == 1 { "" } else { "s" })
 }
 
 /// Numbers of attempts that have a line of their own.
@@ -211,7 +249,7 @@ mod tests {
     #[test]
     fn predict_and_score_parse() {
         let args: Args = parse(&["score", "s.json", "--tasks", "t", "--json"]).unwrap();
-        let expected = ScoreArgs { submission: "s.json".into(), tasks: "t".into(), json: true };
+        let expected = ScoreArgs { submission: "s.json".into(), tasks: vec!["t".into()], json: true };
         assert_eq!(args.what, What::Score(expected));
         let args: Args =
             parse(&["predict", "--model", "m", "--data", "d", "--out", "o", "--votes", "9"]).unwrap();

@@ -12,9 +12,9 @@ use std::path::Path;
 
 use hrm_core::bundle::{Bundle, PREAMBLE, Preamble};
 use hrm_core::plan::{Mode, Plan};
-use hrm_host::arc::submission::Submission;
+use hrm_host::arc::submission::{Reading, Submission};
 use hrm_host::data::Metadata;
-use hrm_host::data::arc::{Augmentation, Task};
+use hrm_host::data::arc::{Augmentation, Content, Task};
 use hrm_host::data::maze;
 use hrm_host::data::npy::Npy;
 use hrm_host::data::sudoku::Board;
@@ -117,11 +117,15 @@ pub fn maze_csv(bytes: &[u8]) {
     }
 }
 
-/// Tasks of ARC; the bytes are also the name of an augmentation, which is undone on every grid.
+/// Files of ARC in every form; the bytes are also the name of an augmentation, which is undone on every grid.
 pub fn arc_task(bytes: &[u8]) {
     let (_, augmentation) = Augmentation::of_name(std::str::from_utf8(bytes).unwrap_or_default());
-    let Ok(task) = Task::parse(Path::new("task.json"), "task", bytes) else { return };
-    for pair in task.train.iter().chain(&task.test) {
+    let tasks: Vec<Task> = match Content::parse(Path::new("task.json"), bytes) {
+        Ok(Content::Task(task)) => vec![task],
+        Ok(Content::Tasks(tasks)) => tasks,
+        Ok(Content::Solutions(_) | Content::Submission) | Err(_) => return,
+    };
+    for pair in tasks.iter().flat_map(|task| task.train.iter().chain(&task.test)) {
         assert_eq!(augmentation.undo(&augmentation.apply(&pair.input)), pair.input);
     }
 }
@@ -129,7 +133,9 @@ pub fn arc_task(bytes: &[u8]) {
 /// Submissions to the ARC Prize.
 pub fn arc_submission(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = Submission::parse(text);
+    if let Ok(Reading { faults, no_grids, .. }) = Submission::parse(text) {
+        assert!(no_grids <= faults.len());
+    }
 }
 
 /// Answers of an evaluation, one to a line; they are compared with themselves.

@@ -34,7 +34,17 @@ c,S #    G ,S #oooG ,4
 const TASK: &str = r#"{"train": [{"input": [[0, 1, 2], [3, 4, 5]], "output": [[9]]}],
 "test": [{"input": [[7, 7], [0, 8]], "output": [[1, 2], [3, 4]]}]}"#;
 
+/// The two files of the ARC Prize, and a list of pairs.
+const CHALLENGES: &str =
+    r#"{"007bbfb7": {"train": [{"input": [[0, 1]], "output": [[9]]}], "test": [{"input": [[7]]}]}}"#;
+const SOLUTIONS: &str = r#"{"007bbfb7": [[[4, 5], [6, 7]], null]}"#;
+const PAIRS: &str = "\u{feff}[{\"input\": [[0, 1]], \"output\": [[9]]}]";
+
 const SUBMISSION: &str = r#"{"007bbfb7": [{"attempt_1": [[0, 1], [2, 3]], "attempt_2": [[9]]}]}"#;
+
+/// Attempts of language models: records, among them one without a grid.
+const RECORDS: &str =
+    r#"{"a": [{"attempt_1": {"answer": [[1.0, 2]], "cost": 0.1}, "attempt_2": {"answer": "none"}}, {}]}"#;
 
 const ANSWERS: &str = r#"{"set":0,"example":0,"solved":true,"correct":81,"steps":5}
 {"set":0,"example":1,"solved":false,"correct":44,"steps":16}
@@ -108,8 +118,8 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "all_config_yaml" => texts(&[ALL_CONFIG]),
         "safetensors" => vec![weights(Precision::F32), weights(Precision::F16)],
         "maze_csv" => texts(&[MAZES]),
-        "arc_task" => texts(&[TASK, "00d62c1b_t4_0821357469"]),
-        "arc_submission" => texts(&[SUBMISSION]),
+        "arc_task" => texts(&[TASK, CHALLENGES, SOLUTIONS, PAIRS, "00d62c1b_t4_0821357469"]),
+        "arc_submission" => texts(&[SUBMISSION, RECORDS]),
         "answers_jsonl" => texts(&[ANSWERS]),
         "pytorch" => FIXTURES.iter().map(|bytes| bytes.to_vec()).collect(),
         "pickle" => FIXTURES.iter().filter_map(|bytes| data_pkl(bytes)).collect(),

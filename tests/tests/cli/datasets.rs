@@ -66,10 +66,84 @@ fn arc_is_built_and_shown() {
     assert_eq!(summary["splits"][1]["puzzles"], 6);
 }
 
+/// The forms in which the ARC Prize, RE-ARC and copies of ARC come give the dataset that folders of tasks give.
+#[test]
+fn arc_is_built_from_the_files_that_people_have() {
+    let place = with_tasks();
+    place.hrm("data arc --tasks tasks --out expected --augment 2").expect(0, &[]);
+    let expected = place.files("expected");
+    // The two files of each subset, the tests without their answers, a byte order mark in one.
+    let output = r#", "output": [[1], [2]]"#;
+    let hidden = TASK.replace(output, "");
+    assert_ne!(hidden, TASK);
+    fs::create_dir(place.path("kaggle")).unwrap();
+    for subset in ["training", "evaluation"] {
+        let name = |kind: &str| format!("kaggle/arc-agi_{subset}_{kind}.json");
+        let tasks = format!(r#"{{"{subset}-b": {hidden}, "{subset}-a": {hidden}}}"#);
+        place.write(&name("challenges"), tasks);
+        let outputs = format!("\u{feff}{{\"{subset}-a\": [[[1], [2]]], \"{subset}-b\": [[[1], [2]]]}}");
+        place.write(&name("solutions"), outputs);
+    }
+    for (folder, other) in [("training", "Training"), ("evaluation", "public_eval")] {
+        fs::create_dir_all(place.path("copy").join(other)).unwrap();
+        for name in ["a", "b"] {
+            place.write(&format!("copy/{other}/{folder}-{name}.json"), TASK);
+        }
+    }
+    for (tasks, told) in [
+        ("kaggle", ""),
+        ("kaggle/arc-agi_training_challenges.json kaggle/arc-agi_evaluation_challenges.json", ""),
+        ("kaggle/arc-agi_training_solutions.json kaggle/arc-agi_evaluation_challenges.json", ""),
+        ("copy", ""),
+        ("tasks/training tasks/evaluation", ""),
+        ("tasks kaggle", "4 tasks in more than one place with the same pairs, taken once"),
+    ] {
+        let out = place.hrm(&format!("data arc --tasks {tasks} --out new --augment 2")).expect(0, &[]).out;
+        assert!(out.contains("new/test: 2 tasks, 6 puzzles, 6 examples") && out.contains(told), "{out}");
+        assert_same(&place.files("new"), &expected, tasks);
+        fs::remove_dir_all(place.path("new")).unwrap();
+    }
+    // What a competitor gets: no answers anywhere.
+    fs::remove_file(place.path("kaggle/arc-agi_evaluation_solutions.json")).unwrap();
+    let out = place.hrm("data arc --tasks kaggle --out asked --augment 0").expect(0, &[]).out;
+    assert!(out.contains("2 tests have no answer: their labels are ignored"), "{out}");
+    fs::create_dir(place.path("pairs")).unwrap();
+    place.write("pairs/a.json", r#"[{"input": [[1]], "output": [[2]]}, {"input": [[3]], "output": [[4]]}]"#);
+    let out = place.hrm("data arc --tasks pairs --out pairs-out --augment 0").expect(0, &[]).out;
+    assert!(out.contains("1 tasks, 1 puzzles, 2 examples") && out.contains("no test is held out"), "{out}");
+    let line = "data arc --tasks tasks --out trm --augment 2 --identifiers trm";
+    place.hrm(line).expect(0, &[]);
+    let names = String::from_utf8(place.read("trm/identifiers.json")).unwrap();
+    assert!(names.contains("evaluation-a|||t") && place.path("trm/test_puzzles.json").is_file(), "{names}");
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_directories_in_the_place_of_files_are_named() {
+    let place = with_tasks();
+    let fifo = place.path("tasks/training/pipe.json");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    place
+        .hrm("data arc --tasks tasks --out new")
+        .expect(2, &["pipe.json", "a pipe or a device", "a regular file"]);
+    place
+        .hrm("arc score tasks/training/pipe.json --tasks tasks")
+        .expect(2, &["pipe.json", "a pipe or a device"]);
+    fs::remove_file(&fifo).unwrap();
+    fs::create_dir(place.path("tasks/training/more.json")).unwrap();
+    place.hrm("data arc --tasks tasks --out new").expect(2, &["more.json", "found a directory"]);
+    assert!(place.is_free("new"));
+}
+
 #[test]
 fn what_cannot_be_built_leaves_no_directory() {
     let place = with_tasks();
     place.write("mazes.csv", "question,answer\nS  #  G  ,So #o Go \nS  #  G  ,Soo#oGoo \n");
+    for folder in ["empty", "deep/1/2/3", "mine/part1"] {
+        fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    place.write("deep/1/2/3/a.json", TASK);
+    place.write("mine/part1/a.json", TASK);
     for (line, words) in [
         ("data maze --csv mazes.csv --out new --split train", &["mazes.csv", "line 3", "answer"][..]),
         ("data maze --generate 5 --size 4 --min-path 15 --out new --split train", &["4", "15"]),
@@ -78,12 +152,14 @@ fn what_cannot_be_built_leaves_no_directory() {
         ("data maze --csv none.csv --out new --split train", &["none.csv"]),
         ("data arc --tasks none --out new", &["none"]),
         ("data arc --tasks mazes.csv --out new", &["mazes.csv"]),
+        ("data arc --tasks empty --out new", &["empty, folders: found no task", "training/"]),
+        ("data arc --tasks deep --out new", &["no task", "; deep/1/2/3 has some"]),
         (
-            "data arc --tasks tasks/training --out new",
-            &["tasks/training", "no task", "training/", "; tasks has them"],
+            "data arc --tasks mine --out new",
+            &["mine/part1", "--hold-out part1", "--train-on part1", "others"],
         ),
-        ("data arc --tasks . --out new", &["no task", "; ./tasks has them"]),
-        ("data arc --tasks tasks tasks --out new", &["another name"]),
+        ("data arc --tasks mine --hold-out part2 --out new", &["mine/part1", "--train-on part1"]),
+        ("data arc --tasks tasks --hold-out part2 --out new", &["--hold-out: found part2"]),
         ("data sudoku --csv mazes.csv --out new --split train", &["mazes.csv", "line 2", "question"]),
         ("data inspect new", &["new", "expected a dataset"]),
         ("data inspect tasks --split test", &["tasks, splits: found neither train nor test, expected test"]),
@@ -94,7 +170,8 @@ fn what_cannot_be_built_leaves_no_directory() {
     for (task, words) in [
         ("{", &["line 1", "JSON"][..]),
         ("", &["JSON"]),
-        ("[]", &["train"]),
+        ("[]", &["list", "at least one pair"]),
+        ("\u{1f}\u{8b}", &["JSON"]),
         (&TASK.replace("[3, 4]", "[3]"), &["train, pair 1, input, row 2", "2 colours"]),
         (&TASK.replace('9', "10"), &["test, pair 1, input, row 1, column 2", "10", "0 to 9"]),
         (&TASK[..80], &["JSON"]),

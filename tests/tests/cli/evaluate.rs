@@ -201,16 +201,38 @@ fn submissions_are_scored_and_bad_ones_named() {
 
     for (text, words) in [
         (&b"\xff"[..], "expected UTF-8"),
-        (b"", "not JSON"),
+        (b"", "JSON: found EOF"),
         (&[b'['; 1 << 20], "recursion limit"),
-        (br#"{"one": [{"attempt_1": [[1, 2], [3]]}]}"#, "task \"one\", test 1, attempt_1, row 2"),
-        (br#"{"one": [{"attempt_1": [[1e400]]}]}"#, "not JSON"),
+        (br#"{"one": [{"attempt_1": [[1e400]]}]}"#, "JSON: found number out of range"),
         (br#"{"three": []}"#, "task \"three\" of the submission is not among the 2 tasks"),
-        (br#"{"one": [{}, {}]}"#, "found attempts at 2 tests, expected 1"),
     ] {
         place.write("bad.json", text);
         place.hrm("arc score bad.json --tasks tasks").expect(2, &[words]);
     }
+    // One bad attempt, a key more, a task or a test too many: the rest is scored, and a warning says what was wrong.
+    for (more, words) in [
+        (
+            r#", "two": [{"attempt_1": [[3]], "attempt_2": [[1, 2], [3]]}]"#,
+            "task two, test 1, attempt_2: row 2",
+        ),
+        (
+            r#", "two": [{"attempt_1": [[3]], "attempt_2": [[10]]}]"#,
+            "1 attempt is no grid and counts as wrong",
+        ),
+        (r#", "two": [{"attempt_1": [[3]], "attempt_2": [[]], "confidence": 0.5}]"#, ""),
+        (r#", "two": [{"attempt_1": [[3]]}, {"attempt_1": [[3]]}]"#, "task two: attempts at 2 tests"),
+        (r#", "two": [{"attempt_1": [[3]]}], "three": []"#, "is not one of the tasks, passed over: three"),
+    ] {
+        place.write("fair.json", format!(r#"{{"one": [{{"attempt_1": [[1, 2]]}}]{more}}}"#));
+        let scored = place.hrm("arc score fair.json --tasks tasks").expect(0, &[words]);
+        assert!(scored.out.contains("pass@1       100.00%  2 of 2 tests"), "{more}: {}", scored.out);
+        assert_eq!(scored.err.is_empty(), words.is_empty(), "{more}: {}", scored.err);
+    }
+    place.write("x_solutions.json", r#"{"one": [[[1, 2]]], "two": [[[3]]]}"#);
+    let table = place.hrm("arc score fair.json --tasks x_solutions.json").expect(0, &[]).out;
+    assert!(table.contains("100.00%  2 of 2 tests"), "{table}");
+    place.write("x_solutions.json", r#"{"one": [null], "two": [null]}"#);
+    place.hrm("arc score fair.json --tasks x_solutions.json").expect(2, &["no answers to their 2 tests"]);
     place.hrm("arc score none.json --tasks tasks").expect(2, &["none.json"]);
     place.hrm("arc score good.json --tasks none").expect(2, &["none"]);
     place.write("tasks/two.json", "{}");
@@ -251,6 +273,31 @@ fn arc_is_answered_by_votes_and_scored() {
     let score =
         json(&place.hrm("arc score submission.json --tasks tasks/evaluation --json").expect(0, &[]).out);
     assert_eq!(score["pass_at"][1], told["score"]["pass_at"][1]);
+    // Nothing is kept from one prediction to the next.
+    place.hrm(predict).expect(0, &[]);
+    let once = place.read("submission.json");
+    place.hrm(predict).expect(0, &[]);
+    assert_eq!(place.read("submission.json"), once);
+    // Without the answers to its tests: the same attempts, and no score.
+    for name in ["two", "three"] {
+        let path = format!("tasks/evaluation/{name}.json");
+        let text = String::from_utf8(place.read(&path)).unwrap();
+        let mut task = json(&text);
+        for pair in task["test"].as_array_mut().unwrap() {
+            pair.as_object_mut().unwrap().remove("output");
+        }
+        place.write(&path, task.to_string());
+    }
+    place.hrm("data arc --tasks tasks --out asked --augment 2").expect(0, &[]);
+    let told = place.hrm(&predict.replace("--data data", "--data asked")).expect(0, &[]).out;
+    assert!(told.contains("no score: the dataset does not have the answers to 4 tests"), "{told}");
+    assert!(!told.contains("pass@"), "{told}");
+    let tests = |bytes: &[u8]| json(std::str::from_utf8(bytes).unwrap())["two"].as_array().unwrap().len();
+    assert_eq!((tests(&place.read("submission.json")), tests(&once)), (2, 2));
+    place.hrm("eval --model run --data asked").expect(0, &[]);
+    place
+        .hrm("arc score submission.json --tasks tasks/evaluation")
+        .expect(2, &["no answers to their 4 tests"]);
     place.hrm("export run --to postcard --quantize int8 --out a.hrm").expect(0, &[]);
     let in_integers = |model: &str| {
         let line = format!("arc predict --model {model} --data data --out int8.json --backend int8");

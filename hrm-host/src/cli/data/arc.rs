@@ -3,21 +3,32 @@
 use std::path::PathBuf;
 
 use super::{report, watched};
-use crate::data::arc::{Options, Summary, build};
+use crate::data::arc::{Naming, Options, Roles, Summary, build};
 use crate::error::Result;
 
-/// Build an ARC dataset from folders of tasks
+/// Build an ARC dataset from the tasks of one or more collections
 ///
-/// A directory holds folders of JSON files. The test pairs of a folder `evaluation` become the split `test`; everything
-/// else is trained on. The same tasks and arguments give the same bytes on every machine.
+/// Tasks come as a JSON file each (ARC-AGI, ConceptARC, RE-ARC) or as the combined files of the ARC Prize
+/// (*_challenges.json with *_solutions.json beside it). The tests of a folder or file called evaluation, validation,
+/// public_eval, test or the like become the split `test`; those of training, concept or the like are trained on. A name
+/// that does not tell is an error: --hold-out or --train-on decides. The same tasks and arguments give the same bytes on
+/// every machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm data arc --tasks ARC-AGI/data ConceptARC/corpus --out data/arc-1
-  hrm data arc --tasks ARC-AGI-2/data --out data/arc-2 --augment 100 --seed 7")]
+  hrm data arc --tasks ARC-AGI-2/data --out data/arc-2 --augment 100 --seed 7
+  hrm data arc --tasks arc-agi_training_challenges.json arc-agi_test_challenges.json --out data/prize
+  hrm data arc --tasks mine --hold-out part3 --train-on others --out data/mine")]
 pub struct Args {
-    /// Directories of folders of tasks: training/ and evaluation/, or one for each concept
-    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
+    /// Files of tasks, and directories of such files or of folders of them: training/ and evaluation/, say
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub tasks: Vec<PathBuf>,
+    /// Folders or files whose tests are held out, by name; `others` is every name that does not tell
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub hold_out: Vec<String>,
+    /// Folders or files that are trained on with the answers to their tests, by name; `others` as above
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub train_on: Vec<String>,
     /// Directory of the dataset
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -27,9 +38,21 @@ pub struct Args {
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub seed: u64,
+    /// How augmented puzzles are called in identifiers.json
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "hrm")]
+    pub identifiers: Style,
     /// Print what was built as JSON, for scripts
     #[arg(long)]
     pub json: bool,
+}
+
+/// The two published ways to call an augmented puzzle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// 007bbfb7_t3_0213456789
+    Hrm,
+    /// 007bbfb7|||t3|||0213456789, and test_puzzles.json beside them
+    Trm,
 }
 
 /// Builds a dataset.
@@ -37,8 +60,12 @@ pub struct Args {
 /// # Errors
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
-    let Args { tasks, out, augment, seed, json } = args;
-    let options = Options { tasks, out, augment, seed };
+    let Args { tasks, hold_out, train_on, out, augment, seed, identifiers, json } = args;
+    let naming = match identifiers {
+        Style::Hrm => Naming::Published,
+        Style::Trm => Naming::Trm,
+    };
+    let options = Options { tasks, roles: Roles { train_on, hold_out }, naming, out, augment, seed };
     let summary = watched(json, "task", |progress| build(&options, Some(progress)))?;
     report(json, &summary, &text(&summary, augment))
 }
@@ -58,7 +85,8 @@ fn text(summary: &Summary, augment: u32) -> String {
         1 => format!("; 1 task has fewer than {augment} different augmentations"),
         tasks => format!("; {tasks} tasks have fewer than {augment} different augmentations"),
     };
-    format!("{}{} puzzle identifiers{short}", splits.collect::<String>(), summary.identifiers)
+    let notes: String = summary.notes.iter().map(|note| format!("\n{note}")).collect();
+    format!("{}{} puzzle identifiers{short}{notes}", splits.collect::<String>(), summary.identifiers)
 }
 
 #[cfg(test)]
@@ -70,6 +98,22 @@ mod tests {
     fn several_directories_parse() {
         let args: Args = parse(&["--tasks", "a", "b", "--out", "d"]).unwrap();
         assert_eq!((args.tasks.len(), args.augment, args.seed), (2, 1000, 42));
+        assert_eq!((args.identifiers, args.hold_out.len(), args.train_on.len()), (Style::Hrm, 0, 0));
+        let flags = [
+            "--tasks",
+            "a",
+            "--out",
+            "d",
+            "--hold-out",
+            "b",
+            "c",
+            "--train-on",
+            "others",
+            "--identifiers",
+            "trm",
+        ];
+        let args: Args = parse(&flags).unwrap();
+        assert_eq!((args.identifiers, args.hold_out.len(), &*args.train_on[0]), (Style::Trm, 2, "others"));
         assert!(parse::<Args>(&["--out", "d"]).is_err());
         assert!(parse::<Args>(&["--tasks", "--out", "d"]).is_err());
         assert!(parse::<Args>(&["--tasks", "a", "--out", "d", "--augment", "-1"]).is_err());

@@ -13,7 +13,26 @@
 use super::grid::{COLOURS, Grid};
 use crate::data::dihedral::Dihedral;
 use hrm_core::rng::Rng;
-use std::fmt;
+
+/// How augmented puzzles are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// As HRM's builder calls them: `007bbfb7_t3_0213456789`.
+    #[default]
+    Published,
+    /// As TRM's builder calls them: `007bbfb7|||t3|||0213456789`.
+    Trm,
+}
+
+impl Naming {
+    /// What stands between the parts of a name.
+    const fn separator(self) -> &'static str {
+        match self {
+            Self::Published => "_",
+            Self::Trm => "|||",
+        }
+    }
+}
 
 /// A symmetry and a permutation of the colours. The default changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,14 +99,20 @@ impl Augmentation {
         self.inverse().apply(grid)
     }
 
-    /// The published name of the augmented `task`: `007bbfb7_t3_0213456789`, or the task's own if nothing changes.
+    /// The name of the augmented `task`, or the task's own if nothing changes.
     #[must_use]
-    pub fn name(&self, task: &str) -> String {
-        if *self == Self::default() { task.to_owned() } else { format!("{task}_{self}") }
+    pub fn name(&self, task: &str, naming: Naming) -> String {
+        if *self == Self::default() {
+            return task.to_owned();
+        }
+        let between = naming.separator();
+        let mut name = format!("{task}{between}t{}{between}", self.dihedral.id());
+        name.extend(self.colours.iter().map(|colour| char::from(b'0' + colour)));
+        name
     }
 
-    /// The task and the augmentation of a puzzle's name. Beside the published form, this reads the later one with
-    /// `|||` in the place of `_`. A name that ends in neither is a task as it is.
+    /// The task and the augmentation of a puzzle's name, in either [`Naming`]. A name that ends in neither is a task as
+    /// it is.
     #[must_use]
     pub fn of_name(name: &str) -> (&str, Self) {
         let split = |separator| {
@@ -99,15 +124,8 @@ impl Augmentation {
                 Self::new(Dihedral::from_id(id)?, digits.map(|digit| digit.wrapping_sub(b'0')))?;
             Some((task, augmentation))
         };
-        ["_", "|||"].into_iter().find_map(split).unwrap_or((name, Self::default()))
-    }
-}
-
-impl fmt::Display for Augmentation {
-    /// The end of a name: `t3_0213456789`, the number of the symmetry and what each colour becomes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "t{}_", self.dihedral.id())?;
-        self.colours.iter().try_for_each(|colour| write!(f, "{colour}"))
+        let namings = [Naming::Published, Naming::Trm];
+        namings.into_iter().find_map(|naming| split(naming.separator())).unwrap_or((name, Self::default()))
     }
 }
 
@@ -136,13 +154,13 @@ mod tests {
 
         #[test]
         fn names_are_read_back(augmentation in augmentations(), task in "[a-zA-Z0-9_|t]{1,12}") {
-            let name = augmentation.name(&task);
-            if augmentation == Augmentation::default() {
-                prop_assert_eq!(name, task);
-            } else {
-                prop_assert_eq!(Augmentation::of_name(&name), (&*task, augmentation));
-                let later = format!("{task}|||{}", augmentation.to_string().replace('_', "|||"));
-                prop_assert_eq!(Augmentation::of_name(&later), (&*task, augmentation));
+            for naming in [Naming::Published, Naming::Trm] {
+                let name = augmentation.name(&task, naming);
+                if augmentation == Augmentation::default() {
+                    prop_assert_eq!(&name, &task);
+                } else {
+                    prop_assert_eq!(Augmentation::of_name(&name), (&*task, augmentation));
+                }
             }
         }
 
@@ -156,7 +174,8 @@ mod tests {
     fn the_inverse_is_the_published_one() {
         let (task, augmentation) = Augmentation::of_name("AboveBelow1_t1_0312456789");
         assert_eq!((task, augmentation.dihedral()), ("AboveBelow1", Dihedral::Turn90));
-        assert_eq!(augmentation.inverse().to_string(), "t3_0231456789");
+        assert_eq!(augmentation.inverse().name("a", Naming::Published), "a_t3_0231456789");
+        assert_eq!(augmentation.inverse().name("a", Naming::Trm), "a|||t3|||0231456789");
         let grid = Grid::new(1, 3, vec![1, 2, 3]).unwrap();
         let shown = Grid::new(3, 1, vec![2, 1, 3]).unwrap();
         assert_eq!(augmentation.apply(&grid), shown);

@@ -1,12 +1,14 @@
 //! Tests of [`super`].
 
-use super::super::grid::crop;
+use super::super::augment::Augmentation;
+use super::super::grid::{Grid, SIDE, crop};
+use super::super::task::{Content, Pair};
 use super::*;
 use crate::data::dataset::Dataset;
 use crate::data::test_support::shared;
-use hrm_core::rng::Rng;
+use hrm_core::rng::{Rng, Stream};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::ops::ControlFlow;
 
@@ -41,7 +43,14 @@ fn write_task(folder: &Path, number: u32) {
 }
 
 fn options(dir: &Path, tasks: PathBuf, augment: u32) -> Options {
-    Options { tasks: vec![tasks], out: dir.join("out"), augment, seed: 42 }
+    Options {
+        tasks: vec![tasks],
+        roles: Roles::default(),
+        naming: Naming::Published,
+        out: dir.join("out"),
+        augment,
+        seed: 42,
+    }
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -96,7 +105,7 @@ fn groups_are_tasks_and_their_augmentations() {
         let (mut moved, mut seen) = (0, HashSet::new());
         for (group, number) in tasks.iter().enumerate() {
             let text = task_text(*number);
-            let task = Task::parse(Path::new("t"), "t", text.as_bytes()).unwrap();
+            let Ok(Content::Task(task)) = Content::parse(Path::new("t"), text.as_bytes()) else { panic!() };
             let expected: Vec<Pair> = match (split, number % 2) {
                 ("train", 0) => [task.train, task.test].concat(),
                 ("train", _) => task.train,
@@ -118,9 +127,12 @@ fn groups_are_tasks_and_their_augmentations() {
                     let (label_place, label) = at_origin(&labels);
                     assert_eq!(place, label_place);
                     assert_eq!(inputs, canvas(&augmentation.apply(&pair.input), place.0, place.1));
-                    assert_eq!(labels, canvas(&augmentation.apply(&pair.output), place.0, place.1));
+                    assert_eq!(
+                        labels,
+                        canvas(&augmentation.apply(pair.output.as_ref().unwrap()), place.0, place.1)
+                    );
                     assert_eq!(augmentation.undo(&crop(&input).unwrap()), pair.input);
-                    assert_eq!(augmentation.undo(&crop(&label).unwrap()), pair.output);
+                    assert_eq!(crop(&label).map(|it| augmentation.undo(&it)), pair.output);
                     at_home += usize::from(place == (0, 0));
                     moved += usize::from(place != (0, 0));
                 }
@@ -165,8 +177,7 @@ fn bytes_depend_on_tasks_options_and_seed_only() {
 
 /// Where a task lies: one of two directories, and a folder in it, if it is not to evaluate on.
 fn places() -> impl Strategy<Value = Vec<(u32, bool, String)>> {
-    let folder =
-        "[a-zA-Z0-9_. -]{1,8}".prop_filter("a name", |name| !["evaluation", ".", ".."].contains(&&**name));
+    let folder = "[a-zA-Z0-9_ -]{1,8}".prop_map(|name| format!("training {name}"));
     let order = Just((0..6).collect::<Vec<u32>>()).prop_shuffle();
     let folders = prop::collection::vec((any::<bool>(), folder), 6);
     (order, folders).prop_map(|(order, folders)| {
@@ -266,12 +277,99 @@ fn real_tasks_are_built() {
     let Some(arc) = shared("data/arc") else { return };
     let dir = tempfile::tempdir().unwrap();
     let tasks = vec![arc.join("ConceptARC/corpus"), arc.join("ARC-AGI/data")];
-    let options = Options { tasks, out: dir.path().join("out"), augment: 1, seed: 42 };
+    let options = Options { tasks, ..options(dir.path(), PathBuf::new(), 1) };
     let summary = build(&options, None).unwrap();
     let counts: Vec<_> = summary.splits.iter().map(|s| (s.groups, s.puzzles, s.examples)).collect();
     assert_eq!((summary.tasks, summary.short_tasks), (960, 0));
     assert_eq!(counts, [(960, 1920, 2 * 3988), (400, 800, 2 * 419)]);
+    assert_eq!((summary.unanswered, &*summary.notes), (0, &[][..]));
     for split in ["train", "test"] {
         Dataset::open(&options.out, split).unwrap().verify().unwrap();
     }
+}
+
+/// The tests of a task without their answers, or with what stands for one.
+fn hide(text: &str, by: &str) -> String {
+    let (train, test) = text.split_once(r#","test""#).unwrap();
+    let mut hidden = String::new();
+    for pair in test.split(r#","output":"#) {
+        let rest = pair.find("]]}").filter(|_| !hidden.is_empty()).map_or(pair, |end| &pair[end + 2..]);
+        if !hidden.is_empty() {
+            hidden += by;
+        }
+        hidden += rest;
+    }
+    format!(r#"{train},"test"{hidden}"#)
+}
+
+/// Labels are ignored, inputs and identifiers are those of the tasks with answers.
+#[test]
+fn tests_without_answers_are_asked_and_not_trained_on() {
+    for by in ["", r#","output":null"#, r#","output":[]"#, r#","output":[[]]"#, r#","output":[[0]]"#] {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = options(dir.path(), write_tasks(dir.path(), &[0, 1, 3]), 0);
+        build(&whole, None).unwrap();
+        for (folder, number) in [("training", 0), ("evaluation", 1), ("evaluation", 3)] {
+            let text = hide(&task_text(number), by);
+            let folder = dir.path().join("hidden").join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("t{number}.json")), text).unwrap();
+        }
+        let hidden = Options {
+            tasks: vec![dir.path().join("hidden")],
+            out: dir.path().join("asked"),
+            ..whole.clone()
+        };
+        let summary = build(&hidden, None).unwrap();
+        assert_eq!(summary.unanswered, 4, "{by}");
+        let notes = summary.notes.join("; ");
+        assert!(notes.contains("4 tests have no answer: their labels are ignored"), "{by}: {notes}");
+        assert!(notes.contains("2 tests of tasks to train on have no answer, left out"), "{by}: {notes}");
+        assert_eq!(notes.contains("6 tests have a single black cell"), by.contains('0'), "{by}: {notes}");
+        let counts: Vec<_> = summary.splits.iter().map(|s| (s.groups, s.examples)).collect();
+        assert_eq!(counts, [(3, 9), (2, 4)], "{by}");
+        let [asked, known] = [&hidden, &whole].map(|it| Dataset::open(&it.out, "test").unwrap());
+        assert_eq!(asked.identifiers(), known.identifiers());
+        let [mut inputs, mut labels, mut known_inputs, mut rest] = [const { [0; CANVAS] }; 4];
+        for example in 0..4 {
+            asked.read(0, example, &mut inputs, &mut labels).unwrap();
+            known.read(0, example, &mut known_inputs, &mut rest).unwrap();
+            assert_eq!((inputs, labels), (known_inputs, [-100; CANVAS]), "{by}");
+        }
+    }
+}
+
+#[test]
+fn names_may_be_those_of_the_other_builder() {
+    let dir = tempfile::tempdir().unwrap();
+    let published = options(dir.path(), write_tasks(dir.path(), &[0, 1]), 3);
+    let trm = Options { naming: Naming::Trm, out: dir.path().join("trm"), ..published.clone() };
+    build(&published, None).unwrap();
+    build(&trm, None).unwrap();
+    let [one, other] = [&published, &trm].map(|options| Dataset::open(&options.out, "test").unwrap());
+    let [ours, theirs] = [one.identifiers().unwrap(), other.identifiers().unwrap()];
+    assert_eq!(ours.len(), 9);
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert_eq!(Augmentation::of_name(ours), Augmentation::of_name(theirs));
+        assert_eq!(ours.replacen('_', "|||", 2), *theirs);
+    }
+    let mut files = [&published, &trm].map(|options| files(&options.out));
+    files.iter_mut().for_each(|files| drop(files.remove(Path::new("identifiers.json"))));
+    let puzzles = files[1].remove(Path::new("test_puzzles.json")).unwrap();
+    assert!(files[0] == files[1], "the arrays do not depend on names");
+    // The tasks that are held out, as they are: they make the same dataset.
+    let Ok(Content::Tasks(tasks)) = Content::parse(Path::new("p"), &puzzles) else { panic!() };
+    let Ok(Content::Task(expected)) = Content::parse(Path::new("t1.json"), task_text(1).as_bytes()) else {
+        panic!()
+    };
+    assert_eq!(tasks, [expected]);
+    let again = Options {
+        tasks: vec![trm.out.join("test_puzzles.json")],
+        out: dir.path().join("again"),
+        ..trm.clone()
+    };
+    assert_eq!(build(&again, None).unwrap().splits[1].examples, 8);
+    // It goes with the names.
+    build(&Options { naming: Naming::Published, ..trm.clone() }, None).unwrap();
+    assert!(!trm.out.join("test_puzzles.json").exists());
 }

@@ -14,11 +14,21 @@
 
 pub mod augment;
 pub mod build;
+pub mod collection;
 pub mod draw;
+pub mod find;
 pub mod grid;
+mod group;
+pub mod json;
+pub mod merge;
+mod place;
+pub mod role;
 pub mod task;
+mod test_puzzles;
 
-pub use augment::Augmentation;
+pub use augment::{Augmentation, Naming};
 pub use build::{Options, Summary, build};
+pub use collection::Collection;
 pub use grid::{Grid, crop};
-pub use task::{Pair, Task, TaskFile};
+pub use role::{Role, Roles};
+pub use task::{Content, Pair, Task};

@@ -1,26 +1,30 @@
-//! Reads ARC tasks: JSON files of pairs of grids, in the folders of `ARC-AGI/data` or of ConceptARC's `corpus`.
+//! ARC tasks, and the forms in which JSON files hold them.
+//!
+//! | form | where |
+//! |---|---|
+//! | `{"train": [PAIR, ..], "test": [PAIR, ..]}` | a file for each task: ARC-AGI, ConceptARC |
+//! | `{NAME: {"train": .., "test": ..}, ..}` | `*_challenges.json` of the ARC Prize, TRM's `test_puzzles.json` |
+//! | `{NAME: [OUTPUT, ..], ..}` | `*_solutions.json` of the ARC Prize |
+//! | `[PAIR, ..]` | RE-ARC: a task without tests |
+//!
+//! A PAIR is `{"input": GRID, "output": GRID}`, a GRID a list of rows of colours. Other keys are passed over.
 
-use super::grid::{COLOURS, Grid, SIDE};
-use crate::data::error::{Error, Place, Result};
-use serde_json::Value;
+use super::grid::Grid;
+use super::json;
+use super::place::At;
+use crate::data::error::Result;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
-/// Bytes of the largest file that is read; the largest task of 30 pairs stays far below.
-const MAX_BYTES: u64 = 4 << 20;
-/// The folder whose tasks are held out.
-const EVALUATION: &str = "evaluation";
+use std::path::Path;
 
 /// A task and its pairs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// The name of its file, without `.json`.
+    /// The name of its file, without `.json`, or its key in a file of many.
     pub name: String,
-    /// The pairs that show the rule.
+    /// The pairs that show the rule; each has an output.
     pub train: Vec<Pair>,
-    /// The pairs to be solved.
+    /// The pairs to be solved; none of a task that is a list of pairs.
     pub test: Vec<Pair>,
 }
 
@@ -29,191 +33,133 @@ pub struct Task {
 pub struct Pair {
     /// The grid.
     pub input: Grid,
-    /// What becomes of it.
-    pub output: Grid,
+    /// What becomes of it; `None` of a test whose answer is kept back.
+    pub output: Option<Grid>,
 }
 
-/// Where a task lies.
+/// The outputs of each task's tests, by the task's name.
+pub type Outputs = BTreeMap<String, Vec<Option<Grid>>>;
+
+/// What a JSON file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskFile {
-    /// The file.
-    pub path: PathBuf,
-    /// The name of the file, without `.json`.
-    pub name: String,
-    /// Whether it lies in a folder `evaluation`, so that its test pairs are held out.
-    pub evaluation: bool,
+pub enum Content {
+    /// One task, named after the file.
+    Task(Task),
+    /// Many tasks with their names.
+    Tasks(Vec<Task>),
+    /// Outputs of tests, without the tests.
+    Solutions(Outputs),
+    /// Attempts at tests: nothing to read tasks from.
+    Submission,
 }
 
-impl TaskFile {
-    /// The tasks in the folders of `dirs`, by name, whatever order the disk lists them in.
+impl Content {
+    /// Reads the file `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if a directory cannot be listed; [`Error::Format`] at a directory without tasks, and at two
-    /// tasks of one name.
-    pub fn find(dirs: &[PathBuf]) -> Result<Vec<Self>> {
-        let mut found: BTreeMap<String, Self> = BTreeMap::new();
-        for dir in dirs {
-            let mut tasks = 0;
-            for folder in entries(dir)?.into_iter().filter(|entry| entry.is_dir()) {
-                let evaluation = folder.file_name().is_some_and(|name| name == EVALUATION);
-                for path in entries(&folder)? {
-                    let Some(name) = task_name(&path) else { continue };
-                    tasks += 1;
-                    let task = Self { path, name, evaluation };
-                    if let Some(other) = found.get(&task.name) {
-                        let expected = format!("another name than that of {}", other.path.display());
-                        return Err(Error::format(&task.path, Place::File, "task", &task.name, expected));
-                    }
-                    found.insert(task.name.clone(), task);
+    /// As [`json::read`] and [`Self::parse`].
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::of(path, &json::read(path, "a task")?)
+    }
+
+    /// What `bytes` hold, the content of the file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Format`](crate::data::Error::Format) naming the task, the pair, the row and the column of what is none
+    /// of the forms.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        Self::of(path, &json::parse(path, bytes, "a task")?)
+    }
+
+    fn of(path: &Path, value: &Value) -> Result<Self> {
+        let root = At::new(path, "");
+        let Value::Object(map) = value else { return task(&root, &own_name(path), value).map(Self::Task) };
+        match Values::of(map) {
+            Values::Parts => task(&root, &own_name(path), value).map(Self::Task),
+            Values::Tasks => {
+                let tasks =
+                    map.iter().map(|(name, value)| task(&root.within(format!("task {name}")), name, value));
+                Ok(Self::Tasks(tasks.collect::<Result<_>>()?))
+            }
+            Values::Solutions => {
+                let outputs = map.iter().map(|(name, value)| {
+                    let place = root.within(format!("task {name}"));
+                    let tests = list(&place, Some(value), "a list with an output for each test")?;
+                    let tests =
+                        numbered(&place, "test", tests).map(|(place, output)| place.answer(Some(output)));
+                    Ok((name.clone(), tests.collect::<Result<_>>()?))
+                });
+                Ok(Self::Solutions(outputs.collect::<Result<_>>()?))
+            }
+            Values::Attempts => Ok(Self::Submission),
+        }
+    }
+}
+
+/// The name of a task that is named after its file.
+fn own_name(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// What the values of an object are, by the first that tells.
+enum Values {
+    /// `train` and `test`, or nothing that is known.
+    Parts,
+    Tasks,
+    Solutions,
+    Attempts,
+}
+
+impl Values {
+    fn of(map: &Map<String, Value>) -> Self {
+        if ["train", "test"].iter().any(|key| map.get(*key).is_some_and(Value::is_array)) {
+            return Self::Parts;
+        }
+        let told = map.values().find_map(|value| match value {
+            Value::Object(_) => Some(Self::Tasks),
+            Value::Array(list) => list.iter().find_map(|first| match first {
+                Value::Array(_) | Value::Null => Some(Self::Solutions),
+                Value::Object(keys) if keys.contains_key("input") => Some(Self::Tasks),
+                Value::Object(keys) if keys.keys().any(|key| key.starts_with("attempt")) => {
+                    Some(Self::Attempts)
                 }
-            }
-            if tasks == 0 {
-                let meant = meant(dir).map_or(String::new(), |dir| format!("; {} has them", dir.display()));
-                let expected =
-                    format!("folders with tasks in JSON files, such as training/ and evaluation/{meant}");
-                return Err(Error::format(dir, Place::File, "folders", "no task", expected));
-            }
-        }
-        Ok(found.into_values().collect())
-    }
-
-    /// Reads the task.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be read, and as [`Task::parse`].
-    pub fn read(&self) -> Result<Task> {
-        let mut bytes = Vec::new();
-        File::open(&self.path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(Error::io(&self.path, "read the task"))?;
-        Task::parse(&self.path, &self.name, &bytes)
-    }
-}
-
-/// Directories below the given one, where folders of tasks are looked for.
-const DEPTH: usize = 2;
-
-/// The directory that was meant by one without folders of tasks: the one above a folder of tasks, or one below.
-fn meant(dir: &Path) -> Option<PathBuf> {
-    if has_tasks(dir) {
-        let above = dir.file_name().and(dir.parent()).map_or_else(|| dir.join(".."), Path::to_owned);
-        return Some(if above.as_os_str().is_empty() { ".".into() } else { above });
-    }
-    below(dir, DEPTH)
-}
-
-fn below(dir: &Path, depth: usize) -> Option<PathBuf> {
-    let inner = folders(dir);
-    if inner.iter().any(|folder| has_tasks(folder)) {
-        return Some(dir.to_owned());
-    }
-    if depth == 0 { None } else { inner.iter().find_map(|folder| below(folder, depth - 1)) }
-}
-
-fn has_tasks(folder: &Path) -> bool {
-    entries(folder).is_ok_and(|paths| paths.iter().any(|path| task_name(path).is_some()))
-}
-
-/// The folders in `dir`, in order; none where it cannot be listed.
-fn folders(dir: &Path) -> Vec<PathBuf> {
-    let mut folders = entries(dir).unwrap_or_default();
-    folders.retain(|path| path.is_dir() && !path.is_symlink());
-    folders.sort();
-    folders
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let listed = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    listed.map_err(Error::io(dir, "list the directory"))
-}
-
-/// The name of a task's file; `None` of any other file, also of those that a dataset is described in.
-fn task_name(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".json")?;
-    (!matches!(name, "" | "dataset" | "identifiers") && !name.starts_with('.') && path.is_file())
-        .then(|| name.to_owned())
-}
-
-impl Task {
-    /// The task `name` of the JSON text `bytes`, which errors call `path`: `{"train": [{"input": [[0, 1], ..],
-    /// "output": [[..], ..]}, ..], "test": [..]}`. Other keys are passed over.
-    ///
-    /// # Errors
-    /// [`Error::Format`] naming the pair, the row and the column of what is no task.
-    pub fn parse(path: &Path, name: &str, bytes: &[u8]) -> Result<Self> {
-        if bytes.len() as u64 > MAX_BYTES {
-            let (found, expected) =
-                ("more bytes", format!("at most {MAX_BYTES}, far more than any task has"));
-            return Err(Error::format(path, Place::File, "size", found, expected));
-        }
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "a task"))?;
-        let pairs = |key: &str| {
-            let place = At { path, place: key.to_owned() };
-            let pairs = match value.get(key).and_then(Value::as_array) {
-                Some(pairs) if !pairs.is_empty() => pairs,
-                _ => return Err(place.bad(value.get(key), "a list of at least one pair")),
-            };
-            let numbered = pairs.iter().enumerate();
-            numbered.map(|(i, pair)| place.within(format!("pair {}", i + 1)).pair(pair)).collect()
-        };
-        Ok(Self { name: name.to_owned(), train: pairs("train")?, test: pairs("test")? })
-    }
-}
-
-/// The list of 1 to 30 things that `value` is.
-fn short_list(value: Option<&Value>) -> Option<&Vec<Value>> {
-    value.and_then(Value::as_array).filter(|list| (1..=SIDE).contains(&list.len()))
-}
-
-/// A place in a task's file.
-struct At<'p> {
-    path: &'p Path,
-    place: String,
-}
-
-impl At<'_> {
-    fn within(&self, part: String) -> Self {
-        Self { path: self.path, place: format!("{}, {part}", self.place) }
-    }
-
-    fn bad(&self, found: Option<&Value>, expected: &str) -> Error {
-        let found = found.map_or("nothing".to_owned(), |value| {
-            let text = value.to_string();
-            let short: String = text.chars().take(60).collect();
-            if short.len() < text.len() { short + "..." } else { text }
+                _ => None,
+            }),
+            _ => None,
         });
-        Error::format(self.path, Place::File, &self.place, found, expected)
+        told.unwrap_or(Self::Parts)
     }
+}
 
-    fn pair(&self, pair: &Value) -> Result<Pair> {
-        let grid = |key: &str| self.within(key.to_owned()).grid(pair.get(key));
-        Ok(Pair { input: grid("input")?, output: grid("output")? })
-    }
+/// The task that `value` is: an object of pairs, or a list of them.
+fn task(at: &At<'_>, name: &str, value: &Value) -> Result<Task> {
+    let pairs = |key: &str, value: Option<&Value>, may_lack_outputs: bool| -> Result<Vec<Pair>> {
+        let place = at.within(key);
+        let pairs = list(&place, value, "a list of at least one pair")?;
+        numbered(&place, "pair", pairs).map(|(place, value)| pair(&place, value, may_lack_outputs)).collect()
+    };
+    let (train, test) = match value {
+        Value::Array(_) => (pairs("list", Some(value), false)?, Vec::new()),
+        _ => (pairs("train", value.get("train"), false)?, pairs("test", value.get("test"), true)?),
+    };
+    Ok(Task { name: name.to_owned(), train, test })
+}
 
-    fn grid(&self, value: Option<&Value>) -> Result<Grid> {
-        let rows = short_list(value).ok_or_else(|| self.bad(value, "a grid: a list of 1 to 30 rows"))?;
-        let mut cells = Vec::new();
-        let mut columns = 0;
-        for (i, row) in rows.iter().enumerate() {
-            let place = self.within(format!("row {}", i + 1));
-            let row = short_list(Some(row))
-                .ok_or_else(|| place.bad(Some(row), "a row: a list of 1 to 30 colours"))?;
-            if i > 0 && row.len() != columns {
-                let (found, expected) = (Value::from(row.len()), format!("{columns} colours, as in row 1"));
-                return Err(place.bad(Some(&found), &expected));
-            }
-            columns = row.len();
-            for (j, cell) in row.iter().enumerate() {
-                let colour =
-                    cell.as_u64().filter(|&colour| colour < u64::from(COLOURS)).ok_or_else(|| {
-                        place.within(format!("column {}", j + 1)).bad(Some(cell), "a colour, 0 to 9")
-                    })?;
-                cells.push(colour as u8);
-            }
-        }
-        Grid::new(rows.len(), columns, cells).ok_or_else(|| self.bad(value, "a grid"))
-    }
+fn pair(at: &At<'_>, value: &Value, may_lack_output: bool) -> Result<Pair> {
+    let input = at.within("input").grid(value.get("input"))?;
+    let (place, output) = (at.within("output"), value.get("output"));
+    let output = if may_lack_output { place.answer(output)? } else { Some(place.grid(output)?) };
+    Ok(Pair { input, output })
+}
+
+fn list<'v>(at: &At<'_>, value: Option<&'v Value>, expected: &str) -> Result<&'v [Value]> {
+    let list = value.and_then(Value::as_array).filter(|list| !list.is_empty());
+    list.map(Vec::as_slice).ok_or_else(|| at.bad(value, expected))
+}
+
+/// The values and their places: `pair 1`, `pair 2`, ..
+fn numbered<'p, 'v>(at: &At<'p>, what: &str, list: &'v [Value]) -> impl Iterator<Item = (At<'p>, &'v Value)> {
+    (1..).zip(list).map(move |(number, value)| (at.within(format!("{what} {number}")), value))
 }
 
 #[cfg(test)]

@@ -1,11 +1,21 @@
 //! Tests of [`super`].
 
 use super::*;
-use crate::data::test_support::shared;
 use proptest::prelude::*;
 
+fn content(text: &str) -> Result<Content> {
+    Content::parse(Path::new("training/ab12.json"), text.as_bytes())
+}
+
 fn parse(text: &str) -> Result<Task> {
-    Task::parse(Path::new("training/ab12.json"), "ab12", text.as_bytes())
+    content(text).map(|content| match content {
+        Content::Task(task) => task,
+        other => panic!("{text}: {other:?}"),
+    })
+}
+
+fn grid(rows: usize, columns: usize, cells: &[u8]) -> Grid {
+    Grid::new(rows, columns, cells.to_vec()).unwrap()
 }
 
 /// A task whose only grid that is not 1 by 1 is the output of the second training pair.
@@ -19,11 +29,10 @@ fn pairs_are_read_in_order() {
     let text = r#"{"name": "other", "test": [{"output": [[3]], "input": [[1, 2]], "more": 1}],
                    "train": [{"input": [[4], [5]], "output": [[6]]}, {"input": [[7]], "output": [[8]]}]}"#;
     let task = parse(text).unwrap();
-    let grid = |rows, columns, cells: &[u8]| Grid::new(rows, columns, cells.to_vec()).unwrap();
     assert_eq!(task.name, "ab12");
-    assert_eq!(task.test, [Pair { input: grid(1, 2, &[1, 2]), output: grid(1, 1, &[3]) }]);
+    assert_eq!(task.test, [Pair { input: grid(1, 2, &[1, 2]), output: Some(grid(1, 1, &[3])) }]);
     let [first, second] = &task.train[..] else { panic!("{task:?}") };
-    assert_eq!((&first.input, &second.output), (&grid(2, 1, &[4, 5]), &grid(1, 1, &[8])));
+    assert_eq!((&first.input, &second.output), (&grid(2, 1, &[4, 5]), &Some(grid(1, 1, &[8]))));
 }
 
 #[test]
@@ -36,6 +45,17 @@ fn what_is_no_task_says_where() {
         (with_grid("[[1]]")[..40].to_owned(), "line 1, JSON: found EOF".into()),
         ("\u{0}".into(), "JSON".into()),
         ("3".into(), "train: found nothing, expected a list of at least one pair".into()),
+        ("[]".into(), "list: found [], expected a list of at least one pair".into()),
+        (r#"[{"input": [[1]]}]"#.into(), "list, pair 1, output: found nothing, expected a grid".into()),
+        (r#"{"a": {"train": []}}"#.into(), "task a, train: found [], expected a list of at least one".into()),
+        (
+            r#"{"a": [[[1]], [[1, 2], [3]]]}"#.into(),
+            "task a, test 2, row 2: found 1, expected 2 colours".into(),
+        ),
+        (
+            r#"{"a": [[[1]]], "b": 3}"#.into(),
+            "task b: found 3, expected a list with an output for each".into(),
+        ),
         ("{}".into(), "train: found nothing".into()),
         (r#"{"train": []}"#.into(), "train: found [], expected a list of at least one pair".into()),
         (r#"{"train": [3], "test": [3]}"#.into(), "train, pair 1, input: found nothing".into()),
@@ -60,7 +80,6 @@ fn what_is_no_task_says_where() {
         (with_grid("[[\"1\"]]"), format!("{here}, row 1, column 1: found \"1\"")),
         (with_grid(&format!("[{}]", row(31))), format!("{here}, row 1: found [0,0,")),
         (with_grid(&format!("[{}]", vec!["[0]"; 31].join(","))), format!("{here}: found [[0],[0],")),
-        (with_grid(&"9".repeat(5 << 20)), "size: found more bytes, expected at most 4194304".into()),
     ];
     for (text, expected) in cases {
         let error = parse(&text).expect_err(&expected).to_string();
@@ -71,53 +90,51 @@ fn what_is_no_task_says_where() {
 }
 
 #[test]
-fn tasks_are_found_by_name_in_every_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str| {
-        let path = dir.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, with_grid("[[1]]")).unwrap();
+fn tests_may_lack_an_answer() {
+    let text = |output: &str| {
+        format!(r#"{{"train": [{{"input": [[4]], "output": [[6]]}}], "test": [{{"input": [[1]]{output}}}]}}"#)
     };
-    for name in [
-        "one/training/b.json",
-        "one/evaluation/a.json",
-        "one/evaluation/c.txt",
-        "one/training/.d.json",
-        "one/e.json",
-    ] {
-        write(name);
+    for output in ["", r#", "output": null"#, r#", "output": []"#, r#", "output": [[]]"#, r#", "output": """#]
+    {
+        assert_eq!(
+            parse(&text(output)).unwrap().test,
+            [Pair { input: grid(1, 1, &[1]), output: None }],
+            "{output}"
+        );
     }
-    write("two/AboveBelow/f.json");
-    let dirs = [dir.path().join("two"), dir.path().join("one")];
-    let found = TaskFile::find(&dirs).unwrap();
-    let names: Vec<(&str, bool)> = found.iter().map(|task| (&*task.name, task.evaluation)).collect();
-    assert_eq!(names, [("a", true), ("b", false), ("f", false)]);
-    assert_eq!(found[0].read().unwrap().train.len(), 2);
+    assert_eq!(parse(&text(r#", "output": [[0]]"#)).unwrap().test[0].output, Some(grid(1, 1, &[0])));
+    let error = parse(&text(r#", "output": "?""#)).unwrap_err().to_string();
+    assert!(error.contains(r#"test, pair 1, output: found "?", expected a grid"#), "{error}");
+}
 
-    write("two/Copy/b.json");
-    let error = TaskFile::find(&dirs).unwrap_err().to_string();
-    assert!(error.contains("b.json, task: found b, expected another name than that of"), "{error}");
-    let error = TaskFile::find(&[dir.path().join("one/training")]).unwrap_err().to_string();
-    assert!(error.contains("folders: found no task, expected folders with tasks"), "{error}");
-    write("far/deep/data/training/c.json");
-    let cases = [
-        ("one/training", "one"),
-        ("two/Copy", "two"),
-        ("far", "far/deep/data"),
-        ("far/deep", "far/deep/data"),
-    ];
-    for (given, meant) in cases {
-        let error = TaskFile::find(&[dir.path().join(given)]).unwrap_err().to_string();
-        let meant = format!("; {} has them", dir.path().join(meant).display());
-        assert!(error.ends_with(&meant), "{error}");
-    }
-    assert!(matches!(TaskFile::find(&[dir.path().join("none")]), Err(Error::Io { .. })));
+#[test]
+fn files_of_many_tasks_lists_of_pairs_outputs_and_submissions_are_told_apart() {
+    let many = format!(
+        "\u{feff}{{\"x\": {0}, \"a\": {0}, \"l\": [{{\"input\": [[1]], \"output\": [[2]]}}]}}",
+        with_grid("[[5]]")
+    );
+    let Content::Tasks(tasks) = content(&many).unwrap() else { panic!("{many}") };
+    let shape = |task: &Task| (task.name.clone(), task.train.len(), task.test.len());
+    let expected =
+        [("a", 2, 1), ("l", 1, 0), ("x", 2, 1)].map(|(name, train, test)| (name.to_owned(), train, test));
+    assert_eq!(tasks.iter().map(shape).collect::<Vec<_>>(), expected);
+    let list = parse(r#"[{"input": [[1]], "output": [[2]]}, {"input": [[3]], "output": [[4]]}]"#).unwrap();
+    assert_eq!(shape(&list), ("ab12".to_owned(), 2, 0));
+    let outputs = content(r#"{"a": [], "b": [[[1, 2]], null], "c": [[]]}"#);
+    assert!(outputs.unwrap_err().to_string().contains("task a: found [], expected a list with an output"));
+    let Content::Solutions(outputs) = content(r#"{"b": [[[1, 2]], null], "c": [[]]}"#).unwrap() else {
+        panic!()
+    };
+    assert_eq!(outputs["b"], [Some(grid(1, 2, &[1, 2])), None]);
+    assert_eq!(outputs["c"], [None]);
+    let submission = r#"{"a": [{"attempt_1": [[0]]}]}"#;
+    assert_eq!(content(submission).unwrap(), Content::Submission);
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Task::parse(Path::new("a.json"), "a", &bytes);
+        let _ = Content::parse(Path::new("a.json"), &bytes);
     }
 
     /// A task with a few characters changed.
@@ -128,21 +145,8 @@ proptest! {
             let place = place % text.len();
             text.replace_range(place..=place, &with);
         }
-        if let Ok(task) = parse(&text) {
+        if let Ok(Content::Task(task)) = content(&text) {
             prop_assert!(!task.train.is_empty() && !task.test.is_empty());
         }
-    }
-}
-
-#[test]
-fn real_tasks_are_read() {
-    let Some(dir) = shared("data/arc") else { return };
-    for (path, tasks, pairs) in
-        [("ARC-AGI/data", 800, 3500), ("ARC-AGI-2/data", 1120, 4834), ("ConceptARC/corpus", 160, 907)]
-    {
-        let files = TaskFile::find(&[dir.join(path)]).unwrap();
-        let read = files.iter().map(|file| file.read().unwrap());
-        let total: usize = read.map(|task| task.train.len() + task.test.len()).sum();
-        assert_eq!((files.len(), total), (tasks, pairs), "{path}");
     }
 }
