@@ -71,9 +71,9 @@ pub fn run(args: &Args) -> Result<()> {
     .map_err(Error::output)
 }
 
-/// The held-out curve of a whole run.
+/// The curve of a whole run.
 fn drawn(run: &Run) -> Result<Option<String>> {
-    if run.checkpoint == run.path { Ok(None) } else { curve::terminal(&run.path) }
+    if run.checkpoint == run.path { Ok(None) } else { curve::terminal(&run.path, style::columns()) }
 }
 
 fn run_state(out: &mut impl Write, run: &Run, curve: Option<&str>) -> io::Result<()> {
@@ -81,7 +81,7 @@ fn run_state(out: &mut impl Write, run: &Run, curve: Option<&str>) -> io::Result
     if let Some(best) = run.best {
         writeln!(out, "  best: {:.2}% solved at step {}", 100.0 * best.exact_accuracy, best.step)?;
     }
-    curve.map_or(Ok(()), |curve| writeln!(out, "  solved, held out, by step\n{curve}"))
+    curve.map_or(Ok(()), |curve| writeln!(out, "\n{curve}"))
 }
 
 fn model(out: &mut impl Write, model: &Model) -> io::Result<()> {
