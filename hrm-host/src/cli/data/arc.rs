@@ -8,26 +8,26 @@ use crate::error::Result;
 
 /// Build an ARC dataset from folders of tasks
 ///
-/// A directory holds folders of JSON files. The test pairs of a folder `evaluation` become the split `test`; everything
-/// else is trained on. The same tasks and arguments give the same bytes on every machine.
+/// A directory contains folders of JSON files. The test pairs in a folder `evaluation` form the split `test`; everything
+/// else is training data. The same tasks and arguments give the same bytes on every machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm data arc --tasks ARC-AGI/data ConceptARC/corpus --out data/arc-1
   hrm data arc --tasks ARC-AGI-2/data --out data/arc-2 --augment 100 --seed 7")]
 pub struct Args {
-    /// Directories of folders of tasks: training/ and evaluation/, or one for each concept
+    /// Directories with folders of tasks: training/ and evaluation/, or one folder per concept
     #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
     pub tasks: Vec<PathBuf>,
     /// Directory of the dataset
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Add this many different puzzles to each task: turned or reflected, colours but black permuted
+    /// Add N different puzzles to each task: rotated or reflected, with all colours except black permuted
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub augment: u32,
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub seed: u64,
-    /// Print what was built as JSON, for scripts
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -16,7 +16,7 @@ use crate::memory;
 use crate::style::{self, STRONG};
 use crate::train::curve;
 
-/// Describe a model, a bundle, a run or a dataset, or the GPUs that there are
+/// Describe a model, a bundle, a run or a dataset, or list the GPUs
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm info runs/a
@@ -34,10 +34,10 @@ pub struct Args {
         conflicts_with = "devices"
     )]
     pub path: Option<PathBuf>,
-    /// List the GPUs that --backend cuda could use, or say what is missing for it
+    /// List the GPUs that --backend cuda can use, or what it lacks
     #[arg(long)]
     pub devices: bool,
-    /// What a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, what typical ones do
+    /// Show what a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, show typical ones
     #[arg(long, conflicts_with = "devices")]
     pub embedded: bool,
     /// Print the description as one line of JSON

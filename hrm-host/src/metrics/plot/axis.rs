@@ -111,9 +111,12 @@ impl Axis {
         match self.scale {
             Scale::Linear { unit } => scaled(digits(at, self.high - self.low), unit),
             Scale::Log => {
-                let value = 10f64.powf(at);
                 let power = 10f64.powf(at.floor());
-                scaled(digits(value / power, 1.0), power)
+                // Below the normal numbers there are no three digits to round to.
+                if power < f64::MIN_POSITIVE {
+                    return 10f64.powf(at);
+                }
+                scaled(digits(10f64.powf(at - at.floor()), 1.0), power)
             }
         }
     }
@@ -198,7 +201,7 @@ mod tests {
     fn an_axis_ends_at_the_data_and_its_ends_are_labelled() {
         for (values, log, expected) in [
             (vec![0.0, 1.0], false, vec!["0", "0.2", "0.4", "0.6", "0.8", "1"]),
-            (vec![10.0, 14_500.0], false, vec!["10", "2000", "4000", "6000", "8000", "10k", "12k", "14.5k"]),
+            (vec![10.0, 14_500.0], false, vec!["10", "5000", "10k", "14.5k"]),
             (vec![-7.0, 12.0], false, vec!["-7", "-5", "0", "5", "10", "12"]),
             (vec![1.0, 128.0], true, vec!["1", "10", "100"]),
             (vec![3.0, 60.0], true, vec!["3", "5", "10", "20", "60"]),
