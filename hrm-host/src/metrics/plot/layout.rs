@@ -68,9 +68,10 @@ impl Layout {
         let top = next + line * lines(&y_label) + gap;
 
         let widest = |axis: &Axis| axis.ticks.iter().map(|tick| text(&tick.1)).max().unwrap_or(0);
-        let left = gap + widest(&y) + 2 * ticks[0];
-        // Half of the last label lies beyond the end of the axis; its length is known only with the ticks.
-        x.label(room - left, |label| text(label) + 2 * gap);
+        let beside = gap + widest(&y) + 2 * ticks[0];
+        // Half of the first and of the last label lie beyond the ends of the axis; their length is known only with the ticks.
+        x.label(room - beside, |label| text(label) + 2 * gap);
+        let left = beside.max(gap + x.ticks.first().map_or(0, |first| text(&first.1) / 2));
         let right = width - gap - widest(&x).div_euclid(2);
         x.label(right - left, |label| text(label) + 2 * gap);
         if points().next().is_none() {
@@ -203,6 +204,16 @@ mod tests {
             let last = layout.x.ticks.last().unwrap();
             assert!(layout.right + text(&last.1) / 2 <= width);
         }
+    }
+
+    #[test]
+    fn a_long_first_label_of_x_lies_inside() {
+        let points = vec![(-1.234e300, 0.0), (1.0, 1.0)];
+        let chart = Chart { series: vec![Series::new("s", points)], ..Chart::default() };
+        let layout = Layout::of(&chart, &MEDIUM);
+        let first = &layout.x.ticks[0];
+        assert_eq!(first.1, "-1.234e300");
+        assert!(layout.left >= (MEDIUM.text)(&first.1) / 2, "{layout:?}");
     }
 
     #[test]
