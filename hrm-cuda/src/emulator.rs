@@ -28,6 +28,7 @@ use std::num::NonZero;
 
 use half::bf16;
 use hrm_core::kernels::Write;
+use half::slice::HalfFloatSliceExt;
 
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr, check_args};
@@ -183,7 +184,11 @@ fn read_elements(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     match dtype {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|element| f32::from_ne_bytes(*element)).collect(),
         Dtype::Bf16 => {
-            bytes.as_chunks::<2>().0.iter().map(|element| bf16::from_ne_bytes(*element).to_f32()).collect()
+            let elements = bytes.as_chunks::<2>().0.iter().map(|element| bf16::from_ne_bytes(*element));
+            let elements: Vec<bf16> = elements.collect();
+            let mut values = vec![0.0; elements.len()];
+            elements.convert_to_f32_slice(&mut values);
+            values
         }
     }
 }
@@ -195,8 +200,10 @@ fn write_elements(bytes: &mut [u8], values: &[f32], dtype: Dtype) {
             elements.iter_mut().zip(values).for_each(|(to, x)| *to = x.to_ne_bytes());
         }
         Dtype::Bf16 => {
+            let mut rounded = vec![bf16::ZERO; values.len()];
+            rounded.convert_from_f32_slice(values);
             let elements = bytes.as_chunks_mut::<2>().0;
-            elements.iter_mut().zip(values).for_each(|(to, x)| *to = bf16::from_f32(*x).to_ne_bytes());
+            elements.iter_mut().zip(rounded).for_each(|(to, x)| *to = x.to_ne_bytes());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Elements of tensors in the types that files hold them in: widened to f32 when read, rounded when written.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 /// What the elements of a tensor in a file are.
@@ -67,8 +68,8 @@ impl Number {
         match self {
             Self::F64 => out.extend(chunks(bytes).map(|b| f64::from_le_bytes(b) as f32)),
             Self::F32 => out.extend(chunks(bytes).map(f32::from_le_bytes)),
-            Self::F16 => out.extend(chunks(bytes).map(|b| f16::from_le_bytes(b).to_f32())),
-            Self::Bf16 => out.extend(chunks(bytes).map(|b| bf16::from_le_bytes(b).to_f32())),
+            Self::F16 => halves(bytes, f16::from_le_bytes, out),
+            Self::Bf16 => halves(bytes, bf16::from_le_bytes, out),
             Self::I64 => out.extend(chunks(bytes).map(|b| i64::from_le_bytes(b) as f32)),
             Self::I32 => out.extend(chunks(bytes).map(|b| i32::from_le_bytes(b) as f32)),
             Self::I16 => out.extend(chunks(bytes).map(|b| f32::from(i16::from_le_bytes(b)))),
@@ -78,6 +79,37 @@ impl Number {
             Self::U16 => out.extend(chunks(bytes).map(|b| f32::from(u16::from_le_bytes(b)))),
             Self::U8 => out.extend(bytes.iter().map(|&b| f32::from(b))),
         }
+    }
+}
+
+/// Elements that are widened at a time, on the stack.
+const BLOCK: usize = 256;
+
+/// Appends 16-bit floats to `out`, widened.
+fn halves<T: Copy + Default>(bytes: &[u8], from: fn([u8; 2]) -> T, out: &mut Vec<f32>)
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut block = [T::default(); BLOCK];
+    for elements in bytes.as_chunks::<2>().0.chunks(BLOCK) {
+        let block = &mut block[..elements.len()];
+        block.iter_mut().zip(elements).for_each(|(to, element)| *to = from(*element));
+        let start = out.len();
+        out.resize(start + elements.len(), 0.0);
+        block.convert_to_f32_slice(&mut out[start..]);
+    }
+}
+
+/// Appends `values` to `out`, rounded to 16-bit floats.
+fn halved<T: Copy + Default>(values: &[f32], bytes: fn(T) -> [u8; 2], out: &mut Vec<u8>)
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut block = [T::default(); BLOCK];
+    for values in values.chunks(BLOCK) {
+        let block = &mut block[..values.len()];
+        block.convert_from_f32_slice(values);
+        out.extend(block.iter().flat_map(|element| bytes(*element)));
     }
 }
 
@@ -121,8 +153,8 @@ impl Precision {
     pub fn narrow(self, values: &[f32], out: &mut Vec<u8>) {
         match self {
             Self::F32 => out.extend(values.iter().flat_map(|x| x.to_le_bytes())),
-            Self::Bf16 => out.extend(values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
-            Self::F16 => out.extend(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
+            Self::Bf16 => halved(values, bf16::to_le_bytes, out),
+            Self::F16 => halved(values, f16::to_le_bytes, out),
         }
     }
 
@@ -170,6 +202,25 @@ mod tests {
         fn bf16_and_f16_round_to_nearest_even(x in prop_oneof![1e-4f32..6e4, -6e4f32..-1e-4]) {
             prop_assert_eq!(f64::from(round_trip(Precision::Bf16, Number::Bf16, x)), nearest(x, 8));
             prop_assert_eq!(f64::from(round_trip(Precision::F16, Number::F16, x)), nearest(x, 11));
+        }
+
+        #[test]
+        fn many_are_converted_as_one_is(bits in proptest::collection::vec(any::<u32>(), 0..700)) {
+            let values: Vec<f32> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
+            let mut bytes = Vec::new();
+            Precision::Bf16.narrow(&values, &mut bytes);
+            Precision::F16.narrow(&values, &mut bytes);
+            let one = values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes());
+            let one: Vec<u8> = one.chain(values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())).collect();
+            prop_assert_eq!(&bytes, &one);
+            let (brain, half) = bytes.split_at(2 * values.len());
+            let mut wide = Vec::new();
+            Number::Bf16.widen(brain, &mut wide);
+            Number::F16.widen(half, &mut wide);
+            let one = chunks(brain).map(|b| bf16::from_le_bytes(b).to_f32());
+            let one = one.chain(chunks(half).map(|b| f16::from_le_bytes(b).to_f32()));
+            let bits = |x: f32| x.to_bits();
+            prop_assert_eq!(wide.into_iter().map(bits).collect::<Vec<_>>(), one.map(bits).collect::<Vec<_>>());
         }
 
         #[test]

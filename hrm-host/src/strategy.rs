@@ -20,9 +20,9 @@ pub enum Halt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// That of the last step: the published evaluation
+    /// The board of the last step: the published evaluation
     Last,
-    /// That of the step whose Q-halt was highest, the first of equals
+    /// The board with the highest Q-halt; of equals, the first
     BestQ,
 }
 

@@ -67,6 +67,14 @@ pub fn stderr() -> AutoStream<std::io::Stderr> {
     anstream::stderr()
 }
 
+/// Columns of the terminal at standard output; elsewhere those that `COLUMNS` gives, or 80.
+#[must_use]
+pub fn columns() -> usize {
+    let given = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    terminal.filter(|columns| *columns > 0).or_else(given).unwrap_or(80)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,9 +14,9 @@ pub enum Backend {
     /// The multi-threaded CPU backend
     #[default]
     Cpu,
-    /// Plain loops, slow: the judge of the others
+    /// Plain loops, slow: the reference for the other backends
     Reference,
-    /// The CPU with 8-bit integers in the linear layers, as on a microcontroller: inference only
+    /// The CPU with 8-bit integers in the linear layers, as on a microcontroller; inference only
     Int8,
     /// The first NVIDIA GPU
     #[cfg(feature = "cuda")]
@@ -28,7 +28,7 @@ pub enum Backend {
 pub enum Dtype {
     /// IEEE single precision
     F32,
-    /// bfloat16, with sums and the parameters' own copy in f32
+    /// bfloat16, with sums and master weights in f32
     Bf16,
 }
 
@@ -77,10 +77,10 @@ pub trait WithTrainBackend {
 /// What computes, and how precisely: the flags of every command that runs a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct BackendArgs {
-    /// What computes
+    /// Backend to use
     #[arg(long, value_enum, default_value_t)]
     pub backend: Backend,
-    /// Precision of the activations [default: what the model's forward_dtype says where the backend has it]
+    /// Precision of activations [default: the model's forward_dtype, if the backend supports it]
     #[arg(long, value_enum)]
     pub dtype: Option<Dtype>,
 }

@@ -20,7 +20,7 @@ use crate::files;
 use crate::solve::Model;
 use crate::style::{self, FAINT, STRONG, WARNING};
 
-/// Answer the tests of ARC, and score answers
+/// Predict answers to ARC tests, or score them
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm arc predict --model runs/arc/best --data data/arc-1 --out submission.json
@@ -39,7 +39,7 @@ pub enum What {
     Score(ScoreArgs),
 }
 
-/// Answer every test by the votes of a task's augmentations, and write a submission
+/// Answer every test by a vote of the task's augmentations, and write a submission
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(
     // It is known, to be refused with a word on --votes.
@@ -52,25 +52,25 @@ pub struct PredictArgs {
     /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
-    /// The dataset, as hrm data arc writes it
+    /// The dataset, written by hrm data arc
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Which split of the dataset
     #[arg(long, value_enum, default_value = "test")]
     pub split: Split,
-    /// Where the submission goes
+    /// The submission to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Augmentations of each task that vote, the first of the dataset [default: all]
+    /// Use only the first K augmentations of each task [default: all]
     #[arg(long, value_name = "K", value_parser = count)]
     pub votes: Option<NonZeroU64>,
-    /// Attempts at each test in the submission; the ARC Prize takes two
+    /// Attempts per test in the submission; the ARC Prize allows two
     #[arg(long, value_name = "N", value_parser = count, default_value = "2")]
     pub attempts: NonZeroU64,
     /// How each augmentation is answered.
     #[command(flatten)]
     pub ask: AskArgs,
-    /// Rows that are worked on together
+    /// Rows per batch
     #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
     pub batch: NonZeroU64,
     #[command(flatten)]

@@ -16,16 +16,16 @@ use crate::style;
 /// The defaults are those of the published evaluation; `solve` has its own.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct AskArgs {
-    /// When to halt: after the maximum, when Q says so, or after a number of ACT steps
+    /// When to halt: after the maximum, when Q decides, or after a number of ACT steps
     #[arg(long, value_name = "max|q|STEPS", default_value = "max")]
     pub halt: Halt,
-    /// Which board is the answer: the last, or that of the step whose Q-halt was highest
+    /// Which board is the answer: the last, or the one with the highest Q-halt
     #[arg(long, value_enum, default_value = "last")]
     pub answer: Answer,
-    /// Symmetric views of the puzzle that vote, each with the weight sigmoid(Q-halt) [default: 1]
+    /// Solve K symmetric views of the puzzle and let them vote, weighted by sigmoid(Q-halt) [default: 1]
     #[arg(long, value_name = "K", value_parser = count)]
     pub vote: Option<NonZeroU64>,
-    /// ACT steps after which a puzzle halts at the latest [default: what the model was trained with]
+    /// Maximum number of ACT steps [default: as in training]
     #[arg(long, value_name = "N", value_parser = act_steps)]
     pub max_steps: Option<NonZeroU64>,
 }

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::style::{self, FAINT, STRONG};
 use crate::train;
 
-/// Measure step time, GFLOP/s, the share of this machine's own GEMM rate, and memory planned and used
+/// Measure step time, GFLOP/s, the share of this machine's GEMM rate, and planned and used memory
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm bench
@@ -22,23 +22,23 @@ use crate::train;
   hrm bench --preset sudoku-extreme --batch 1 --backend int8
   hrm bench --preset sudoku-extreme --batch 768 --backend cuda --dtype bf16 --kernels")]
 pub struct Args {
-    /// The model's settings by name
+    /// Named settings of the model
     #[arg(long, value_name = "NAME", default_value = "sudoku-mini")]
     pub preset: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its fields are documented")]
     pub backend: BackendArgs,
-    /// Puzzles per training step [default: what the preset says]; with --backend int8, which does not train, per ACT step
+    /// Puzzles per training step [default: the preset's]; with --backend int8, which cannot train, per ACT step
     /// [default: 1]
     #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<NonZeroU64>,
-    /// Puzzles per ACT step of inference [default: 1; with --backend cuda as many as in training]
+    /// Puzzles per ACT step of inference [default: 1; with --backend cuda the same as in training]
     #[arg(long, value_name = "N", value_parser = count)]
     pub inference_batch: Option<NonZeroU64>,
-    /// Steps that are timed, of training and of inference each [default: 7; 100 with --backend cuda]
+    /// Steps to time, for training and for inference [default: 7; 100 with --backend cuda]
     #[arg(long, value_name = "N", value_parser = |text: &str| count_to(text, 1_000_000))]
     pub steps: Option<NonZeroU64>,
-    /// Print the time of each kernel as well
+    /// Also print the time of each kernel
     #[arg(long)]
     pub kernels: bool,
     /// Print the result as one line of JSON

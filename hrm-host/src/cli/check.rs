@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::golden::{self, Check, Report};
 use crate::style::{self, BAD, GOOD};
 
-/// Compare a backend with golden numbers: each tensor group's error and bound
+/// Compare a backend with golden numbers: error and bound of each tensor group
 ///
-/// Exits with 1 when any group misses its bound.
+/// The exit code is 1 if a group exceeds its bound.
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm check --golden ../shared/golden

@@ -12,7 +12,7 @@ use crate::model_io::export::{self, Exported, Target};
 use crate::numbers::Precision;
 use crate::style::{self, STRONG};
 
-/// Write a model as Python or a microcontroller reads it
+/// Write a model for Python or for a microcontroller
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm export runs/a --to safetensors --out models/a
@@ -23,13 +23,13 @@ pub struct Args {
     /// The model: a directory, a run, or a bundle
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// What to write
+    /// Format to write
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub to: Target,
-    /// Where; it must not exist yet
+    /// File or directory to write; it must not exist yet
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
-    /// The precision of the weights, rounded to nearest even
+    /// Precision of the weights; they are rounded to nearest even
     #[arg(long, visible_alias = "quantize", value_enum, value_name = "DTYPE", default_value = "f32")]
     pub dtype: Encoding,
     /// Print the result as one line of JSON

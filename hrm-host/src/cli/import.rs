@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model_io::import::{self, Imported, Options};
 use crate::style::{self, FAINT, STRONG};
 
-/// Make a model directory of a checkpoint: PyTorch, safetensors or a bundle
+/// Convert a checkpoint to a model directory: PyTorch, safetensors or a bundle
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm import checkpoints/sudoku/step_26040 --config checkpoints/sudoku/all_config.yaml --out models/sudoku
@@ -19,28 +19,28 @@ use crate::style::{self, FAINT, STRONG};
   hrm import arc.pt --reset-puzzle-embeddings --data data/arc --out models/arc
   hrm import runs/arc-1 --reset-puzzle-embeddings --data data/arc-2 --out models/arc-2")]
 pub struct Args {
-    /// The checkpoint: a ZIP file of torch.save, a safetensors file, a bundle, a model directory, or a run
+    /// The checkpoint: a file written by torch.save, a safetensors file, a bundle, a model directory, or a run
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
-    /// The directory to write; it must not hold anything yet
+    /// The directory to write; it must be empty or new
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
     /// Its configuration: all_config.yaml, or a config.json [default: the one in or beside the checkpoint]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A dataset that the model shall work on: its sizes and its puzzle identifiers
+    /// Take the sizes and the puzzle identifiers from this dataset
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Set one field of the configuration, as often as needed
+    /// Set a field of the configuration; can be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<Assignment>,
-    /// The names of the puzzle identifiers that the checkpoint was trained with
+    /// The names of the checkpoint's puzzle identifiers
     #[arg(long, value_name = "OLD.json")]
     pub identifiers: Option<PathBuf>,
-    /// The names of those that the model shall have; rows go by name [default: those of --data]
+    /// The names of the new model's puzzle identifiers; rows are matched by name [default: those of --data]
     #[arg(long, value_name = "NEW.json")]
     pub new_identifiers: Option<PathBuf>,
-    /// Give every puzzle identifier the row of the blank one
+    /// Give every puzzle identifier the blank identifier's row
     #[arg(long, conflicts_with = "identifiers")]
     pub reset_puzzle_embeddings: bool,
     /// Print the result as one line of JSON

@@ -30,12 +30,12 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::Result;
 use crate::style::{self, Color};
 
-/// The Hierarchical Reasoning Model: train it, evaluate it, watch it solve puzzles
+/// The Hierarchical Reasoning Model: train, evaluate and solve puzzles
 #[derive(Debug, Parser)]
 #[command(name = "hrm", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 success, 1 failed, 2 wrong usage or input, 130 interrupted.")]
 pub struct Cli {
-    /// When to use colour; `auto` also heeds NO_COLOR
+    /// When to use colour; `auto` respects NO_COLOR
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 

@@ -31,9 +31,9 @@ use crate::train::{self, Trainer, presets};
 /// What the quickstart trains.
 const PRESET: &str = "sudoku-4x4";
 
-/// Make puzzles, train on them, evaluate on held-out ones and solve one step by step
+/// Generate puzzles, train a model, evaluate it on held-out puzzles and solve one step by step
 ///
-/// Needs no files and no GPU.
+/// It needs no files and no GPU.
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm quickstart

@@ -30,11 +30,11 @@ pub struct Args {
     /// The model: a directory with config.json and model.safetensors, a run, or a bundle
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
-    /// The puzzle, in one line or as a grid; - reads standard input. A Sudoku: a digit per cell, 0 or . where empty. A
-    /// maze: # for walls, a space where it is free, S and G. ARC: the input grid, a row of digits to a line
+    /// The puzzle, in one line or as a grid; - reads standard input. Sudoku: a digit per cell, 0 or . for blanks. Maze: #
+    /// for walls, spaces, S and G. ARC: the input grid, one row of digits per line
     #[arg(value_name = "PUZZLE|-", allow_hyphen_values = true)]
     pub puzzle: String,
-    /// Row of the puzzle embedding, for a model that tells its puzzles apart
+    /// Row of the puzzle embedding, for a model with an embedding per puzzle
     #[arg(long, value_name = "ROW", default_value_t, value_parser = clap::value_parser!(i32).range(0..))]
     pub puzzle_id: i32,
     /// How it is answered.
@@ -43,10 +43,10 @@ pub struct Args {
     #[command(flatten)]
     #[expect(missing_docs, reason = "its fields are documented")]
     pub backend: BackendArgs,
-    /// Say on standard error what computes, and what memory it takes
+    /// Print the backend and its memory on standard error
     #[arg(long, short)]
     pub verbose: bool,
-    /// Show the board after every ACT step, what changed, and the Q values
+    /// Show the board after every ACT step, with changes and Q values
     #[arg(long)]
     pub trace: bool,
     /// Print the result as one line of JSON

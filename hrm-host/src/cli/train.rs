@@ -23,10 +23,10 @@ use crate::settings;
 use crate::train::run::{End, SETTINGS};
 use crate::train::{self, Settings, Trainer, checkpoint, presets};
 
-/// Train a model, or go on with a run that stopped
+/// Train a model or resume a run
 ///
-/// Ctrl-C writes a checkpoint and stops; a second one stops at once. A resumed run equals an uninterrupted one bit for
-/// bit.
+/// Ctrl-C writes a checkpoint and stops; a second Ctrl-C stops at once. A resumed run gives the same bits as an
+/// uninterrupted one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm train --preset sudoku-mini --data data/sudoku --out runs/a
@@ -37,31 +37,31 @@ pub struct Args {
     /// The dataset
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// The run: checkpoints, metrics and models go here
+    /// Directory of the run, for checkpoints, metrics and models
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
-    /// Settings by name, such as sudoku-mini or sudoku-extreme
+    /// Named settings, such as sudoku-mini or sudoku-extreme
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// Settings from a TOML file
     #[arg(long, value_name = "FILE.toml")]
     pub config: Option<PathBuf>,
-    /// Override one setting; may be given several times
+    /// Override a setting; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<Assignment>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its fields are documented")]
     pub backend: BackendArgs,
-    /// Stop after this many steps [default: what the settings say]
+    /// Stop after this many steps [default: from the settings]
     #[arg(long, value_name = "N", value_parser = count)]
     pub steps: Option<NonZeroU64>,
-    /// Stop after this many minutes, with a checkpoint to go on from; the learning rate's schedule stays that of all steps
+    /// Write a checkpoint and stop after this many minutes; the learning rate's schedule still covers all steps
     #[arg(long, value_name = "M", value_parser = minutes)]
     pub max_minutes: Option<Duration>,
-    /// Seed of every random choice [default: what the settings say]
+    /// Seed of every random choice [default: from the settings]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Go on from the last checkpoint in RUN, with the settings it began with
+    /// Resume from the last checkpoint in RUN, with the run's own settings
     #[arg(long)]
     pub resume: bool,
 }

@@ -274,7 +274,7 @@ impl Sweep {
         Chart {
             title: format!("{} puzzles: solved, by ACT steps spent", self.puzzles),
             x_label: "mean ACT steps of a puzzle, all views together".into(),
-            y_label: "share solved".into(),
+            y_label: "puzzles solved, %".into(),
             log_x: true,
             series,
             ..Chart::default()
@@ -284,7 +284,7 @@ impl Sweep {
 
 impl Setting {
     fn point(&self) -> (f64, f64) {
-        (self.steps, self.exact_accuracy)
+        (self.steps, 100.0 * self.exact_accuracy)
     }
 }
 

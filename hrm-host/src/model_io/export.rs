@@ -19,11 +19,11 @@ use crate::tensor_match::{compare, shape};
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Target {
-    /// A model directory, as Hugging Face lays one out: config.json and model.safetensors
+    /// A model directory in Hugging Face's layout: config.json and model.safetensors
     Safetensors,
     /// A bundle: one file that a microcontroller reads in place
     Postcard,
-    /// A state dict under the published program's tensor names: one safetensors file
+    /// A state dict with the original program's tensor names: one safetensors file
     PytorchNames,
 }
 

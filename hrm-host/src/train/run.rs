@@ -153,15 +153,18 @@ pub fn run<K: TrainBackend>(
         started: Instant::now(),
         busy: Busy::default(),
         last: None,
+        redraw: super::curve::Redraw::default(),
         // A resumed run stands on the checkpoint that it came from.
         saved_at: (trainer.state().step > 0).then_some(trainer.state().step),
         trainer,
         dir,
         observer,
     };
+    session.draw()?;
     let end = session.train(test, limit)?;
     session.settle()?;
     session.save()?;
+    session.draw()?;
     Ok(Outcome {
         end,
         step: session.trainer.state().step,
@@ -180,6 +183,7 @@ struct Session<'a, K: TrainBackend> {
     started: Instant,
     busy: Busy,
     last: Option<EvalReport>,
+    redraw: super::curve::Redraw,
     saved_at: Option<u64>,
 }
 
@@ -245,6 +249,10 @@ impl<K: TrainBackend> Session<'_, K> {
         if step.is_multiple_of(interval) || step == total_steps {
             self.log_training(step)?;
             log_timing(&mut self.logs, step, batch, self.started, std::mem::take(&mut self.busy))?;
+            if self.redraw.due() {
+                self.draw()?;
+                self.redraw.drawn();
+            }
         }
         Ok(true)
     }
@@ -257,17 +265,23 @@ impl<K: TrainBackend> Session<'_, K> {
             !observer.interrupted()
         })?;
         let Some(report) = report else { return Ok(false) };
-        let (step, total_steps) = (self.trainer.state().step, self.trainer.state().total_steps);
+        let step = self.trainer.state().step;
         self.logs.write(step, &eval_values(&report))?;
         let best = self.trainer.note(report.all.exact_accuracy, report.all.accuracy);
         if best {
             let saved = self.trainer.save_model(&self.dir.join(BEST));
             saved.map_err(|e| with_last_checkpoint(e, self.dir))?;
         }
-        super::curve::write(self.dir, &format!("{step} steps of {total_steps}"))?;
+        self.draw()?;
         self.observer.evaluated(step, &report, best);
         self.last = Some(report);
         Ok(true)
+    }
+
+    /// Draws the metrics that are written so far.
+    fn draw(&self) -> Result<()> {
+        let state = self.trainer.state();
+        super::curve::write(self.dir, &format!("{} steps of {}", state.step, state.total_steps))
     }
 
     /// Writes a checkpoint, unless there is one of this step.

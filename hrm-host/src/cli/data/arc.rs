@@ -32,7 +32,7 @@ pub struct Args {
     /// Directory of the dataset
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Add this many different puzzles to each task: turned or reflected, colours but black permuted
+    /// Add N different puzzles to each task: rotated or reflected, with all colours except black permuted
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub augment: u32,
     /// Seed of every random choice

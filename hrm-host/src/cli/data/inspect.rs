@@ -12,7 +12,7 @@ use crate::data::inspect::{Report, Sample, SetReport, Spread};
 use crate::error::{Error, Result};
 use crate::style::{self, FAINT, STRONG};
 
-/// Show what a dataset holds, and draw an example
+/// Describe a dataset and draw an example
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm data inspect data/arc-1
@@ -22,13 +22,13 @@ pub struct Args {
     /// A dataset
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Which split to look into [default: both]
+    /// Which split to show [default: both]
     #[arg(long, value_enum)]
     pub split: Option<Split>,
     /// Which example of the split to draw, from 0
     #[arg(long, value_name = "I", default_value_t = 0)]
     pub index: usize,
-    /// Print it as JSON, for scripts
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }

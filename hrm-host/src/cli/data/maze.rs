@@ -18,8 +18,8 @@ use crate::error::Result;
   hrm data maze --generate 1000 --out data/maze-made --split train --seed 1
   hrm data maze --generate 200 --size 12 --min-path 20 --out data/maze-small --split test
 
-Labels of the published set follow one rule: of all shortest paths the smallest under Down < Left < Right < Up.
-A turned maze breaks it, unless --relabel finds the path anew.")]
+The published labels follow one rule: of all shortest paths, the smallest one under Down < Left < Right < Up.
+A rotated maze no longer follows the rule; --relabel finds its path again.")]
 #[command(group(clap::ArgGroup::new("source").required(true)))]
 pub struct Args {
     /// Read mazes from this CSV file: source,question,answer,rating
@@ -31,10 +31,10 @@ pub struct Args {
     /// Rows and columns of the generated mazes
     #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "csv")]
     pub size: usize,
-    /// Moves of a generated maze's shortest path, at least
+    /// Minimum number of moves of a generated maze's shortest path
     #[arg(long, value_name = "N", default_value_t = 109, conflicts_with = "csv")]
     pub min_path: u32,
-    /// Directory of the dataset; both splits may lie in one
+    /// Directory of the dataset; both splits can share it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Which split of the dataset to write
@@ -43,16 +43,16 @@ pub struct Args {
     /// What to add to each of the file's mazes
     #[arg(long, value_enum, value_name = "WHAT", default_value = "none", conflicts_with = "generate")]
     pub augment: Augment,
-    /// Find every answer anew by the rule of the published labels
+    /// Compute every answer again, by the rule of the published labels
     #[arg(long, conflicts_with = "generate")]
     pub relabel: bool,
-    /// Take this many of the file's mazes, chosen by the seed [default: all]
+    /// Use a random sample of N mazes of the file [default: all]
     #[arg(long, value_name = "N", value_parser = count, conflicts_with = "generate")]
     pub subsample: Option<NonZeroU64>,
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// Print what was built as JSON, for scripts
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -16,7 +16,7 @@ use crate::data;
 use crate::error::{Error, Result};
 use crate::style;
 
-/// Build a dataset, or look into one
+/// Build or inspect a dataset
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   hrm data sudoku --csv train.csv --out data/sudoku --split train --subsample 1000 --augment 1000

@@ -28,28 +28,28 @@ pub struct Args {
     /// Width of the generated grids: 4 or 9
     #[arg(long, value_name = "4|9", conflicts_with = "csv")]
     pub size: Option<GridSize>,
-    /// Clues in each generated puzzle, a number or a range such as 30-45 [default: minimal, none can be taken away]
+    /// Clues in each generated puzzle, a number or a range such as 30-45 [default: minimal, no clue can be removed]
     #[arg(long, value_name = "N|MIN-MAX", conflicts_with = "csv", value_parser = clue_range)]
     pub clues: Option<RangeInclusive<u8>>,
-    /// Directory of the dataset; both splits may lie in one
+    /// Directory of the dataset; both splits can share it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Which split of the dataset to write
     #[arg(long, value_enum)]
     pub split: Split,
-    /// Take this many of the file's puzzles, chosen by the seed [default: all]
+    /// Use a random sample of N puzzles of the file [default: all]
     #[arg(long, value_name = "N", value_parser = count, conflicts_with = "generate")]
     pub subsample: Option<NonZeroU64>,
-    /// Add this many equivalent puzzles to each: digits, bands, rows and columns permuted, or transposed
+    /// Add N equivalent puzzles to each: with permuted digits, bands, rows and columns, or transposed
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "generate")]
     pub augment: u32,
-    /// Take only the file's puzzles with at least this rating
+    /// Use only puzzles with at least this rating
     #[arg(long, value_name = "R", conflicts_with = "generate")]
     pub min_rating: Option<u32>,
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// Print what was built as JSON, for scripts
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
 }

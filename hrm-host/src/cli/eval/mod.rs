@@ -43,37 +43,37 @@ pub struct Args {
     /// Which split of the dataset
     #[arg(long, value_enum, default_value = "test")]
     pub split: Split,
-    /// Evaluate on N puzzles, a seeded choice with its share of each bucket of ratings [default: all]
+    /// Evaluate on a random sample of N puzzles, stratified by rating [default: all]
     #[arg(long, value_name = "N", value_parser = count)]
     pub limit: Option<NonZeroU64>,
     /// Evaluate on the first N puzzles
     #[arg(long, value_name = "N", value_parser = count, conflicts_with = "limit")]
     pub first: Option<NonZeroU64>,
-    /// Seed of the choice of puzzles and of the views
+    /// Seed of the sample and of the views
     #[arg(long, value_name = "S", default_value_t)]
     pub seed: u64,
     /// How each puzzle is answered.
     #[command(flatten)]
     pub ask: AskArgs,
-    /// Compare halts, answers and votes of 1, 2, 4, ... up to --vote K views, all from one pass
+    /// Compare all settings of --halt and --answer, and votes of 1, 2, 4, ... up to --vote K views, in one pass
     #[arg(long, conflicts_with_all = ["halt", "answer", "near_ties"])]
     pub sweep: bool,
-    /// Rows that are worked on together
+    /// Rows per batch
     #[arg(long, value_name = "N", value_parser = count, default_value = "32")]
     pub batch: NonZeroU64,
     #[command(flatten)]
     #[expect(missing_docs, reason = "its fields are documented")]
     pub backend: BackendArgs,
-    /// Draw solved puzzles by ACT step, or by steps spent with --sweep
+    /// Draw a chart of solved puzzles by ACT step; with --sweep, by steps used
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// List as JSON lines the rows that a difference of 0.001 in a logit would count differently
+    /// Write the rows that a difference of 0.001 in a logit would change, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub near_ties: Option<PathBuf>,
-    /// List how each puzzle was answered, as JSON lines
+    /// Write the answer of each puzzle, as JSON lines
     #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
     pub answers: Option<PathBuf>,
-    /// Compare puzzle by puzzle with another evaluation of the same puzzles, as its --answers listed them
+    /// Compare puzzle by puzzle with the --answers file of another evaluation
     #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
     pub against: Option<PathBuf>,
     /// Print the result as one line of JSON

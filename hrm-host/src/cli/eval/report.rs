@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::evaluate::interval::Interval;
 use crate::evaluate::{Coverage, EvalReport, Intervals, Means, Paired, laws};
 use crate::metrics::plot::{Chart, Series, sparkline};
-use crate::style::{FAINT, STRONG};
+use crate::style::{self, FAINT, STRONG};
 use crate::task::Task;
 
 /// Prints the report: the whole, then its parts, then step by step.
@@ -68,7 +68,9 @@ pub(super) fn covered(out: &mut impl Write, sample: Coverage, puzzles: u64, of: 
 
 fn by_step(out: &mut impl Write, report: &EvalReport) -> Result<()> {
     let solved: Vec<f64> = report.by_step.iter().map(|step| step.means.solved as f64).collect();
-    writeln!(out, "\n  solved after each ACT step  {}", sparkline(&solved, solved.len()))?;
+    const NAME: &str = "  solved after each ACT step  ";
+    let room = style::columns().saturating_sub(NAME.len()).max(8);
+    writeln!(out, "\n{NAME}{}", sparkline(&solved, room))?;
     writeln!(
         out,
         "  {FAINT}step    solved       of  halting  cells right  Q-halt right  token loss{}{FAINT:#}",
@@ -109,14 +111,14 @@ pub fn print_paired(out: &mut impl Write, paired: &Paired) -> Result<()> {
 /// Cells right and puzzles solved by ACT step.
 pub fn chart(report: &EvalReport) -> Chart {
     let line = |label: &str, of: fn(&Means) -> f64| {
-        let points = (1..).zip(&report.by_step).map(|(step, it)| (f64::from(step), of(&it.means)));
+        let points = (1..).zip(&report.by_step).map(|(step, it)| (f64::from(step), 100.0 * of(&it.means)));
         Series::new(label, points.collect())
     };
     Chart {
         title: format!("{} puzzles by ACT step", report.all.puzzles),
         x_label: "ACT step".into(),
-        y_label: "share of those that take the step".into(),
-        y_range: Some((0.0, 1.0)),
+        y_label: "of the puzzles that take the step, %".into(),
+        y_includes: Some(0.0),
         series: vec![line("solved", |it| it.exact_accuracy), line("cells right", |it| it.accuracy)],
         ..Chart::default()
     }

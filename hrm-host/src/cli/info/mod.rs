@@ -16,7 +16,7 @@ use crate::memory;
 use crate::style::{self, STRONG};
 use crate::train::curve;
 
-/// Describe a model, a bundle, a run or a dataset, or the GPUs that there are
+/// Describe a model, a bundle, a run or a dataset, or list the GPUs
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm info runs/a
@@ -34,10 +34,10 @@ pub struct Args {
         conflicts_with = "devices"
     )]
     pub path: Option<PathBuf>,
-    /// List the GPUs that --backend cuda could use, or say what is missing for it
+    /// List the GPUs that --backend cuda can use, or what it lacks
     #[arg(long)]
     pub devices: bool,
-    /// What a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, what typical ones do
+    /// Show what a model needs on a microcontroller: flash, memory, multiply-accumulates; without a model, show typical ones
     #[arg(long, conflicts_with = "devices")]
     pub embedded: bool,
     /// Print the description as one line of JSON
@@ -71,9 +71,9 @@ pub fn run(args: &Args) -> Result<()> {
     .map_err(Error::output)
 }
 
-/// The held-out curve of a whole run.
+/// The curve of a whole run.
 fn drawn(run: &Run) -> Result<Option<String>> {
-    if run.checkpoint == run.path { Ok(None) } else { curve::terminal(&run.path) }
+    if run.checkpoint == run.path { Ok(None) } else { curve::terminal(&run.path, style::columns()) }
 }
 
 fn run_state(out: &mut impl Write, run: &Run, curve: Option<&str>) -> io::Result<()> {
@@ -81,7 +81,7 @@ fn run_state(out: &mut impl Write, run: &Run, curve: Option<&str>) -> io::Result
     if let Some(best) = run.best {
         writeln!(out, "  best: {:.2}% solved at step {}", 100.0 * best.exact_accuracy, best.step)?;
     }
-    curve.map_or(Ok(()), |curve| writeln!(out, "  solved, held out, by step\n{curve}"))
+    curve.map_or(Ok(()), |curve| writeln!(out, "\n{curve}"))
 }
 
 fn model(out: &mut impl Write, model: &Model) -> io::Result<()> {

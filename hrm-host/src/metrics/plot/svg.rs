@@ -1,130 +1,76 @@
-//! The chart as SVG. Colours are mid-tones that read on both grounds; where the viewer says that it is dark, text and
-//! grid turn lighter.
+//! The chart as SVG. Colours are mid-tones that read on both grounds; where the viewer says that it is dark, text turns
+//! lighter.
 
-use std::fmt::Write;
+use plotters::prelude::{IntoDrawingArea, SVGBackend};
+use unicode_width::UnicodeWidthChar;
 
-use super::{Axis, Chart, label};
+use super::Chart;
+use super::draw::{Pen, draw};
+use super::layout::{Layout, Medium};
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 420.0;
-const LEFT: f64 = 72.0;
-const RIGHT: f64 = 24.0;
-const TOP: f64 = 72.0;
-const BOTTOM: f64 = 56.0;
+/// plotters places points on whole pixels: the picture is drawn at this multiple of the size at which it is shown.
+const FINE: i32 = 4;
 
-/// Told apart by people with any colour vision (after Okabe and Ito), all of middling lightness.
-const COLOURS: [&str; 6] = ["#0d7fc2", "#d55e00", "#009e73", "#c2609a", "#b8860b", "#7a6fd0"];
+const MEDIUM: Medium = Medium {
+    width: 720 * FINE,
+    plot: 292 * FINE,
+    line: 20 * FINE,
+    gap: 8 * FINE,
+    ticks: [4 * FINE, 4 * FINE],
+    text: width,
+};
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-size:16px;font-weight:600;fill:#24292f}\
-.grid{stroke:#8c959f;stroke-opacity:.3}.axis{stroke:#6e7781}.line{fill:none;stroke-width:2;stroke-linejoin:round;\
-stroke-linecap:round}@media(prefers-color-scheme:dark){text{fill:#9198a1}.title{fill:#e6edf3}}";
+const LETTERS: i32 = 13 * FINE;
+
+const STYLE: &str = "text{font-family:system-ui,sans-serif;fill:#57606a}text[font-weight]{fill:#24292f}\
+polyline{stroke-linejoin:round;stroke-linecap:round}\
+@media(prefers-color-scheme:dark){text{fill:#9198a1}text[font-weight]{fill:#e6edf3}}";
 
 pub(super) fn render(chart: &Chart) -> String {
-    let x = Axis::spanning(points(chart).map(|p| p.0), chart.log_x);
-    let y = match chart.y_range {
-        Some((low, high)) if low < high => Axis { low, high, ..Axis::linear(low, high) },
-        _ => Axis::spanning(points(chart).filter(|p| x.position(p.0).is_some()).map(|p| p.1), false),
+    let charts: Vec<(&Chart, Layout)> =
+        std::iter::once(chart).chain(&chart.below).map(|chart| (chart, Layout::of(chart, &MEDIUM))).collect();
+    let height: i32 = charts.iter().map(|(_, layout)| layout.height).sum();
+    let size = (MEDIUM.width.unsigned_abs(), height.unsigned_abs());
+    // plotters counts a font's size with the space between its lines.
+    let pen = Pen { font: f64::from(LETTERS) * 1.24, stroke: 2 * FINE as u32, grid: true };
+    let mut body = String::new();
+    {
+        let mut rest = SVGBackend::with_string(&mut body, size).into_drawing_area();
+        for (chart, layout) in &charts {
+            let (here, below) = rest.split_vertically(layout.height);
+            // Drawing into a string cannot fail.
+            let _ = draw(&here, chart, layout, &MEDIUM, pen);
+            rest = below;
+        }
+        let _ = rest.present();
+    }
+    let inside = body.split_once('>').map_or("", |(_, inside)| inside);
+    let (width, shown) = (MEDIUM.width / FINE, height / FINE);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {height}\" width=\"{width}\" height=\"{shown}\" \
+         role=\"img\" aria-label=\"{}\">\n<style>{STYLE}</style>{inside}",
+        MEDIUM.width,
+        escaped(&charts[0].1.title.join(" "))
+    )
+}
+
+/// What a text takes in the widest of the usual sans-serif fonts, rather too much than too little.
+fn width(text: &str) -> i32 {
+    let tenths = |c: char| match c {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '|' | '\'' | '!' | ' ' => 4,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 10,
+        'a'..='z' | '0'..='9' => 7,
+        c => match c.width() {
+            Some(2..) => 11,
+            Some(0) => 0,
+            _ => 8,
+        },
     };
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = draw(&mut out, chart, &x, &y);
-    out
+    text.chars().map(tenths).sum::<i32>() * LETTERS / 10
 }
 
-fn points(chart: &Chart) -> impl Iterator<Item = (f64, f64)> {
-    chart.series.iter().flat_map(|series| series.points.iter().copied())
-}
-
-fn draw(out: &mut String, chart: &Chart, x: &Axis, y: &Axis) -> std::fmt::Result {
-    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let place_x = |value| x.position(value).map(|part| LEFT + part * (right - LEFT));
-    let place_y = |value| y.position(value).map(|part| bottom - part * (bottom - TOP));
-
-    let title = escape(&chart.title);
-    writeln!(
-        out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" role=\"img\" aria-label=\"{title}\">"
-    )?;
-    writeln!(out, "<style>{STYLE}</style>")?;
-    writeln!(out, "<text class=\"title\" x=\"{LEFT}\" y=\"26\">{title}</text>")?;
-
-    for &tick in &y.ticks {
-        let Some(at) = place_y(tick).filter(|at| (TOP - 0.5..=bottom + 0.5).contains(at)) else { continue };
-        writeln!(out, "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>")?;
-        let (x, y) = (LEFT - 8.0, at + 4.0);
-        writeln!(out, "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{}</text>", label(tick))?;
-    }
-    for &tick in &x.ticks {
-        let Some(at) = place_x(tick) else { continue };
-        writeln!(out, "<path class=\"axis\" d=\"M{at:.1} {bottom}v5\"/>")?;
-        let y = bottom + 20.0;
-        writeln!(out, "<text x=\"{at:.1}\" y=\"{y}\" text-anchor=\"middle\">{}</text>", label(tick))?;
-    }
-    writeln!(out, "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/>")?;
-    let (middle_x, middle_y) = ((LEFT + right) / 2.0, (TOP + bottom) / 2.0);
-    let (under, x_label, y_label) = (HEIGHT - 14.0, escape(&chart.x_label), escape(&chart.y_label));
-    writeln!(out, "<text x=\"{middle_x}\" y=\"{under}\" text-anchor=\"middle\">{x_label}</text>")?;
-    writeln!(
-        out,
-        "<text transform=\"translate(18 {middle_y}) rotate(-90)\" text-anchor=\"middle\">{y_label}</text>"
-    )?;
-
-    writeln!(
-        out,
-        "<clipPath id=\"plot\"><path d=\"M{LEFT} {:.1}H{right}V{:.1}H{LEFT}z\"/></clipPath>",
-        TOP - 2.0,
-        bottom + 2.0
-    )?;
-    let mut legend = LEFT;
-    for (series, colour) in chart.series.iter().zip(COLOURS.iter().cycle()) {
-        let mut pen_up = true;
-        let mut path = String::new();
-        let mut lone = Vec::new();
-        for (index, &(px, py)) in series.points.iter().enumerate() {
-            let Some((px, py)) = place_x(px).zip(place_y(py)) else {
-                pen_up = true;
-                continue;
-            };
-            write!(path, "{}{px:.1} {py:.1}", if pen_up { 'M' } else { 'L' })?;
-            let next = series.points.get(index + 1);
-            if pen_up && next.is_none_or(|n| place_x(n.0).zip(place_y(n.1)).is_none()) {
-                lone.push((px, py));
-            }
-            pen_up = false;
-        }
-        if !path.is_empty() {
-            writeln!(
-                out,
-                "<path class=\"line\" clip-path=\"url(#plot)\" stroke=\"{colour}\" d=\"{path}\"/>"
-            )?;
-        }
-        // A point without neighbours would be invisible as a line.
-        for (px, py) in lone {
-            writeln!(out, "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\" fill=\"{colour}\"/>")?;
-        }
-        let (end, text) = (legend + 18.0, legend + 24.0);
-        writeln!(out, "<path class=\"line\" stroke=\"{colour}\" d=\"M{legend:.1} 48H{end:.1}\"/>")?;
-        writeln!(out, "<text x=\"{text:.1}\" y=\"52\">{}</text>", escape(&series.label))?;
-        legend = text + 7.5 * series.label.chars().count() as f64 + 16.0;
-    }
-    writeln!(out, "</svg>")
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // XML has no way to write the other control characters.
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -136,11 +82,34 @@ mod tests {
         Chart { title: "a<b & \"c\"".into(), x_label: "step".into(), series, ..Chart::default() }
     }
 
+    /// The corners of the lines of the first colour, the sample in the legend left out.
+    fn curves(svg: &str) -> Vec<Vec<(i32, i32)>> {
+        let corner = |pair: &str| {
+            let (x, y) = pair.split_once(',').unwrap();
+            (x.parse().unwrap(), y.parse().unwrap())
+        };
+        svg.lines()
+            .filter(|line| line.starts_with("<polyline") && line.contains("#0D7FC2"))
+            .skip(1)
+            .map(|line| {
+                let points = line.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+                points.split_whitespace().map(corner).collect()
+            })
+            .collect()
+    }
+
     #[test]
-    fn the_corners_of_the_data_are_the_corners_of_the_plot() {
-        let svg = chart(vec![Series::new("s", vec![(0.0, 0.0), (10.0, 1.0)])]).to_svg();
-        assert!(svg.contains("d=\"M72.0 364.0L696.0 72.0\""), "{svg}");
-        assert!(svg.contains("a&lt;b &amp; &quot;c&quot;"));
+    fn the_axes_end_at_the_data() {
+        let chart = chart(vec![Series::new("s", vec![(3.0, 0.25), (10.0, 97.5)])]);
+        let layout = Layout::of(&chart, &MEDIUM);
+        let svg = chart.to_svg();
+        let ends = [(layout.left, layout.bottom - 1), (layout.right - 1, layout.top)];
+        for ((x, y), end) in curves(&svg)[0].iter().zip(ends) {
+            assert!((x - end.0).abs() <= 1 && (y - end.1).abs() <= 1, "{x} {y} {end:?}\n{svg}");
+        }
+        for label in ["\n3\n", "\n10\n", "\n0.25\n", "\n97.5\n", "a&lt;b &amp; &quot;c&quot;"] {
+            assert!(svg.contains(label), "{label}\n{svg}");
+        }
         assert!(svg.ends_with("</svg>\n"));
     }
 
@@ -149,9 +118,7 @@ mod tests {
         let points =
             vec![(0.0, 0.0), (1.0, 1.0), (2.0, f64::NAN), (3.0, 1.0), (4.0, f64::INFINITY), (5.0, 0.0)];
         let svg = chart(vec![Series::new("s", points)]).to_svg();
-        let line = svg.lines().find(|line| line.contains("clip-path=")).unwrap();
-        assert_eq!((line.matches('M').count(), line.matches('L').count()), (3, 1), "{line}");
-        assert_eq!(svg.matches("<circle").count(), 2);
+        assert_eq!((curves(&svg).len(), svg.matches("<circle").count()), (1, 2), "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 
@@ -159,26 +126,44 @@ mod tests {
     fn a_logarithmic_axis_leaves_out_zero_and_spaces_decades_evenly() {
         let points = vec![(0.0, 5.0), (1.0, 0.0), (10.0, 0.5), (100.0, 1.0)];
         let svg = Chart { log_x: true, ..chart(vec![Series::new("s", points)]) }.to_svg();
-        assert!(svg.contains("d=\"M72.0 364.0L384.0 218.0L696.0 72.0\""), "{svg}");
+        let curve = &curves(&svg)[0];
+        let halves = (curve[1].0 - curve[0].0, curve[2].0 - curve[1].0);
+        assert!(curve.len() == 3 && (halves.0 - halves.1).abs() <= 2, "{curve:?}");
     }
 
     #[test]
-    fn no_data_is_an_empty_chart() {
+    fn without_values_the_chart_says_so() {
         for series in [vec![], vec![Series::new("s", vec![])], vec![Series::new("s", vec![(f64::NAN, 1.0)])]]
         {
             for log_x in [false, true] {
                 let svg = Chart { log_x, ..chart(series.clone()) }.to_svg();
-                assert!(!svg.contains("NaN") && !svg.contains("clip-path="), "{svg}");
+                assert!(svg.contains("no values yet") && !svg.contains("NaN"), "{svg}");
             }
         }
     }
 
     #[test]
-    fn each_series_has_its_colour_and_label() {
-        let lines = ["one", "two"].map(|label| Series::new(label, vec![(0.0, 0.0), (1.0, 1.0)]));
-        let svg = chart(lines.to_vec()).to_svg();
-        for expected in [">one<", ">two<", COLOURS[0], COLOURS[1]] {
-            assert!(svg.contains(expected), "{expected}");
+    fn each_of_many_series_has_its_name_and_its_own_line() {
+        let series = (0..20).map(|i| Series::new(format!("<{i}>"), vec![(0.0, 0.0), (1.0, f64::from(i))]));
+        let svg = chart(series.collect()).to_svg();
+        for i in 0..20 {
+            assert!(svg.contains(&format!("\n&lt;{i}&gt;\n")), "{i}");
         }
+        // The seventh has the first colour again, in dashes.
+        let long = |curve: &&Vec<(i32, i32)>| curve[0].0.abs_diff(curve[1].0) > 1000;
+        let curves = curves(&svg);
+        assert!(curves.len() > 40 && curves.iter().filter(long).count() == 1, "{curves:?}");
+    }
+
+    #[test]
+    fn charts_stand_below_each_other() {
+        let above = chart(vec![Series::new("one", vec![(0.0, 1.0)])]);
+        let both = Chart { below: vec![chart(vec![Series::new("two", vec![(0.0, 1.0)])])], ..above.clone() };
+        let height = |svg: &str| -> i32 {
+            svg.split(" height=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+        };
+        let svg = both.to_svg();
+        assert_eq!(height(&svg), 2 * height(&above.to_svg()));
+        assert!(svg.contains("\none\n") && svg.contains("\ntwo\n"));
     }
 }
