@@ -15,6 +15,7 @@ use super::counts::{Decided, Outputs};
 use super::file::File;
 use super::judge::{COUNT, Judge, STATE};
 use super::{Error, failed, json};
+use crate::model_io::keys;
 use crate::row_metrics::{MetricSums, RowOutcome};
 
 /// Prefix of every stored tensor's name.
@@ -48,8 +49,16 @@ impl Golden {
             given,
             expected: expected.into(),
         };
-        let config: Config = serde_json::from_value(json["config"].clone())
-            .map_err(|error| wrong(error.to_string(), "a model's configuration"))?;
+        let read = || {
+            // The class of the model, under the name that these files have for it.
+            let class = serde_json::json!({ "name": json["arch_name"] });
+            if json.get("arch_name").is_some() {
+                keys::read(class)?;
+            }
+            keys::read(json["config"].clone())?.config()
+        };
+        let config: Config =
+            read().map_err(|error: String| wrong(error, "the configuration of a model of this program"))?;
         let batch = json["config"]["batch_size"].as_u64().and_then(|batch| usize::try_from(batch).ok());
         let batch = batch.ok_or_else(|| wrong("without batch_size".into(), "a number of rows"))?;
         Ok(Self { dir: dir.into(), name: name.into(), json, config, batch })
