@@ -355,6 +355,12 @@ fn problem(file: &[u8], error: &SafeTensorError) -> String {
         SafeTensorError::HeaderTooSmall => format!("it has {} bytes, too few for a header", file.len()),
         SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
             let claimed = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            if matches!(error, SafeTensorError::HeaderTooLarge) {
+                let first = file[..file.len().min(8)].escape_ascii();
+                return format!(
+                    "its first bytes are {first}, which is the beginning of no format that is known"
+                );
+            }
             format!("its header claims {claimed} bytes, the file has {rest}")
         }
         SafeTensorError::MetadataIncompleteBuffer => {

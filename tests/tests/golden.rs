@@ -88,15 +88,15 @@ fn bad_files_are_named() {
         ),
         (
             spoilt(&golden, "tiny_rope.config.json", edit("\"vocab_size\"", "\"vocab_sixe\"")),
-            "/tiny_rope.config.json: config is unknown field vocab_sixe (did you mean vocab_size?)",
+            "/tiny_rope.config.json: config: unknown field vocab_sixe (did you mean vocab_size?)",
         ),
         (
             spoilt(&golden, "tiny_rope.config.json", edit("\"vocab_size\": 7", "\"causal\":  true")),
-            "/tiny_rope.config.json: config is missing field `vocab_size`",
+            "/tiny_rope.config.json: config: missing field `vocab_size`",
         ),
         (
             spoilt(&golden, "tiny_rope.config.json", edit("\"batch_size\": 3", "\"mlp_t\":   true")),
-            "/tiny_rope.config.json: config is mlp_t is true, expected false",
+            "/tiny_rope.config.json: config: mlp_t is true, expected false",
         ),
         (
             spoilt(&golden, "tiny_rope.train_stablemax.safetensors", edit("s1.local_ids", "s1.loqal_ids")),

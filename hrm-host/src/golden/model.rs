@@ -57,8 +57,10 @@ impl Golden {
             }
             keys::read(json["config"].clone())?.config()
         };
-        let config: Config =
-            read().map_err(|error: String| wrong(error, "the configuration of a model of this program"))?;
+        let config: Config = read().map_err(|error: String| Error::Format {
+            path: path.clone(),
+            message: format!("config: {error}"),
+        })?;
         let batch = json["config"]["batch_size"].as_u64().and_then(|batch| usize::try_from(batch).ok());
         let batch = batch.ok_or_else(|| wrong("without batch_size".into(), "a number of rows"))?;
         Ok(Self { dir: dir.into(), name: name.into(), json, config, batch })

@@ -47,6 +47,8 @@ const MARKS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"%PDF-", "a PDF document", DOWNLOAD),
     (0, b"\x89PNG", "a picture", DOWNLOAD),
     (0, b"\xff\xd8\xff", "a picture", DOWNLOAD),
+    (0, b"\xff\xfe", "a text in UTF-16", "save it again as UTF-8"),
+    (0, b"\xfe\xff", "a text in UTF-16", "save it again as UTF-8"),
     (0, b"\x7fELF", "a program", DOWNLOAD),
     (0, b"MZ", "a program", DOWNLOAD),
     (
@@ -63,13 +65,13 @@ pub fn recognise(first: &[u8]) -> Option<Foreign> {
     if first.is_empty() {
         return Some(Foreign { what: "empty", hint: "copy or download it again" });
     }
+    // A safetensors file begins with the length of its header, whose bytes can look like any mark.
+    if first.get(4..9) == Some(&[0, 0, 0, 0, b'{']) {
+        return None;
+    }
     let marked = |at: &usize, mark: &[u8]| first.get(*at..).is_some_and(|rest| rest.starts_with(mark));
     if let Some((_, _, what, hint)) = MARKS.iter().find(|(at, mark, ..)| marked(at, mark)) {
         return Some(Foreign { what, hint });
-    }
-    // A safetensors file begins with the length of its header; a header of 128 bytes or the like looks like a pickle.
-    if first.get(8) == Some(&b'{') {
-        return None;
     }
     match first {
         [0x80, 2..=5, 0x8a, ..] => {
@@ -157,9 +159,14 @@ mod tests {
 
     #[test]
     fn tensors_and_noise_are_not_recognised() {
-        for bytes in
-            [&b"\x80\x02\0\0\0\0\0\0{\"a\""[..], b"@\0\0\0\0\0\0\0{\"__metadata__\"", &[7; 40], b"\0\0\0\0"]
-        {
+        for bytes in [
+            &b"\x80\x02\0\0\0\0\0\0{\"a\""[..],
+            b"@\0\0\0\0\0\0\0{\"__metadata__\"",
+            b"\x1f\x8b\0\0\0\0\0\0{\"a\"",
+            b"\xff\xfe\0\0\0\0\0\0{\"a\"",
+            &[7; 40],
+            b"\0\0\0\0",
+        ] {
             assert_eq!(recognise(bytes), None, "{bytes:?}");
         }
         assert_eq!(recognise_text(b"arch:\n  H_cycles: 2\n"), None);
