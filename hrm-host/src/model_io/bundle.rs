@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::builder::PossibleValue;
 use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, Weights};
@@ -20,7 +20,6 @@ use crate::tensor_match::{Stored, shape};
 /// A bundle in memory, checked.
 #[derive(Debug)]
 pub struct BundleFile {
-    path: PathBuf,
     bytes: Vec<u8>,
     config: Config,
     vocabulary: Vec<String>,
@@ -70,7 +69,7 @@ impl BundleFile {
             .collect();
         let config = *bundle.config();
         let vocabulary = bundle.vocabulary().map(str::to_owned).collect();
-        Ok(Self { path: path.to_owned(), bytes, config, vocabulary, tensors })
+        Ok(Self { bytes, config, vocabulary, tensors })
     }
 
     /// The configuration of the model.
