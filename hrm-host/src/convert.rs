@@ -31,6 +31,7 @@ impl From<TensorFileError> for Error {
     fn from(error: TensorFileError) -> Self {
         match &error.kind {
             Kind::Io(io) => io_error(io, &error),
+            Kind::Foreign(foreign) => Self::input(error.to_string()).hint(foreign.hint),
             _ => Self::input(error.to_string()),
         }
     }

@@ -12,8 +12,9 @@ use crate::data::Dataset;
 use crate::data::inspect;
 use crate::data::sudoku::{Board, Size};
 use crate::error::{Error, Result};
-use crate::model_dir::{self, CONFIG, WEIGHTS};
+use crate::model_dir;
 use crate::model_io::bundle::BundleFile;
+use crate::model_io::source::Source;
 use crate::train::checkpoint::{self, Best};
 
 /// What lies at a path.
@@ -153,11 +154,12 @@ impl Architecture {
 
 impl Model {
     fn of(path: &Path) -> Result<Self> {
-        let dir = model_dir::resolve::<Infallible>(path)
-            .map_err(|e| Error::from(e).hint("a dataset has the directories train or test"))?;
-        let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
-        let (_, checksum) = model_dir::open_weights::<Infallible>(&dir.join(WEIGHTS), &config)?;
-        Ok(Self { path: dir, architecture: Architecture::of(&config, true)?, checksum })
+        let source = Source::open(path).map_err(|error| match model_dir::resolve::<Infallible>(path) {
+            Ok(_) => error,
+            Err(_) => error.hint("a dataset has the directories train or test"),
+        })?;
+        let architecture = Architecture::of(source.config(), true)?;
+        Ok(Self { path: source.path().to_owned(), architecture, checksum: source.verified() })
     }
 }
 

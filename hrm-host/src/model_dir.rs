@@ -2,23 +2,24 @@
 //! tensor names).
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use hrm_core::config::{Config, ConfigError};
+use hrm_core::config::Config;
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::files;
+use crate::model_io::foreign;
+use crate::model_io::keys::{self, Keys};
 use crate::numbers::Precision;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
 use crate::tensor_match::{self, Mismatch, shape};
@@ -32,20 +33,13 @@ pub(crate) const CONFIG_FIELD: &str = "hrm_config";
 /// What the published program puts before every tensor's name.
 const PREFIX: &str = "model.inner.";
 
-/// Key of a configuration that says with which loss the model was trained, and the key in it that names the loss.
-const LOSS: &str = "loss";
+/// The key in a configuration's loss that names it.
 const LOSS_TYPE: &str = "loss_type";
-/// Keys of a loss that is an object; the first is the class of the published program.
-const LOSS_KEYS: [&str; 2] = ["name", LOSS_TYPE];
 
 /// Key of a configuration that says in which precision the model computes.
 const PRECISION: &str = "forward_dtype";
-
-/// Keys of published configurations that say nothing about the architecture.
-const IGNORED_KEYS: [&str; 5] = ["batch_size", "causal", LOSS, "name", "puzzle_emb_len"];
-
-/// Configuration keys with their values.
-pub(crate) type Fields = serde_json::Map<String, serde_json::Value>;
+/// The longest configuration that is read.
+const LONGEST: u64 = 1 << 20;
 
 /// Why a model cannot be loaded or saved.
 #[derive(Debug)]
@@ -85,46 +79,12 @@ impl<E> From<TensorFileError> for ModelError<E> {
     }
 }
 
-/// Reads a configuration in the published form. Keys that are not of the architecture (`batch_size` and the
-/// like) are skipped, any other unknown key is an error.
+/// Reads a configuration in the published form, by the table of [`keys`].
 ///
 /// # Errors
 /// The file cannot be read, is not JSON, lacks a field, has an unknown one, or one out of range.
 pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
-    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
-    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
-    loss_of(&value).map_err(bad)?;
-    config_from(architecture(value).map_err(bad)?).map_err(bad)
-}
-
-/// The keys of the architecture in an object of published keys. Others that are known are skipped.
-///
-/// # Errors
-/// It is no object, or has an unknown key.
-pub(crate) fn architecture(value: serde_json::Value) -> Result<Fields, String> {
-    let serde_json::Value::Object(mut fields) = value else {
-        return Err("expected an object of configuration keys".into());
-    };
-    fields.retain(|key, _| !IGNORED_KEYS.contains(&key.as_str()));
-    let known = known_keys();
-    match fields.keys().find(|key| !known.contains(key.as_str())) {
-        None => Ok(fields),
-        Some(key) => {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            Err(format!("unknown field {key}; known are {}", known.join(", ")))
-        }
-    }
-}
-
-/// The configuration with these fields, checked.
-///
-/// # Errors
-/// A field is missing or out of range.
-pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
-    let config: Config = serde_json::from_value(fields.into()).map_err(|e| e.to_string())?;
-    config.validate().map_err(|e: ConfigError| e.to_string())?;
-    Ok(config)
+    read_trained_config(path).map(|(config, _)| config)
 }
 
 /// The loss that the model of the configuration in `path` was trained with: `loss`, or `loss_type` in it, as published
@@ -133,41 +93,60 @@ pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
 /// # Errors
 /// The file cannot be read, is not JSON, or names a loss that is not known.
 pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
-    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
-    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
-    loss_of(&value).map_err(bad)
+    read_keys(path).map(|keys| keys.loss.unwrap_or(LossKind::Stablemax))
 }
 
-/// The loss that a configuration names; stablemax, the published default, if it does not.
+/// [`read_config`] and [`read_loss`] at once.
 ///
 /// # Errors
-/// It names one that is not known.
-pub(crate) fn loss_of(config: &serde_json::Value) -> Result<LossKind, String> {
-    let kind = match config.get(LOSS) {
-        Some(serde_json::Value::Object(loss)) => {
-            match loss.keys().find(|key| !LOSS_KEYS.contains(&key.as_str())) {
-                None => loss.get(LOSS_TYPE),
-                Some(key) => {
-                    return Err(format!("unknown field {LOSS}.{key}; known are {}", LOSS_KEYS.join(", ")));
-                }
-            }
-        }
-        other => other,
-    };
-    match kind {
-        None | Some(serde_json::Value::Null) => Ok(LossKind::Stablemax),
-        Some(kind) => LossKind::deserialize(kind).map_err(|_| {
-            format!("{LOSS} is {kind}, expected \"stablemax_cross_entropy\" or \"softmax_cross_entropy\"")
-        }),
-    }
+/// As there.
+pub fn read_trained_config<E>(path: &Path) -> Result<(Config, LossKind), ModelError<E>> {
+    let keys = read_keys(path)?;
+    let loss = keys.loss.unwrap_or(LossKind::Stablemax);
+    let config = keys.config().map_err(|problem| ModelError::Config(path.to_owned(), problem))?;
+    Ok((config, loss))
 }
 
-pub(crate) fn known_keys() -> BTreeSet<String> {
-    match serde_json::to_value(Config::SUDOKU_EXTREME) {
-        Ok(serde_json::Value::Object(keys)) => keys.into_iter().map(|(key, _)| key).collect(),
-        _ => BTreeSet::new(),
+fn read_keys<E>(path: &Path) -> Result<Keys, ModelError<E>> {
+    let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
+    let text = read_text(path).map_err(|error| match error {
+        TextError::Io(error) => ModelError::Io(path.to_owned(), error),
+        TextError::Other(problem) => bad(problem),
+    })?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    keys::read(value).map_err(bad)
+}
+
+/// Why the text of a configuration cannot be had.
+pub(crate) enum TextError {
+    /// Reading failed.
+    Io(io::Error),
+    /// It is no text, too long, or another kind of file.
+    Other(String),
+}
+
+/// The text of a configuration, without a byte order mark.
+pub(crate) fn read_text(path: &Path) -> Result<String, TextError> {
+    let file = fs::File::open(path).map_err(TextError::Io)?;
+    if !file.metadata().map_err(TextError::Io)?.is_file() {
+        return Err(TextError::Other("expected a file of text".into()));
     }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(TextError::Io)?;
+    if let Some(foreign) = foreign::recognise_text(&bytes) {
+        return Err(TextError::Other(format!(
+            "the file is {}, expected a configuration; {}",
+            foreign.what, foreign.hint
+        )));
+    }
+    if bytes.len() as u64 > LONGEST {
+        return Err(TextError::Other(format!("it has more than {LONGEST} bytes, expected a configuration")));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        TextError::Other(format!("expected UTF-8 text, byte {at} is not"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The model directory that `path` stands for: itself, or the best or newest checkpoint of a run.
@@ -266,7 +245,7 @@ pub fn save_trained_config<E>(config: &Config, loss: LossKind, path: &Path) -> R
 
 /// What `config.json` holds.
 #[derive(Serialize)]
-struct Keys<'a> {
+struct Written<'a> {
     #[serde(flatten)]
     config: &'a Config,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,7 +254,7 @@ struct Keys<'a> {
 
 fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<(), ModelError<E>> {
     let io = |e| ModelError::Io(path.to_owned(), e);
-    let keys = Keys { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
+    let keys = Written { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
     let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
@@ -284,7 +263,10 @@ fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<
 /// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave
 /// every shape as it is. The precision may be another one: it is of the computation, not of the weights. Files of other
 /// programs do not say, and are taken at the caller's word.
-fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
+///
+/// # Errors
+/// They were made with another one.
+pub(crate) fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<(), ModelError<E>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(()) };
     let bad =
         |e: serde_json::Error| file.fail(Kind::Field { field: CONFIG_FIELD.into(), problem: e.to_string() });
@@ -305,26 +287,6 @@ fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -> Result<()
     }
 }
 
-/// Refuses a configuration that the weights in `path` were not made with, without reading their tensors: before memory
-/// is taken for a model of that size.
-///
-/// # Errors
-/// There are no weights, or they were made with another configuration.
-pub fn expect_config<E>(path: &Path, config: &Config) -> Result<(), ModelError<E>> {
-    check_config(&TensorFile::open(path)?, path, config)
-}
-
-/// Opens the weights in `path` for a model of `config`, and says whether a checksum was there and verified.
-///
-/// # Errors
-/// The file is damaged, or was made with another configuration.
-pub fn open_weights<E>(path: &Path, config: &Config) -> Result<(TensorFile, bool), ModelError<E>> {
-    let mut file = TensorFile::open(path)?;
-    let verified = file.verify()?;
-    check_config(&file, path, config)?;
-    Ok((file, verified))
-}
-
 /// Reads the weights in `path` into `backend`, and writes the constants that no file holds. Names may carry the
 /// prefixes `_orig_mod.`, `model.` and `inner.`. A checksum, if there is one, is verified first.
 ///
@@ -335,7 +297,9 @@ pub fn load_weights<K: Memory>(
     plan: &Plan,
     path: &Path,
 ) -> Result<(), ModelError<K::Error>> {
-    let (mut file, _) = open_weights(path, &plan.config)?;
+    let mut file = TensorFile::open(path)?;
+    file.verify()?;
+    check_config(&file, path, &plan.config)?;
     let stored = file.stored();
     let places = tensor_match::compare(&stored, &plan.params, shape)
         .map_err(|mismatch| ModelError::Mismatch(path.to_owned(), mismatch))?;

@@ -23,8 +23,7 @@ use serde::Serialize;
 use crate::backend::{Dtype, HostBackend};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::model_dir::{self, CONFIG, WEIGHTS};
-use crate::model_io::bundle::BundleFile;
+use crate::model_io::source::Source;
 use crate::runner::{self, Place, RowStep};
 pub use crate::strategy::{Answer, Halt, Strategy};
 use crate::task::Task;
@@ -110,23 +109,6 @@ pub struct Model<K> {
     loss: LossKind,
 }
 
-/// The inference plan of the model in `path` for `batch` rows, without loading it.
-///
-/// # Errors
-/// There is no model, or its configuration is bad.
-pub fn plan(path: &Path, batch: usize) -> Result<Plan> {
-    if path.is_file() {
-        return bundle_plan(&BundleFile::open(path)?, batch);
-    }
-    let dir = model_dir::resolve::<std::convert::Infallible>(path)?;
-    let config = model_dir::read_config::<std::convert::Infallible>(&dir.join(CONFIG))?;
-    Plan::new(&config, batch, Mode::Inference).map_err(|e| Error::input(e.to_string()))
-}
-
-fn bundle_plan(bundle: &BundleFile, batch: usize) -> Result<Plan> {
-    Plan::new(bundle.config(), batch, Mode::Inference).map_err(|e| Error::input(e.to_string()))
-}
-
 /// A backend for `plan`, the model in `path`, if the machine has the memory for it.
 fn create<K: HostBackend>(plan: &Plan, path: &Path) -> Result<K> {
     let needed = K::planned_bytes(plan) as u64;
@@ -155,27 +137,24 @@ impl<K: HostBackend> Model<K> {
     /// # Errors
     /// As there.
     pub fn load_in(path: &Path, batch: usize, dtype: Option<Dtype>) -> Result<Self> {
-        let in_dtype = |config: &Config| {
-            let forward_dtype = dtype.map_or(config.forward_dtype, Into::into);
-            Plan::new(&Config { forward_dtype, ..*config }, batch, Mode::Inference)
-                .map_err(|e| Error::input(e.to_string()))
-        };
-        if path.is_file() {
-            let bundle = BundleFile::open(path)?;
-            let plan = in_dtype(bundle.config())?;
-            let mut backend: K = create(&plan, path)?;
-            bundle.load(&mut backend, &plan)?;
-            backend.take_integers(&plan, &bundle).map_err(Error::backend)?;
-            // A bundle is for inference and does not say.
-            return Ok(Self { backend, plan, loss: LossKind::Stablemax });
+        Self::of(Source::open(path)?, batch, dtype)
+    }
+
+    /// As [`load_in`](Self::load_in), of a model that is opened already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(mut source: Source, batch: usize, dtype: Option<Dtype>) -> Result<Self> {
+        let config = *source.config();
+        let forward_dtype = dtype.map_or(config.forward_dtype, Into::into);
+        let plan = Plan::new(&Config { forward_dtype, ..config }, batch, Mode::Inference)
+            .map_err(|e| Error::input(e.to_string()))?;
+        let mut backend: K = create(&plan, source.path())?;
+        source.load(&mut backend, &plan)?;
+        if let Some(bundle) = source.weights().bundle() {
+            backend.take_integers(&plan, bundle).map_err(Error::backend)?;
         }
-        let plan = in_dtype(&plan(path, batch)?.config)?;
-        let dir = model_dir::resolve::<K::Error>(path)?;
-        model_dir::expect_config::<K::Error>(&dir.join(WEIGHTS), &plan.config)?;
-        let mut backend: K = create(&plan, &dir)?;
-        model_dir::load_weights(&mut backend, &plan, &dir.join(WEIGHTS))?;
-        let loss = model_dir::read_loss::<K::Error>(&dir.join(CONFIG))?;
-        Ok(Self { backend, plan, loss })
+        Ok(Self { backend, plan, loss: source.loss() })
     }
 
     /// Its configuration.

@@ -12,8 +12,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::Metadata};
 
+use crate::data::mmap;
+use crate::model_io::foreign::{self, Foreign};
 use crate::numbers::{Number, chunks};
 use crate::tensor_match::Stored;
 
@@ -42,6 +44,8 @@ pub enum Kind {
     Io(io::Error),
     /// Not a safetensors file, or a truncated one.
     Format(String),
+    /// Another kind of file.
+    Foreign(Foreign),
     /// Written by a later version of this program.
     Version(String),
     /// The contents are not those that were written.
@@ -93,6 +97,9 @@ impl fmt::Display for TensorFileError {
         match &self.kind {
             Kind::Io(error) => error.fmt(f),
             Kind::Format(problem) => write!(f, "not a whole safetensors file: {problem}"),
+            Kind::Foreign(foreign) => {
+                write!(f, "the file is {}; expected a safetensors file", foreign.what)
+            }
             Kind::Version(found) => {
                 write!(f, "written by version {found} of the format, this program reads version {VERSION}")
             }
@@ -151,42 +158,21 @@ impl TensorFile {
     /// It is not, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, TensorFileError> {
         let fail = |kind| TensorFileError { path: path.to_owned(), kind };
-        let mut file = File::open(path).map_err(|e| fail(Kind::Io(e)))?;
-        let size = file.metadata().map_err(|e| fail(Kind::Io(e)))?.len();
-        let mut length = [0; 8];
-        if size < 8 {
-            return Err(fail(Kind::Format(format!("it has {size} bytes, too few for a header"))));
+        let file = File::open(path).map_err(|e| fail(Kind::Io(e)))?;
+        let about = file.metadata().map_err(|e| fail(Kind::Io(e)))?;
+        if !about.is_file() {
+            return Err(fail(Kind::Format("it is no regular file".into())));
         }
-        file.read_exact(&mut length).map_err(|e| fail(Kind::Io(e)))?;
-        let header = u64::from_le_bytes(length);
-        if header > size - 8 || header > 100_000_000 {
-            return Err(fail(Kind::Format(format!(
-                "its header claims {header} bytes, the file has {}",
-                size - 8
-            ))));
-        }
-        let mut bytes = vec![0; 8 + header as usize];
-        bytes[..8].copy_from_slice(&length);
-        file.read_exact(&mut bytes[8..]).map_err(|e| fail(Kind::Io(e)))?;
-        let metadata: Metadata =
-            serde_json::from_slice(&bytes[8..]).map_err(|e| fail(Kind::Format(e.to_string())))?;
-        let mut end = 0u64;
-        for info in metadata.tensors().values() {
-            let elements = info.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-            let bytes = elements.and_then(|n| n.checked_mul(info.dtype.bitsize())).map(|bits| bits / 8);
-            let (start, stop) = info.data_offsets;
-            if stop < start || bytes != Some(stop - start) {
-                return Err(fail(Kind::Format("a tensor's size does not match its shape".into())));
-            }
-            end = end.max(stop as u64);
-        }
-        if size - 8 - header != end {
-            return Err(fail(Kind::Format(format!(
-                "it has {} bytes of tensors, its header describes {end}",
-                size - 8 - header
-            ))));
-        }
-        let opened = Self { path: path.to_owned(), file, data_start: 8 + header, metadata };
+        // Only the header is looked at through the mapping, which ends here.
+        let map = mmap::map(&file).map_err(|e| fail(Kind::Io(e)))?;
+        let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            fail(match foreign::recognise(&map[..map.len().min(foreign::ENOUGH)]) {
+                Some(foreign) => Kind::Foreign(foreign),
+                None => Kind::Format(problem(&map, &error)),
+            })
+        })?;
+        drop(map);
+        let opened = Self { path: path.to_owned(), file, data_start: 8 + header as u64, metadata };
         match opened.field(VERSION_KEY) {
             None | Some(VERSION) => Ok(opened),
             Some(other) => Err(opened.fail(Kind::Version(other.to_owned()))),
@@ -359,6 +345,30 @@ impl TensorFile {
             Ok(())
         })?;
         Ok(out)
+    }
+}
+
+/// What is wrong with a header, in words.
+fn problem(file: &[u8], error: &SafeTensorError) -> String {
+    let rest = file.len().saturating_sub(8);
+    match error {
+        SafeTensorError::HeaderTooSmall => format!("it has {} bytes, too few for a header", file.len()),
+        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
+            let claimed = file.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            if matches!(error, SafeTensorError::HeaderTooLarge) {
+                let first = file[..file.len().min(8)].escape_ascii();
+                return format!(
+                    "its first bytes are {first}, which is the beginning of no format that is known"
+                );
+            }
+            format!("its header claims {claimed} bytes, the file has {rest}")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "its header describes more or fewer bytes of tensors than it has: it was cut short, or added to"
+                .into()
+        }
+        SafeTensorError::TensorInvalidInfo => "a tensor's size does not match its shape".into(),
+        other => other.to_string(),
     }
 }
 

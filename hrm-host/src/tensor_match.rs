@@ -50,17 +50,59 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// What a tensor's name may have before it: what holds the model in a saved dictionary, and the modules that wrap it.
-const PREFIXES: [&str; 6] = ["_orig_mod.", "model.", "inner.", "module.", "state_dict.", "model_state_dict."];
+/// What a tensor's name may have before it: what holds the model in a saved dictionary.
+const PREFIXES: [&str; 5] = ["model.", "inner.", "module.", "state_dict.", "model_state_dict."];
+/// Modules that wrap others and leave their name anywhere in those of their tensors.
+const WRAPPERS: [&str; 5] =
+    ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"];
+/// The names of tensors outside of blocks.
+const NAMES: [&str; 8] = [
+    "embed_tokens.embedding_weight",
+    "lm_head.weight",
+    "q_head.weight",
+    "q_head.bias",
+    "embed_pos.embedding_weight",
+    "puzzle_emb.weights",
+    "H_init",
+    "L_init",
+];
+
+/// A tensor's name without the wrapping modules in it.
+pub(crate) fn unwrapped(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+    parts.join(".")
+}
+
+/// A tensor's name in two: what stands before the published program's name of it, without the last dot, and that name.
+/// `None` if it does not end in such a name.
+pub(crate) fn parts(name: &str) -> Option<(String, String)> {
+    let name = unwrapped(name);
+    let ends_here = |rest: &str| {
+        let mut parts = rest.split('.');
+        NAMES.contains(&rest)
+            || matches!(parts.next(), Some("H_level" | "L_level"))
+                && parts.next() == Some("layers")
+                && parts.next().is_some_and(|layer| layer.parse::<u32>().is_ok())
+                && parts.count() == 3
+                && rest.ends_with(".weight")
+    };
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    let at = starts.into_iter().find(|at| ends_here(&name[*at..]))?;
+    Some((name[..at].trim_end_matches('.').to_owned(), name[at..].to_owned()))
+}
 
 /// A tensor's name without what surrounding modules and dictionaries put before it, in whatever order.
 #[must_use]
-pub fn bare(name: &str) -> &str {
-    let mut name = name;
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        name = rest;
+pub fn bare(name: &str) -> String {
+    if let Some((_, bare)) = parts(name) {
+        return bare;
     }
-    name
+    let name = unwrapped(name);
+    let mut rest = name.as_str();
+    while let Some(shorter) = PREFIXES.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = shorter;
+    }
+    rest.to_owned()
 }
 
 /// Shape of a tensor in a file.
@@ -79,17 +121,18 @@ pub fn compare(
     params: &ParamPlan,
     expected: impl Fn(&Tensor) -> Vec<usize>,
 ) -> Result<Vec<(Tensor, usize)>, Mismatch> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut mismatch = Mismatch::default();
     for (place, tensor) in stored.iter().enumerate() {
-        if places.insert(bare(&tensor.name), place).is_some() {
-            mismatch.repeated.push(bare(&tensor.name).to_owned());
+        let name = bare(&tensor.name);
+        if places.insert(name.clone(), place).is_some() {
+            mismatch.repeated.push(name);
         }
     }
     let mut found = Vec::new();
     for tensor in params.tensors() {
         let name = tensor.name.to_string();
-        let Some(place) = places.remove(name.as_str()) else {
+        let Some(place) = places.remove(&name) else {
             mismatch.missing.push(name);
             continue;
         };
@@ -114,11 +157,23 @@ mod tests {
     #[test]
     fn prefixes_go_in_any_order() {
         for name in
-            ["H_init", "model.inner.H_init", "_orig_mod.model.inner.H_init", "inner._orig_mod.model.H_init"]
+            ["H_init", "model.inner.H_init", "_orig_mod.model.inner.H_init", "net.ema._orig_mod.model.H_init"]
         {
             assert_eq!(bare(name), "H_init");
         }
         assert_eq!(bare("H_level.model.weight"), "H_level.model.weight");
+        assert_eq!(
+            parts("a.L_level._orig_mod.layers.3.module.mlp.down_proj.weight"),
+            Some(("a".to_owned(), "L_level.layers.3.mlp.down_proj.weight".to_owned()))
+        );
+        for other in [
+            "H_init.exp_avg",
+            "L_level.layers.0.mlp.down_proj.weight.exp_avg",
+            "xH_init",
+            "H_level.layers.a.b.c.weight",
+        ] {
+            assert_eq!(parts(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub fn golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
     for check in &report.checks {
         println!("{check}");
     }
+    let lacking: Vec<_> = report.lacking.iter().map(ToString::to_string).collect();
+    assert!(lacking.is_empty(), "not compared:\n{}", lacking.join("\n"));
     let misses: Vec<_> = report.misses().map(Check::to_string).collect();
     assert!(report.passed(), "{} of {} missed:\n{}", misses.len(), report.checks.len(), misses.join("\n"));
 }

@@ -28,8 +28,13 @@ fn the_bf16_reference_agrees() {
     golden_passes(|dir| golden::check_bf16(dir, &mut |_| (), reference::<f32>(Rounding::Bf16)));
 }
 
-/// A directory with one golden model and the functions, where `file` is what `spoil` makes of it.
-fn spoilt(golden: &Path, file: &str, spoil: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> String {
+/// The report on a directory with one golden model and the functions, where `file` is what `spoil` makes of it; or the
+/// error.
+fn reported(
+    golden: &Path,
+    file: &str,
+    spoil: impl Fn(Vec<u8>) -> Option<Vec<u8>>,
+) -> Result<golden::Report, String> {
     let dir = tempfile::tempdir().unwrap();
     let parts = ["config.json", "weights.safetensors", "eval.safetensors", "train_stablemax.safetensors"];
     let files = parts.map(|part| format!("tiny_rope.{part}"));
@@ -41,8 +46,11 @@ fn spoilt(golden: &Path, file: &str, spoil: impl Fn(Vec<u8>) -> Option<Vec<u8>>)
         }
     }
     let result = golden::check_f32(dir.path(), &mut |_| (), reference::<f32>(Rounding::None));
-    let message = result.unwrap_err().to_string();
-    message.replace(&dir.path().display().to_string(), "")
+    result.map_err(|error| error.to_string().replace(&dir.path().display().to_string(), ""))
+}
+
+fn spoilt(golden: &Path, file: &str, spoil: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> String {
+    reported(golden, file, spoil).unwrap_err()
 }
 
 /// Replaces a text of the header by another one of the same length.
@@ -60,8 +68,8 @@ fn bad_files_are_named() {
     let Some(golden) = hrm_tests::golden_dir() else { return };
     let cases = [
         (
-            spoilt(&golden, "tiny_rope.eval.safetensors", |_| None),
-            "/tiny_rope.eval.safetensors: No such file",
+            spoilt(&golden, "tiny_rope.weights.safetensors", |_| None),
+            "/tiny_rope.weights.safetensors: No such file",
         ),
         (
             spoilt(&golden, "tiny_rope.weights.safetensors", |bytes| Some(bytes[..1000].to_vec())),
@@ -81,20 +89,58 @@ fn bad_files_are_named() {
         ),
         (
             spoilt(&golden, "tiny_rope.config.json", edit("\"vocab_size\"", "\"vocab_sixe\"")),
-            "/tiny_rope.config.json: config is missing field `vocab_size`",
+            "/tiny_rope.config.json: config: unknown field vocab_sixe (did you mean vocab_size?)",
+        ),
+        (
+            spoilt(&golden, "tiny_rope.config.json", edit("\"vocab_size\": 7", "\"causal\":  true")),
+            "/tiny_rope.config.json: config: missing field `vocab_size`",
+        ),
+        (
+            spoilt(&golden, "tiny_rope.config.json", edit("\"batch_size\": 3", "\"mlp_t\":   true")),
+            "/tiny_rope.config.json: config: mlp_t is true, expected false",
         ),
         (
             spoilt(&golden, "tiny_rope.train_stablemax.safetensors", edit("s1.local_ids", "s1.loqal_ids")),
-            "/tiny_rope.train_stablemax.safetensors: s1.local_ids is missing, expected a tensor [3]",
+            "/tiny_rope.train_stablemax.safetensors: s1.loqal_ids is a tensor that no comparison covers",
         ),
-        (
-            spoilt(&golden, "functions.json", |_| Some(b"{}".to_vec())),
-            "/functions.json: cosine_schedule_with_warmup",
-        ),
+        (spoilt(&golden, "functions.json", |_| Some(b"{}".to_vec())), "/functions.json: trunc_normal"),
     ];
     for (message, expected) in cases {
         assert!(message.starts_with(expected), "{message:?}, expected {expected:?}");
     }
+}
+
+/// What a directory lacks is listed, and the rest is compared.
+#[test]
+fn what_is_not_there_is_listed() {
+    let Some(golden) = hrm_tests::golden_dir() else { return };
+    let whole = reported(&golden, "", Some).unwrap();
+    // The directory has one of the two losses that the model was trained with.
+    let softmax = "tiny_rope.train_softmax.safetensors";
+    assert!(whole.passed() && whole.lacking.len() == 1 && whole.lacking[0].file == softmax);
+    for file in
+        ["tiny_rope.eval.safetensors", "tiny_rope.train_stablemax.safetensors", "functions.safetensors"]
+    {
+        let report = reported(&golden, file, |_| None).unwrap();
+        assert!(report.passed() && report.checks.len() < whole.checks.len());
+        let lacking: Vec<_> = report.lacking.iter().map(|it| (it.file.as_str(), it.group.as_str())).collect();
+        assert!(lacking.contains(&(file, "file")), "{lacking:?}");
+        assert!(!report.checks.iter().any(|check| check.file == file));
+    }
+    // A file without one of its groups.
+    let report = reported(&golden, "tiny_rope.eval.safetensors", |bytes| {
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let kept = tensors.tensors().into_iter().filter(|(name, _)| !name.contains(".carry.z_"));
+        Some(safetensors::serialize(kept, None).unwrap())
+    });
+    let report = report.unwrap();
+    assert!(report.passed());
+    let lacking = report.lacking.iter().filter(|it| it.file != softmax);
+    let lacking: Vec<String> = lacking.map(ToString::to_string).collect();
+    assert!(
+        lacking.len() == 1 && lacking[0].contains("carry") && lacking[0].contains("s1.carry.z_H and"),
+        "{lacking:?}"
+    );
 }
 
 /// Says within seconds what the long models would say in minutes.

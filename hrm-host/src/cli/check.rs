@@ -9,12 +9,12 @@ use serde_json::json;
 
 use crate::backend::{BackendArgs, TrainBackend, WithTrainBackend};
 use crate::error::{Error, Result};
-use crate::golden::{self, Check, Report};
-use crate::style::{self, BAD, GOOD};
+use crate::golden::{self, Check, Lacking, Report};
+use crate::style::{self, BAD, FAINT, GOOD};
 
 /// Compare a backend with golden numbers: error and bound of each tensor group
 ///
-/// The exit code is 1 if a group exceeds its bound.
+/// Lists what the golden files do not hold. Exits with 1 when any group misses its bound, or when nothing was compared.
 #[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm check --golden ../shared/golden
@@ -38,7 +38,7 @@ const WHY: &str = "weights of 8 bits miss numbers of full precision by more than
 /// Compares.
 ///
 /// # Errors
-/// A golden file is missing or bad, the backend fails, or a group misses its bound.
+/// A golden file is bad, the backend fails, a group misses its bound, or there was nothing to compare.
 pub fn run(args: &Args) -> Result<()> {
     let mut out = style::stdout();
     let mut closed = None;
@@ -93,13 +93,33 @@ fn print(out: &mut impl Write, check: &Check, as_json: bool) -> std::io::Result<
 }
 
 fn summary(report: &Report, args: &Args) -> Result<()> {
+    let mut out = style::stdout();
+    for lacking in &report.lacking {
+        let line = if args.json {
+            let Lacking { file, group, tensors } = lacking;
+            json!({ "file": file, "group": group, "lacking": tensors }).to_string()
+        } else {
+            format!("{FAINT}{lacking}{FAINT:#}")
+        };
+        writeln!(out, "{line}").map_err(Error::output)?;
+    }
+    if report.checks.is_empty() {
+        return Err(Error::failed(format!("{}: nothing was compared", args.golden.display())).hint(
+            "expected beside NAME.config.json and NAME.weights.safetensors are NAME.eval.safetensors, \
+             NAME.train_stablemax.safetensors or the like",
+        ));
+    }
     let misses = report.misses().count();
     if misses > 0 {
         return Err(Error::failed(format!("{misses} of {} groups miss their bound", report.checks.len())));
     }
     if !args.json {
-        let mut out = style::stdout();
-        writeln!(out, "all {} groups are within their bounds", report.checks.len()).map_err(Error::output)?;
+        let lacking = match report.lacking.len() {
+            0 => String::new(),
+            count => format!(", {count} could not be compared, or not wholly"),
+        };
+        writeln!(out, "all {} groups are within their bounds{lacking}", report.checks.len())
+            .map_err(Error::output)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::values::Assignment;
 use crate::error::{Error, Result};
 use crate::model_io::import::{self, Imported, Options};
+use crate::model_io::selection::Selection;
 use crate::style::{self, FAINT, STRONG};
 
 /// Convert a checkpoint to a model directory: PyTorch, safetensors or a bundle
@@ -19,7 +20,7 @@ use crate::style::{self, FAINT, STRONG};
   hrm import arc.pt --reset-puzzle-embeddings --data data/arc --out models/arc
   hrm import runs/arc-1 --reset-puzzle-embeddings --data data/arc-2 --out models/arc-2")]
 pub struct Args {
-    /// The checkpoint: a file written by torch.save, a safetensors file, a bundle, a model directory, or a run
+    /// The checkpoint: a file of torch.save, safetensors (or the index of several), a bundle, a model directory, or a run
     #[arg(value_name = "CHECKPOINT")]
     pub checkpoint: PathBuf,
     /// The directory to write; it must be empty or new
@@ -43,6 +44,9 @@ pub struct Args {
     /// Give every puzzle identifier the blank identifier's row
     #[arg(long, conflicts_with = "identifiers")]
     pub reset_puzzle_embeddings: bool,
+    /// Of several copies of the weights, the one whose tensors' names begin so [default: the weights, not their average]
+    #[arg(long, value_name = "NAME")]
+    pub weights: Option<String>,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -60,6 +64,7 @@ pub fn run(args: Args) -> Result<()> {
         identifiers: args.identifiers,
         new_identifiers: args.new_identifiers,
         reset_puzzle_embeddings: args.reset_puzzle_embeddings,
+        weights: args.weights,
     };
     let imported = import::import(&args.checkpoint, &args.out, &options)?;
     let mut out = style::stdout();
@@ -73,6 +78,9 @@ pub fn run(args: Args) -> Result<()> {
                 .map(|(key, _, origin)| (key.clone(), origin.as_str().into()))
                 .collect::<Map<String, Value>>(),
             "types": imported.types,
+            "weights": imported.selection.taken,
+            "other_weights": imported.selection.others,
+            "passed_over": imported.selection.passed,
             "optimizer_tensors_skipped": imported.skipped,
             "puzzle_rows": { "checkpoint": imported.rows.0, "model": imported.rows.1, "blank": imported.rows.2 },
         });
@@ -85,8 +93,14 @@ fn print(out: &mut impl Write, model: &str, imported: &Imported) -> std::io::Res
     let types: Vec<String> = imported.types.iter().map(|(name, count)| format!("{count} {name}")).collect();
     writeln!(out, "{STRONG}imported{STRONG:#}  {model}")?;
     writeln!(out, "  tensors                 {}, now float32", types.join(", "))?;
-    if imported.skipped > 0 {
-        writeln!(out, "  passed over             {} tensors of an optimizer", imported.skipped)?;
+    let Selection { taken, others, passed, .. } = &imported.selection;
+    if !others.is_empty() {
+        writeln!(out, "  weights                 {taken}; --weights takes others: {}", others.join(", "))?;
+    }
+    for (name, count) in passed {
+        let what = if name.starts_with("optim") { " of an optimizer" } else { "" };
+        let tensors = if *count == 1 { "tensor" } else { "tensors" };
+        writeln!(out, "  passed over             {count} {tensors}{what} ({name})")?;
     }
     let (stored, rows, blank) = imported.rows;
     if stored > 0 {

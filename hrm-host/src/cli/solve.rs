@@ -11,7 +11,7 @@ use super::puzzle::Puzzle;
 use super::trace;
 use crate::backend::{BackendArgs, HostBackend, WithBackend};
 use crate::error::{Error, Result};
-use crate::solve::{self, Model, Solution, TraceStep};
+use crate::solve::{Model, Solution, TraceStep};
 use crate::strategy::Strategy;
 use crate::style;
 use crate::task::Task;
@@ -151,10 +151,10 @@ fn run_on<K: HostBackend>(options: &Options) -> Result<()> {
         }
     };
     let strategy = options.strategy;
-    let config = solve::plan(&options.model, 1)?.config;
+    let model = crate::model_io::source::Source::open(&options.model)?;
+    let config = *model.config();
     let puzzle = Puzzle::parse(Task::of(config.seq_len, config.vocab_size), &text)?;
-    let mut model =
-        Model::<K>::load_in(&options.model, strategy.views.clamp(1, BATCH), options.backend.dtype)?;
+    let mut model = Model::<K>::of(model, strategy.views.clamp(1, BATCH), options.backend.dtype)?;
     if options.verbose {
         writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
             .map_err(Error::output)?;

@@ -1,11 +1,13 @@
 //! NumPy's `.npy` arrays of integers: read memory-mapped, written as a stream.
 //!
-//! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Versions 1 to 3, C order,
-//! little-endian integers of 8 to 64 bits, which is what the published dataset builders write.
+//! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Versions 1 to 3, integers of 8 to 64
+//! bits and truth values, of either byte order, row by row (C) or column by column (Fortran, as pandas leaves them). The
+//! published dataset builders write little-endian C order; that is read fastest.
 
 use super::error::{Error, Place, Result};
 use super::mmap;
 use crate::files::Staged;
+use crate::model_io::foreign;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -66,17 +68,32 @@ impl Dtype {
         }
     }
 
-    fn from_descr(descr: &str) -> Option<Self> {
-        // One byte has no order: NumPy writes `|`, other writers `<`.
+    /// The type, and whether its bytes are in big-endian order.
+    fn from_descr(descr: &str) -> Option<(Self, bool)> {
+        // One byte has no order: NumPy writes `|`, other writers `<` or `>`.
         let descr = match descr {
-            "<u1" => "|u1",
-            "<i1" => "|i1",
-            other => other,
+            "<u1" | ">u1" | "|b1" | "<b1" | ">b1" => "|u1".to_owned(),
+            "<i1" | ">i1" => "|i1".to_owned(),
+            other => other.to_owned(),
         };
-        Self::ALL.into_iter().find(|dtype| dtype.descr() == descr)
+        let little = descr.replacen('>', "<", 1);
+        let dtype = Self::ALL.into_iter().find(|dtype| dtype.descr() == little)?;
+        Some((dtype, descr.starts_with('>')))
     }
 
-    /// The element at the start of `bytes`. A `u64` beyond `i64::MAX` reads as `i64::MAX`: out of every range here.
+    /// The element at the start of `bytes`, of either byte order.
+    fn decode_ordered(self, bytes: &[u8], big: bool) -> Option<i64> {
+        if !big {
+            return self.decode(bytes);
+        }
+        let mut turned = [0; 8];
+        let turned = &mut turned[..self.size()];
+        turned.copy_from_slice(bytes.get(..self.size())?);
+        turned.reverse();
+        self.decode(turned)
+    }
+
+    /// The element at the start of `bytes`, little-endian. A `u64` beyond `i64::MAX` reads as `i64::MAX`: out of every range here.
     fn decode(self, bytes: &[u8]) -> Option<i64> {
         Some(match self {
             Self::U8 => i64::from(*bytes.first()?),
@@ -91,13 +108,17 @@ impl Dtype {
     }
 }
 
-/// A memory-mapped array of integers in C order.
+/// A memory-mapped array of integers.
 #[derive(Debug)]
 pub struct Npy {
     path: PathBuf,
     map: Mmap,
     offset: usize,
     dtype: Dtype,
+    /// Whether each element begins with its highest byte.
+    big: bool,
+    /// Whether the first axis runs fastest, rather than the last.
+    fortran: bool,
     shape: Vec<usize>,
 }
 
@@ -107,9 +128,19 @@ impl Npy {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened; [`Error::Format`] naming the header's field otherwise.
     pub fn open(path: &Path) -> Result<Self> {
+        let about = std::fs::metadata(path).map_err(Error::io(path, "open the array"))?;
+        if !about.is_file() {
+            return Err(Error::format(
+                path,
+                Place::File,
+                "file",
+                "a directory or a device",
+                "an array of NumPy",
+            ));
+        }
         let file = File::open(path).map_err(Error::io(path, "open the array"))?;
         let map = mmap::map(&file).map_err(Error::io(path, "map the array"))?;
-        let Header { dtype, shape, offset } = Header::parse(path, &map)?;
+        let Header { dtype, big, fortran, shape, offset } = Header::parse(path, &map)?;
         let bytes = shape
             .iter()
             .try_fold(dtype.size(), |bytes, &n| bytes.checked_mul(n))
@@ -132,7 +163,7 @@ impl Npy {
                 format!("{bytes} bytes for shape {shape:?} of {}", dtype.descr()),
             ));
         }
-        Ok(Self { path: path.to_owned(), map, offset, dtype, shape })
+        Ok(Self { path: path.to_owned(), map, offset, dtype, big, fortran, shape })
     }
 
     /// The file.
@@ -165,7 +196,7 @@ impl Npy {
         self.bytes().is_empty()
     }
 
-    /// The elements as bytes, little-endian.
+    /// The elements as bytes, as they lie in the file.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.map.get(self.offset..).unwrap_or_default()
@@ -174,8 +205,23 @@ impl Npy {
     /// Element `index` in C order, or `None` beyond the end.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<i64> {
-        let start = index.checked_mul(self.dtype.size())?;
-        self.dtype.decode(self.bytes().get(start..)?)
+        if index >= self.len() {
+            return None;
+        }
+        let place = if self.fortran { self.fortran_place(index) } else { index };
+        let start = place.checked_mul(self.dtype.size())?;
+        self.dtype.decode_ordered(self.bytes().get(start..)?, self.big)
+    }
+
+    /// Where the element of this place in C order lies in Fortran order. There are elements, so that no axis is 0.
+    fn fortran_place(&self, index: usize) -> usize {
+        let (mut rest, mut place, mut step) = (index, 0, self.len());
+        for &length in self.shape.iter().rev() {
+            step /= length;
+            place += (rest % length) * step;
+            rest /= length;
+        }
+        place
     }
 
     /// Fills `out` with the elements from `start` on, in C order.
@@ -195,14 +241,16 @@ impl Npy {
                     format!("within {} elements", self.len()),
                 )
             })?;
-        if self.dtype == Dtype::U8 {
+        if self.dtype == Dtype::U8 && !self.fortran {
             for (out, &byte) in out.iter_mut().zip(bytes) {
                 *out = i32::from(byte);
             }
             return Ok(());
         }
         for (i, (out, chunk)) in out.iter_mut().zip(bytes.chunks_exact(size)).enumerate() {
-            let value = self.dtype.decode(chunk).unwrap_or(i64::MAX);
+            let value =
+                if self.fortran { self.get(start + i) } else { self.dtype.decode_ordered(chunk, self.big) };
+            let value = value.unwrap_or(i64::MAX);
             *out = i32::try_from(value).map_err(|_| {
                 let row = (start + i) / self.shape.iter().skip(1).product::<usize>().max(1);
                 Error::format(&self.path, Place::Row(row as u64), "value", value, "a 32-bit integer")
@@ -215,6 +263,8 @@ impl Npy {
 /// What a header says.
 struct Header {
     dtype: Dtype,
+    big: bool,
+    fortran: bool,
     shape: Vec<usize>,
     /// Where the elements start.
     offset: usize,
@@ -226,6 +276,9 @@ impl Header {
             Error::format(path, Place::File, field, found, expected)
         };
         if bytes.get(..6) != Some(MAGIC.as_slice()) {
+            if let Some(foreign) = foreign::recognise_text(bytes) {
+                return Err(bad("magic", &foreign.what, &format!("an array of NumPy; {}", foreign.hint)));
+            }
             return Err(bad("magic", &bytes.get(..6).unwrap_or(bytes).escape_ascii(), "\\x93NUMPY"));
         }
         let short = || bad("header", &format!("{} bytes", bytes.len()), "a whole header");
@@ -253,8 +306,11 @@ impl Header {
             .strip_prefix(['\'', '"'])
             .and_then(|rest| Some(&rest[..rest.find(['\'', '"'])?]))
             .unwrap_or(descr.trim_end());
-        let dtype = Dtype::from_descr(name)
-            .ok_or_else(|| bad("descr", &name, "|u1, |i1, <u2, <i2, <u4, <i4, <u8 or <i8"))?;
+        let (dtype, big) = Dtype::from_descr(name).ok_or_else(|| {
+            let expected = "integers (|u1, |i1, <u2, <i2, <u4, <i4, <u8, <i8, or with >); \
+                            in NumPy: np.save(path, array.astype(\"<i4\"))";
+            bad("descr", &name, expected)
+        })?;
 
         let tuple = value("shape")?;
         let shape =
@@ -262,11 +318,12 @@ impl Header {
 
         let order = value("fortran_order")?;
         let fortran = order.starts_with("True");
-        if (fortran && shape.len() > 1) || !(fortran || order.starts_with("False")) {
+        if !(fortran || order.starts_with("False")) {
             let found = order.split([',', '}']).next().unwrap_or(order);
-            return Err(bad("fortran_order", &found, "False"));
+            return Err(bad("fortran_order", &found, "True or False"));
         }
-        Ok(Self { dtype, shape, offset })
+        // One axis is the same in both orders.
+        Ok(Self { dtype, big, fortran: fortran && shape.len() > 1, shape, offset })
     }
 }
 

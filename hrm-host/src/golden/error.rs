@@ -39,6 +39,15 @@ pub enum Error {
         /// What should be there.
         expected: String,
     },
+    /// A tensor without which nothing can be run.
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// What should be there.
+        expected: String,
+    },
     /// A tensor that no comparison covers.
     Uncovered {
         /// The file.
@@ -77,6 +86,9 @@ impl fmt::Display for Error {
             }
             Self::Tensor { path, name, given, expected } => {
                 write!(f, "{}: {name} is {given}, expected {expected}", path.display())
+            }
+            Self::Missing { path, name, expected } => {
+                write!(f, "{}: {name} is missing, expected {expected}", path.display())
             }
             Self::Uncovered { path, name } => {
                 write!(f, "{}: {name} is a tensor that no comparison covers", path.display())

@@ -18,6 +18,14 @@ pub(super) struct File {
 }
 
 impl File {
+    /// Reads `path` whole, if it is there.
+    pub(super) fn find(path: PathBuf) -> Result<Option<Self>, Error> {
+        match Self::open(path) {
+            Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// Reads `path` whole.
     pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
         let bytes = fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
@@ -52,13 +60,21 @@ impl File {
         name: &str,
         shape: &[usize],
     ) -> Result<TensorView<'a>, Error> {
-        let view =
-            tensors.tensor(name).map_err(|_| self.wrong(name, "missing", format!("a tensor {shape:?}")))?;
+        let view = tensors.tensor(name).map_err(|_| Error::Missing {
+            path: self.path.clone(),
+            name: name.into(),
+            expected: format!("a tensor {shape:?}"),
+        })?;
         if view.shape() != shape {
             return Err(self.wrong(name, format!("{:?}", view.shape()), format!("{shape:?}")));
         }
         self.unread.borrow_mut().remove(name);
         Ok(view)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors().is_ok_and(|tensors| tensors.tensor(name).is_ok())
     }
 
     /// The tensor `name` of the given shape, whatever type of number it holds.

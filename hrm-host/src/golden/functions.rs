@@ -23,13 +23,15 @@ use serde_json::Value;
 use super::file::File;
 use super::judge::{FORMULA, GRADIENT, Judge, PARAMETER, STATE};
 use super::workbench::{Contents, Workbench};
-use super::{Check, Error, failed, json};
+use super::{Check, Error, Lacking, Report, failed, json};
 
 /// The sizes of the golden attention: two sequences of 17 positions, 4 heads of width 8.
 const BATCH: usize = 2;
 const POSITIONS: usize = 17;
 const HIDDEN: usize = 32;
 const HEADS: usize = 4;
+/// The file of single functions.
+pub(super) const TENSORS: &str = "functions.safetensors";
 /// Share of a SwiGLU activation in the golden MLP.
 const INTER: usize = 256;
 
@@ -49,10 +51,10 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
     progress: &mut dyn FnMut(&Check),
     factory: &impl Fn(&Plan) -> Result<K, E>,
     bf16: bool,
-) -> Result<Vec<Check>, Error> {
+) -> Result<Report, Error> {
     let path = dir.join("functions.json");
+    let Some(file) = File::find(dir.join(TENSORS))? else { return Ok(Report::without(TENSORS.into())) };
     let json = json(&path)?;
-    let file = File::open(dir.join("functions.safetensors"))?;
     let mut functions = Functions {
         judge: Judge::new(&file, None),
         file: &file,
@@ -60,27 +62,28 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
         json_path: &path,
         factory,
         bf16,
+        lacking: Vec::new(),
     };
     for case in ["attn", "attn_norope"] {
-        functions.attention(case)?;
+        functions.compare(case, |f| f.attention(case))?;
     }
-    functions.rotation()?;
-    functions.swiglu()?;
-    functions.rms_norm()?;
+    functions.compare("rope rotation", Functions::rotation)?;
+    functions.compare("swiglu", Functions::swiglu)?;
+    functions.compare("rms_norm", Functions::rms_norm)?;
     for (case, kind) in [("stablemax_ce", LossKind::Stablemax), ("softmax_ce", LossKind::Softmax)] {
-        functions.cross_entropy(case, kind)?;
+        functions.compare(case, |f| f.cross_entropy(case, kind))?;
     }
     if bf16 {
         // The rest has no bf16 form.
         file.skip("");
     } else {
-        functions.rope_tables()?;
-        functions.schedule()?;
-        functions.inter_size()?;
-        functions.truncated_normal()?;
-        functions.stablemax()?;
-        functions.adam_atan2()?;
-        functions.sign_sgd()?;
+        functions.compare("rope tables", Functions::rope_tables)?;
+        functions.compare("schedule", Functions::schedule)?;
+        functions.compare("swiglu_inter", Functions::inter_size)?;
+        functions.compare("trunc_normal", Functions::truncated_normal)?;
+        functions.compare("stablemax", Functions::stablemax)?;
+        functions.compare("adam_atan2", Functions::adam_atan2)?;
+        functions.compare("signsgd", Functions::sign_sgd)?;
         // The forms in bf16 are the other run's; HRM has no causal attention.
         for name in ["attn.out_bf16", "attn_norope.out_bf16", "attn_causal.", "rms_norm.out_bf16"] {
             file.skip(name);
@@ -95,7 +98,9 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
         }
     }
     file.close()?;
-    Ok(functions.judge.finish(progress))
+    let mut report = functions.judge.finish(progress);
+    report.lacking.extend(functions.lacking);
+    Ok(report)
 }
 
 struct Functions<'a, F> {
@@ -105,6 +110,7 @@ struct Functions<'a, F> {
     json_path: &'a Path,
     factory: &'a F,
     bf16: bool,
+    lacking: Vec<Lacking>,
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -112,6 +118,25 @@ fn wide(values: &[f32]) -> Vec<f64> {
 }
 
 impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functions<'a, F> {
+    /// Makes a comparison; notes that its operands are not in the file, if they are not.
+    fn compare(
+        &mut self,
+        group: &str,
+        comparison: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match comparison(self) {
+            Err(Error::Missing { name, .. }) => {
+                self.lacking.push(Lacking {
+                    file: self.file.name(),
+                    group: group.into(),
+                    tensors: vec![name],
+                });
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     fn bench(&self) -> Result<Workbench, Error> {
         Workbench::new(&CONFIG, BATCH, f32::NAN)
             .map_err(|source| Error::Plan { path: self.file.path().into(), source })
@@ -414,9 +439,22 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
         Error::Tensor { path, name, given: given.to_string(), expected: expected.into() }
     }
 
+    /// That there is the key `name`, of numbers that stand in JSON alone.
+    fn expect_key(&self, name: &str) -> Result<(), Error> {
+        match self.json.get(name) {
+            Some(_) => Ok(()),
+            None => Err(Error::Missing {
+                path: self.json_path.into(),
+                name: name.into(),
+                expected: "numbers".into(),
+            }),
+        }
+    }
+
     fn schedule(&mut self) -> Result<(), Error> {
         let name = "cosine_schedule_with_warmup";
         let wrong = |given: &Value| self.wrong_json(name.into(), given, "cases with numbers");
+        self.expect_key(name)?;
         let cases = self.json[name].as_array().ok_or_else(|| wrong(&self.json[name]))?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for case in cases {
@@ -442,6 +480,7 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
 
     fn inter_size(&mut self) -> Result<(), Error> {
         let name = "swiglu_inter";
+        self.expect_key(name)?;
         let table = self.json[name].as_object();
         let table = table.ok_or_else(|| self.wrong_json(name.into(), &self.json[name], "a table"))?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());

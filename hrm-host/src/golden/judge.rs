@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::file::File;
-use super::{Check, Error, Unit};
+use super::{Check, Error, Lacking, Report, Unit};
 
 /// Logits, states, losses: share of the tensor's largest magnitude.
 pub(super) const STATE: Bound = Bound { bound: 1e-5, unit: Unit::OfLargest };
@@ -35,6 +35,8 @@ pub(super) struct Judge<'a> {
     golden: &'a File,
     twin: Option<&'a File>,
     groups: Vec<Group>,
+    /// Tensors that there are none of, by their groups.
+    lacking: BTreeMap<String, Vec<String>>,
     /// Our states, for [`reconsider`](Judge::reconsider).
     states: BTreeMap<String, Vec<f64>>,
 }
@@ -53,7 +55,7 @@ enum Kind {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(golden: &'a File, twin: Option<&'a File>) -> Self {
-        Self { golden, twin, groups: Vec::new(), states: BTreeMap::new() }
+        Self { golden, twin, groups: Vec::new(), lacking: BTreeMap::new(), states: BTreeMap::new() }
     }
 
     pub(super) fn golden(&self) -> &'a File {
@@ -65,8 +67,22 @@ impl<'a> Judge<'a> {
         self.twin
     }
 
+    /// Whether the golden file, and its twin if there is one, have the tensor `name`; notes it if not.
+    pub(super) fn has(&mut self, group: &str, name: &str) -> bool {
+        let has = self.golden.has(name) && self.twin.is_none_or(|twin| twin.has(name));
+        if !has {
+            self.lacks(group, name);
+        }
+        has
+    }
+
+    /// Notes that a tensor of a group is not there to compare with.
+    pub(super) fn lacks(&mut self, group: &str, name: &str) {
+        self.lacking.entry(group.into()).or_default().push(name.into());
+    }
+
     /// Compares the numbers `ours` with the tensor `name` of the golden file, in f32 at `bound`, in bf16 with
-    /// the twin at twice upstream's error.
+    /// the twin at twice upstream's error. A tensor that is not there is noted.
     pub(super) fn floats(
         &mut self,
         group: &str,
@@ -75,6 +91,9 @@ impl<'a> Judge<'a> {
         shape: &[usize],
         ours: &[f64],
     ) -> Result<(), Error> {
+        if !self.has(group, name) {
+            return Ok(());
+        }
         let theirs = self.golden.floats(name, shape)?;
         match self.twin {
             None => {
@@ -99,6 +118,10 @@ impl<'a> Judge<'a> {
         shape: &[usize],
         ours: &[i32],
     ) -> Result<(), Error> {
+        if !self.golden.has(name) {
+            self.lacks(group, name);
+            return Ok(());
+        }
         let theirs = self.golden.ints(name, shape)?;
         let wrong =
             ours.iter().zip(&theirs).filter(|(a, b)| a != b).count() + ours.len().abs_diff(theirs.len());
@@ -166,9 +189,12 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// The verdicts, one for each group.
-    pub(super) fn finish(self, progress: &mut dyn FnMut(&Check)) -> Vec<Check> {
+    /// The verdicts, one for each group, and what could not be compared.
+    pub(super) fn finish(self, progress: &mut dyn FnMut(&Check)) -> Report {
         let file = self.golden.name();
+        let lacking = self.lacking.into_iter();
+        let lacking =
+            lacking.map(|(group, tensors)| Lacking { file: file.clone(), group, tensors }).collect();
         let checks = self.groups.into_iter().map(|Group { name, kind }| {
             let (error, bound, unit) = match kind {
                 Kind::Worst { error, bound } => (error, bound.bound, bound.unit),
@@ -180,7 +206,7 @@ impl<'a> Judge<'a> {
         });
         let checks: Vec<_> = checks.collect();
         checks.iter().for_each(progress);
-        checks
+        Report { checks, lacking }
     }
 }
 

@@ -12,7 +12,7 @@ use hrm_core::tensors::{Tensor, TensorName};
 
 use super::judge::{Bound, GRADIENT, Judge, PARAMETER, STATE};
 use super::model::{Golden, PREFIX, Session};
-use super::{Check, Error};
+use super::{Check, Error, Report};
 use crate::row_metrics::{MetricSums, trained_rows};
 
 /// Runs the steps of `part` ("train_softmax", "grad_stablemax", ...); `twin` is its f32 counterpart where it is
@@ -23,9 +23,15 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
     twin: Option<&str>,
     progress: &mut dyn FnMut(&Check),
     factory: &impl Fn(&Plan) -> Result<K, E>,
-) -> Result<Vec<Check>, Error> {
-    let file = golden.file(part)?;
-    let twin_file = twin.map(|twin| golden.file(twin)).transpose()?;
+) -> Result<Report, Error> {
+    let Some(file) = golden.find(part)? else { return Ok(Report::without(golden.file_name(part))) };
+    let twin_file = match twin {
+        None => None,
+        Some(twin) => match golden.find(twin)? {
+            None => return Ok(Report::without(golden.file_name(twin))),
+            found => found,
+        },
+    };
     let mut judge = Judge::new(&file, twin_file.as_ref());
     let mut session = Session::load(golden, Mode::Training, file.path(), factory)?;
     let plan = session.plan;
@@ -41,6 +47,9 @@ pub(super) fn check<K: TrainKernels, E: fmt::Display>(
     let contents = Contents { states: golden.is_trained(), updates: golden.is_trained() && twin.is_none() };
     for step in 1..=if contents.updates { 5 } else { 1 } {
         let prefix = format!("s{step}.");
+        if step > 1 && !judge.has("steps", &format!("{prefix}batch.inputs")) {
+            break;
+        }
         session.write_batch(&file, &prefix)?;
         let table = plan.params.puzzle_emb;
         let rows_before = session.read(Region::Params, table.offset, table.len())?;
@@ -142,8 +151,12 @@ fn local_rows<K: TrainKernels>(
     let rows: Vec<_> = ids.iter().flat_map(|id| &table[*id as usize * ndim..][..ndim]).copied().collect();
     let name = format!("{prefix}local_weights");
     // f32 in both precisions: they are compared with the file itself.
-    let theirs = judge.golden().floats(&name, &[batch, ndim])?;
-    judge.values("local weights", PARAMETER, &rows, &theirs);
+    if judge.golden().has(&name) {
+        let theirs = judge.golden().floats(&name, &[batch, ndim])?;
+        judge.values("local weights", PARAMETER, &rows, &theirs);
+    } else {
+        judge.lacks("local weights", &name);
+    }
     Ok(())
 }
 

@@ -12,11 +12,12 @@ use hrm_core::loss::LossKind;
 use serde_json::{Value, json};
 
 use super::checkpoint::Checkpoint;
+use super::keys::{self, Fields, Keys};
 use super::vocabulary::published_seq_len;
 use crate::data::Metadata;
 use crate::error::{Context, Error, Result};
-use crate::files;
-use crate::model_dir::{self, Fields};
+use crate::files::read_error;
+use crate::model_dir::{self, TextError};
 use crate::numbers::Number;
 use crate::settings::Settings;
 use crate::tensor_match::bare;
@@ -53,11 +54,16 @@ pub struct Architecture {
 /// # Errors
 /// A source cannot be read, or fields remain that none of them knows: all are listed.
 pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architecture> {
+    if checkpoint.is_trm() {
+        return Err(Error::input(format!("{}: {}", checkpoint.path().display(), keys::TRM)));
+    }
     let mut known = Known::default();
     let mut set = Settings::default();
-    sources.set.iter().try_for_each(|assignment| set.set(assignment))?;
+    // A key may be given as it stands in the published program's file.
+    let own = |assignment: &String| set.set(assignment.strip_prefix("arch.").unwrap_or(assignment));
+    sources.set.iter().try_for_each(own)?;
     let assigned: Fields = set.build()?;
-    known.add(model_dir::architecture(assigned.into()).map_err(Error::usage)?, "--set");
+    known.add_keys(keys::read(assigned.into()).map_err(|e| Error::usage(format!("--set: {e}")))?, "--set");
     if let Some(data) = sources.data {
         let sizes = json!({
             "seq_len": data.seq_len,
@@ -81,11 +87,15 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         (None, None) => beside(),
     };
     if let Some(path) = file {
-        let (fields, said) = read_file(&path).during(|| format!("reading {}", path.display()))?;
-        known.add(fields, &path.display().to_string());
-        loss = said;
+        let keys = read_file(&path).during(|| format!("reading {}", path.display()))?;
+        loss = keys.loss.unwrap_or(loss);
+        known.add_keys(keys, &path.display().to_string());
     }
-    known.add_object(Value::Object(shapes(checkpoint)), "the tensors");
+    let told = shapes(checkpoint);
+    if !told.contains_key("hidden_size") && !told.contains_key("expansion") {
+        return Err(no_model(checkpoint));
+    }
+    known.add(told, "the tensors");
     if !known.0.contains_key("seq_len")
         && let Some(seq_len) = known.number("vocab_size").and_then(published_seq_len)
     {
@@ -101,15 +111,42 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
     known.finish(loss)
 }
 
-/// Fields by name, each with where it is from.
+/// That none of the tensors is a model's, and what they are.
+fn no_model(checkpoint: &Checkpoint) -> Error {
+    let tensors = checkpoint.tensors();
+    let mut names: Vec<String> =
+        tensors.iter().take(6).map(|tensor| format!("{} {:?}", tensor.name, tensor.shape)).collect();
+    if tensors.len() > names.len() {
+        names.push(format!("and {} more", tensors.len() - names.len()));
+    }
+    let what = if names.is_empty() { "no tensor at all".to_owned() } else { names.join(", ") };
+    Error::input(format!(
+        "{}: none of its tensors is one of HRM's; it has {what}",
+        checkpoint.path().display()
+    ))
+    .hint(
+        "expected are names that end as the published program's do: embed_tokens.embedding_weight, H_init, \
+         L_level.layers.0.self_attn.qkv_proj.weight, ..",
+    )
+}
+
+/// Fields by name, each with where it is from; and other models' switches.
 #[derive(Default)]
-struct Known(BTreeMap<String, (Value, String)>);
+struct Known(BTreeMap<String, (Value, String)>, BTreeMap<String, (Value, String)>);
 
 impl Known {
     /// Adds what is not known yet.
     fn add(&mut self, fields: Fields, origin: &str) {
         for (key, value) in fields {
             self.0.entry(key).or_insert_with(|| (value, origin.to_owned()));
+        }
+    }
+
+    /// The same for what a file or a command line says.
+    fn add_keys(&mut self, keys: Keys, origin: &str) {
+        self.add(keys.fields, origin);
+        for (key, value) in keys.foreign {
+            self.1.entry(key).or_insert_with(|| (value, origin.to_owned()));
         }
     }
 
@@ -126,7 +163,7 @@ impl Known {
     /// The whole configuration, or everything that is missing.
     fn finish(self, loss: LossKind) -> Result<Architecture> {
         let lacking: Vec<String> =
-            model_dir::known_keys().into_iter().filter(|key| !self.0.contains_key(key)).collect();
+            keys::names().into_iter().filter(|key| !self.0.contains_key(*key)).map(str::to_owned).collect();
         if !lacking.is_empty() {
             let published = serde_json::to_value(Config::SUDOKU_EXTREME).unwrap_or_default();
             let set: Vec<String> =
@@ -138,19 +175,29 @@ impl Known {
             .hint(format!("the published program's defaults are {}", set.join(" "))));
         }
         let fields: Fields = self.0.iter().map(|(key, (value, _))| (key.clone(), value.clone())).collect();
-        let config = model_dir::config_from(fields).map_err(Error::input)?;
+        let config = keys::config_from(fields).map_err(|problem| {
+            // It begins with the field.
+            let origin = problem.split(' ').next().and_then(|key| Some(&self.0.get(key)?.1));
+            Error::input(match origin {
+                Some(origin) => format!("{problem} (from {origin})"),
+                None => problem,
+            })
+        })?;
+        for (key, (value, origin)) in &self.1 {
+            keys::check_one(key, value, &config)
+                .map_err(|problem| Error::input(format!("{origin}: {problem}")))?;
+        }
         let fields = self.0.into_iter().map(|(key, (value, origin))| (key, value, origin)).collect();
         Ok(Architecture { config, fields, loss })
     }
 }
 
-fn read_file(path: &Path) -> Result<(Fields, LossKind)> {
-    let read = |text: &str| -> Result<_, String> {
-        let value = read_value(text)?;
-        let loss = model_dir::loss_of(&value)?;
-        Ok((model_dir::architecture(value)?, loss))
-    };
-    read(&files::read_to_string(path)?).map_err(Error::input)
+fn read_file(path: &Path) -> Result<Keys> {
+    let text = model_dir::read_text(path).map_err(|error| match error {
+        TextError::Io(error) => read_error(path, error),
+        TextError::Other(problem) => Error::input(problem),
+    })?;
+    read_keys(&text).map_err(Error::input)
 }
 
 /// The architecture in the text of a configuration file: YAML, of which JSON is a part. Under the key `arch`, if there
@@ -158,19 +205,16 @@ fn read_file(path: &Path) -> Result<(Fields, LossKind)> {
 ///
 /// # Errors
 /// It is too long, no YAML, or has an unknown key.
-pub fn parse(text: &str) -> Result<Fields, String> {
-    model_dir::architecture(read_value(text)?)
+pub fn parse(text: &str) -> Result<serde_json::Map<String, Value>, String> {
+    read_keys(text).map(|keys| keys.fields)
 }
 
-fn read_value(text: &str) -> Result<Value, String> {
+fn read_keys(text: &str) -> Result<Keys, String> {
     if text.len() > LONGEST {
         return Err(format!("it has {} bytes, expected at most {LONGEST}", text.len()));
     }
     let value: Value = serde_saphyr::from_str(text).map_err(|e| format!("not YAML: {e}"))?;
-    Ok(match value {
-        Value::Object(mut object) if object.contains_key("arch") => object.remove("arch").unwrap_or_default(),
-        other => other,
-    })
+    keys::read(value)
 }
 
 /// What the shapes of the tensors tell.
@@ -271,7 +315,7 @@ run_name: null
         let path = dir.path().join(BESIDE[0]);
         let loss = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            read_file(&path).map(|(_, loss)| loss).map_err(|error| error.to_string())
+            read_file(&path).map(|keys| keys.loss.unwrap()).map_err(|error| error.to_string())
         };
         assert_eq!(loss(ALL_CONFIG), Ok(LossKind::Stablemax));
         assert_eq!(loss(&ALL_CONFIG.replace("stablemax_cross", "softmax_cross")), Ok(LossKind::Softmax));
@@ -285,7 +329,7 @@ run_name: null
             .collect();
         for (text, expected) in [
             ("arch: [1, 2]", "expected an object"),
-            ("arch: {num_head: 8}", "unknown field num_head; known are H_cycles"),
+            ("arch: {num_head: 8}", "unknown field num_head (did you mean num_heads?), which is 8"),
             ("a: b: c", "not YAML"),
             ("12", "expected an object"),
             (&bomb, "not YAML"),

@@ -2,13 +2,11 @@
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::builder::PossibleValue;
 use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, Weights};
 use hrm_core::config::Config;
-use hrm_core::init;
-use hrm_core::kernels::{Memory, Region};
 use hrm_core::plan::Plan;
 use hrm_core::quantize;
 use hrm_core::tensors::{Tensor, TensorName};
@@ -22,7 +20,6 @@ use crate::tensor_match::{Stored, shape};
 /// A bundle in memory, checked.
 #[derive(Debug)]
 pub struct BundleFile {
-    path: PathBuf,
     bytes: Vec<u8>,
     config: Config,
     vocabulary: Vec<String>,
@@ -72,7 +69,7 @@ impl BundleFile {
             .collect();
         let config = *bundle.config();
         let vocabulary = bundle.vocabulary().map(str::to_owned).collect();
-        Ok(Self { path: path.to_owned(), bytes, config, vocabulary, tensors })
+        Ok(Self { bytes, config, vocabulary, tensors })
     }
 
     /// The configuration of the model.
@@ -127,26 +124,6 @@ impl BundleFile {
         let (elements, scales) = (&self.bytes[elements.clone()], &self.bytes[scales.clone()]);
         let weights = Weights::new(*precision, *cols, elements, scales)?;
         weights.integers().map(|integers| (integers, weights.scales().collect()))
-    }
-
-    /// Writes the weights into `backend`, and the constants that no file holds. `plan` is of this bundle's
-    /// configuration.
-    ///
-    /// # Errors
-    /// A weight is not finite, or the backend fails.
-    pub fn load<K: Memory<Error: Send + Sync + 'static>>(&self, backend: &mut K, plan: &Plan) -> Result<()> {
-        for tensor in plan.params.tensors() {
-            let name = tensor.name.to_string();
-            let values = self.read(&name).unwrap_or_default();
-            if let Some(element) = values.iter().position(|x| !x.is_finite()) {
-                return Err(Error::input(format!(
-                    "{}: tensor {name}, element {element}: not a finite number",
-                    self.path.display()
-                )));
-            }
-            backend.write(Region::Params, tensor.span.offset, &values).map_err(Error::backend)?;
-        }
-        init::write_constants(backend, plan).map_err(Error::backend)
     }
 }
 

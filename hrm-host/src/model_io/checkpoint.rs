@@ -1,4 +1,4 @@
-//! A file that holds tensors, in any of the formats that are read.
+//! The tensors of a model in a file or in several, in any of the formats that are read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,9 @@ use hrm_core::config::Config;
 use hrm_core::tensors::Tensor;
 
 use super::bundle::BundleFile;
-use super::pytorch;
+use super::foreign::{self, ENOUGH};
+use super::selection::{self, Selection};
+use super::{keys, pytorch, shards};
 use crate::error::{Error, Result};
 use crate::files::read_error;
 use crate::model_dir::CONFIG_FIELD;
@@ -18,18 +20,25 @@ use crate::numbers::Number;
 use crate::tensor_file::{Kind, TensorFile};
 use crate::tensor_match::{Stored, bare};
 
-/// What training programs put their optimizer's state under.
-const OPTIMIZER: [&str; 4] = ["optimizer.", "optimizers.", "optimizer_state_dict.", "optim."];
-
-/// An opened checkpoint: its tensors by name and shape, their elements still on disk (a bundle's in memory).
+/// An opened checkpoint: the tensors of one copy of a model by name and shape, their elements still on disk (a bundle's in
+/// memory).
 pub struct Checkpoint {
     path: PathBuf,
-    contents: Contents,
-    tensors: Vec<Stored>,
-    /// Tensors of an optimizer that were passed over.
-    pub skipped: usize,
+    parts: Vec<Part>,
+    /// The tensors of the model; what else the file holds.
+    selection: Selection,
+    /// For each of the tensors, the part that holds it.
+    homes: HashMap<String, usize>,
     /// The configuration that the file itself tells, if it does.
     pub config: Option<Config>,
+    /// Whether a checksum was there and verified.
+    pub verified: bool,
+}
+
+/// One file.
+pub(super) struct Part {
+    path: PathBuf,
+    contents: Contents,
 }
 
 enum Contents {
@@ -38,72 +47,41 @@ enum Contents {
     Bundle(BundleFile),
 }
 
-impl Checkpoint {
-    /// Opens `path`; what it is is told by its first bytes. A checksum, if there is one, is verified.
-    ///
-    /// # Errors
-    /// It cannot be read, is damaged, or is none of the formats.
-    pub fn open(path: &Path) -> Result<Self> {
+impl Part {
+    /// Opens `path`; what it is is told by its first bytes.
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let mut first = Vec::new();
         let file = File::open(path).map_err(|error| read_error(path, error))?;
-        file.take(MAGIC.len() as u64).read_to_end(&mut first).map_err(|error| read_error(path, error))?;
-        let (mut config, mut skipped) = (None, 0);
-        let (contents, mut tensors) = if first.starts_with(pytorch::MAGIC) {
-            let tensors = pytorch::open(path)?;
-            let stored: Vec<Stored> = tensors
+        file.take(ENOUGH as u64).read_to_end(&mut first).map_err(|error| read_error(path, error))?;
+        let contents = if first.starts_with(pytorch::MAGIC) {
+            Contents::PyTorch(pytorch::open(path)?)
+        } else if first.starts_with(&MAGIC) {
+            Contents::Bundle(BundleFile::open(path)?)
+        } else if let Some(foreign) = foreign::recognise(&first) {
+            return Err(Error::input(format!(
+                "{}: the file is {}; expected a ZIP file of torch.save, safetensors or a bundle",
+                path.display(),
+                foreign.what
+            ))
+            .hint(foreign.hint));
+        } else {
+            Contents::Safetensors(TensorFile::open(path)?)
+        };
+        Ok(Self { path: path.to_owned(), contents })
+    }
+
+    pub(super) fn stored(&self) -> Vec<Stored> {
+        match &self.contents {
+            Contents::PyTorch(tensors) => tensors
                 .iter()
                 .map(|(name, tensor)| Stored { name: name.clone(), shape: tensor.shape().to_vec() })
-                .collect();
-            (Contents::PyTorch(tensors), stored)
-        } else if first == MAGIC {
-            let bundle = BundleFile::open(path)?;
-            config = Some(*bundle.config());
-            let stored = bundle.stored();
-            (Contents::Bundle(bundle), stored)
-        } else if let Some(what) = other_format(&first) {
-            return Err(Error::input(format!(
-                "{}: {what}, expected a ZIP file of torch.save, safetensors or a bundle",
-                path.display()
-            ))
-            .hint("load it in PyTorch 1.6 or later and write it again with torch.save(state_dict, path)"));
-        } else {
-            let mut file = TensorFile::open(path)?;
-            file.verify()?;
-            config = config_field(&file)?;
-            let stored = file.stored();
-            (Contents::Safetensors(file), stored)
-        };
-        tensors.retain(|tensor| {
-            let optimizer = OPTIMIZER.iter().any(|prefix| tensor.name.starts_with(prefix));
-            skipped += usize::from(optimizer);
-            !optimizer
-        });
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { path: path.to_owned(), contents, tensors, skipped, config })
+                .collect(),
+            Contents::Safetensors(file) => file.stored(),
+            Contents::Bundle(file) => file.stored(),
+        }
     }
 
-    /// Its file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its tensors.
-    #[must_use]
-    pub fn tensors(&self) -> &[Stored] {
-        &self.tensors
-    }
-
-    /// The shape of the tensor whose bare name this is.
-    #[must_use]
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.iter().find(|tensor| bare(&tensor.name) == name).map(|tensor| &*tensor.shape)
-    }
-
-    /// The element type of tensor `place`, if it is one of numbers.
-    #[must_use]
-    pub fn number(&self, place: usize) -> Option<Number> {
-        let name = &self.tensors[place].name;
+    fn number(&self, name: &str) -> Option<Number> {
         match &self.contents {
             Contents::PyTorch(tensors) => tensors.get(name).map(pytorch::number),
             Contents::Safetensors(file) => file.number(name),
@@ -114,6 +92,126 @@ impl Checkpoint {
                 Precision::Int8 => Number::I8,
             }),
         }
+    }
+
+    /// Hands the elements of a tensor to `sink`, piece by piece, with the place of each piece's first element.
+    fn stream(
+        &mut self,
+        Stored { name, shape }: &Stored,
+        mut sink: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let lacks = || Error::input(format!("{}: tensor {name} is missing", self.path.display()));
+        match &mut self.contents {
+            Contents::PyTorch(tensors) => {
+                sink(0, &pytorch::read(&self.path, tensors.get(name).ok_or_else(lacks)?)?)
+            }
+            Contents::Safetensors(file) => file.read_f32(name, shape, sink)?,
+            Contents::Bundle(file) => sink(0, &file.read(name).ok_or_else(lacks)?),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Opens `path`, a file or the index of one in several parts. A checksum, if there is one, is verified. Of several
+    /// copies of a model in it, the weights are taken, not their average.
+    ///
+    /// # Errors
+    /// It cannot be read, is damaged, is none of the formats, or holds several models.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_copy(path, None)
+    }
+
+    /// As [`open`](Self::open), and takes the copy of the model whose names begin with `copy`.
+    ///
+    /// # Errors
+    /// As there, or there is no such copy.
+    pub fn open_copy(path: &Path, copy: Option<&str>) -> Result<Self> {
+        let (mut parts, stored, homes) = if shards::is_index(path) {
+            shards::open(path)?
+        } else {
+            let part = Part::open(path)?;
+            let stored = part.stored();
+            (vec![part], stored, HashMap::new())
+        };
+        let mut verified = true;
+        for part in &mut parts {
+            match &mut part.contents {
+                Contents::Safetensors(file) => verified &= file.verify()?,
+                Contents::Bundle(_) => {}
+                Contents::PyTorch(_) => verified = false,
+            }
+        }
+        let config = match &parts[..] {
+            [Part { contents: Contents::Bundle(file), .. }] => Some(*file.config()),
+            [Part { contents: Contents::Safetensors(file), .. }] => config_field(file)?,
+            _ => None,
+        };
+        let mut selection = selection::select(stored, copy).map_err(|problem| {
+            Error::input(format!("{}: {problem}", path.display()))
+                .hint("say which with --weights NAME, the beginning of its tensors' names")
+        })?;
+        selection.tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { path: path.to_owned(), parts, selection, homes, config, verified })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors of the model.
+    #[must_use]
+    pub fn tensors(&self) -> &[Stored] {
+        &self.selection.tensors
+    }
+
+    /// Which copy of the model this is, and what was passed over.
+    #[must_use]
+    pub const fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// The bundle that it is, if it is one.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&BundleFile> {
+        match &self.parts[..] {
+            [Part { contents: Contents::Bundle(file), .. }] => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The safetensors file that it is, if it is one.
+    #[must_use]
+    pub(crate) fn tensor_file(&self) -> Option<&TensorFile> {
+        match &self.parts[..] {
+            [Part { contents: Contents::Safetensors(file), .. }] => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether its tensors are those of a Tiny Recursive Model: one network, L, serves both states.
+    #[must_use]
+    pub fn is_trm(&self) -> bool {
+        let has = |start: &str| self.tensors().iter().any(|tensor| bare(&tensor.name).starts_with(start));
+        has("L_level.") && !has("H_level.")
+    }
+
+    /// The shape of the tensor whose bare name this is.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors().iter().find(|tensor| bare(&tensor.name) == name).map(|tensor| &*tensor.shape)
+    }
+
+    fn home(&self, name: &str) -> usize {
+        self.homes.get(name).copied().unwrap_or(0)
+    }
+
+    /// The element type of tensor `place`, if it is one of numbers.
+    #[must_use]
+    pub fn number(&self, place: usize) -> Option<Number> {
+        let name = &self.selection.tensors[place].name;
+        self.parts[self.home(name)].number(name)
     }
 
     /// Reads the elements of a model's `tensor`; `places` says where each is
@@ -133,40 +231,42 @@ impl Checkpoint {
     /// # Errors
     /// They cannot be read, are no numbers, or are not finite.
     pub fn read(&mut self, place: usize) -> Result<Vec<f32>> {
-        let Stored { name, shape } = &self.tensors[place];
-        let lacks = || Error::input(format!("{}: tensor {name} is missing", self.path.display()));
-        let values = match &mut self.contents {
-            Contents::PyTorch(tensors) => pytorch::read(&self.path, tensors.get(name).ok_or_else(lacks)?)?,
-            Contents::Safetensors(file) => file.f32s(name, shape)?,
-            Contents::Bundle(file) => file.read(name).ok_or_else(lacks)?,
-        };
-        match values.iter().position(|x| !x.is_finite()) {
-            None => Ok(values),
-            Some(element) => Err(Error::input(format!(
-                "{}: tensor {name}, element {element}: not a finite number",
-                self.path.display()
+        let mut all = Vec::new();
+        self.stream(place, |_, values| {
+            all.extend_from_slice(values);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Hands the elements of tensor `place` to `sink` as f32, piece by piece, with the place of each piece's first element.
+    ///
+    /// # Errors
+    /// They cannot be read, are no numbers, or are not finite; or `sink` fails.
+    pub fn stream(&mut self, place: usize, mut sink: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
+        let tensor = &self.selection.tensors[place];
+        let home = self.homes.get(&tensor.name).copied().unwrap_or(0);
+        let part = &mut self.parts[home];
+        let path = part.path.clone();
+        part.stream(tensor, |at, values| match values.iter().position(|x| !x.is_finite()) {
+            None => sink(at, values),
+            Some(index) => Err(Error::input(format!(
+                "{}: tensor {}, element {}: not a finite number",
+                path.display(),
+                tensor.name,
+                at + index
             ))),
-        }
+        })
     }
 }
 
 /// The configuration that one of our own tensor files carries.
 fn config_field(file: &TensorFile) -> Result<Option<Config>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(None) };
-    let config: Config = serde_json::from_str(text)
-        .map_err(|e| file.fail(Kind::Field { field: CONFIG_FIELD.into(), problem: e.to_string() }))?;
-    config
-        .validate()
-        .map_err(|e| file.fail(Kind::Field { field: CONFIG_FIELD.into(), problem: e.to_string() }))?;
-    Ok(Some(config))
-}
-
-/// What a file with these first bytes is that is not read.
-fn other_format(first: &[u8]) -> Option<&'static str> {
-    match first {
-        [0x80, 2..=5, 0x8a, ..] => Some("a checkpoint from before PyTorch 1.6"),
-        // A safetensors file whose header has 128 bytes or the like has an opening brace at byte 8 instead.
-        [0x80, 2..=5, b'}' | b']' | b'(' | b'c' | 0x95, ..] => Some("a pickle that is no checkpoint"),
-        _ => None,
-    }
+    let read = || {
+        let value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        keys::read(value)?.config()
+    };
+    let config: std::result::Result<Config, String> = read();
+    Ok(Some(config.map_err(|problem| file.fail(Kind::Field { field: CONFIG_FIELD.into(), problem }))?))
 }

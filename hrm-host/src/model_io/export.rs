@@ -4,12 +4,11 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use hrm_core::config::Config;
-use hrm_core::loss::LossKind;
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::tensors::Tensor;
 
 use super::bundle::{self, Encoding};
-use super::checkpoint::Checkpoint;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::files::{self, Existing, write_error};
 use crate::model_dir::{self, CONFIG, WEIGHTS};
@@ -57,7 +56,9 @@ pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Enco
                 .hint("--to postcard writes a bundle"));
         }
     };
-    let (mut checkpoint, config, loss) = open(model)?;
+    let source = Source::open(model)?;
+    let (config, loss) = (*source.config(), source.loss());
+    let mut checkpoint = source.into_weights();
     let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
     let places = compare(checkpoint.tensors(), &plan.params, shape)
         .map_err(|mismatch| Error::input(format!("{}: {mismatch}", checkpoint.path().display())))?;
@@ -102,22 +103,4 @@ pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Enco
     let tensors = || plan.params.tensors();
     let f32_bytes = tensors().map(|tensor| 4 * tensor.span.len() as u64).sum();
     Ok(Exported { config, tensors: tensors().count(), file, bytes, f32_bytes })
-}
-
-/// Opens a model and says what it is, and with which loss it was trained: a bundle does not know, and gets the published
-/// one.
-fn open(model: &Path) -> Result<(Checkpoint, Config, LossKind)> {
-    if model.is_file() {
-        let checkpoint = Checkpoint::open(model)?;
-        let Some(config) = checkpoint.config else {
-            return Err(Error::input(format!("{}: expected a bundle or a model directory", model.display()))
-                .hint("hrm import makes a model directory of a checkpoint"));
-        };
-        return Ok((checkpoint, config, LossKind::Stablemax));
-    }
-    let dir = model_dir::resolve::<Infallible>(model)?;
-    let config = model_dir::read_config::<Infallible>(&dir.join(CONFIG))?;
-    model_dir::expect_config::<Infallible>(&dir.join(WEIGHTS), &config)?;
-    let loss = model_dir::read_loss::<Infallible>(&dir.join(CONFIG))?;
-    Ok((Checkpoint::open(&dir.join(WEIGHTS))?, config, loss))
 }

@@ -70,7 +70,8 @@ impl Rows {
 /// # Errors
 /// It cannot be read, or is something else.
 pub fn read(path: &Path) -> Result<Vec<String>> {
-    let names: Vec<String> = serde_json::from_str(&files::read_to_string(path)?)
+    let text = files::read_to_string(path)?;
+    let names: Vec<String> = serde_json::from_str(text.trim_start_matches('\u{feff}'))
         .map_err(|e| Error::input(format!("{}: expected a list of names: {e}", path.display())))?;
     if names.is_empty() {
         return Err(Error::input(format!("{}: given no names, expected at least one", path.display())));

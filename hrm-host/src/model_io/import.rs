@@ -12,6 +12,8 @@ use serde_json::Value;
 use super::architecture::{self, Sources};
 use super::checkpoint::Checkpoint;
 use super::identifiers::{self, Rows};
+use super::selection::Selection;
+use super::source;
 use crate::data::Metadata;
 use crate::error::{Error, Result};
 use crate::files::{self, Existing};
@@ -38,6 +40,8 @@ pub struct Options {
     pub new_identifiers: Option<PathBuf>,
     /// Gives every identifier the blank one's row.
     pub reset_puzzle_embeddings: bool,
+    /// Of several copies of the weights, the one whose names begin so.
+    pub weights: Option<String>,
 }
 
 /// What was imported.
@@ -51,6 +55,8 @@ pub struct Imported {
     pub types: BTreeMap<&'static str, usize>,
     /// Tensors of an optimizer that were passed over.
     pub skipped: usize,
+    /// The copy of the weights that was taken, the others, and all that was passed over.
+    pub selection: Selection,
     /// Rows of the puzzle embedding in the checkpoint and in the model, and how many of these became blank.
     pub rows: (usize, usize, usize),
 }
@@ -63,7 +69,7 @@ pub struct Imported {
 /// writing fails. Nothing is left in `out` then.
 pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Imported> {
     let (file, beside) = locate(checkpoint)?;
-    let mut checkpoint = Checkpoint::open(&file)?;
+    let mut checkpoint = Checkpoint::open_copy(&file, options.weights.as_deref())?;
     let data = options.data.as_deref().map(read_metadata).transpose()?;
     let config = options.config.as_deref().or(beside.as_deref());
     let sources = Sources { config, data: data.as_ref(), set: &options.set };
@@ -107,7 +113,8 @@ pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Import
         config,
         fields: found.fields,
         types,
-        skipped: checkpoint.skipped,
+        skipped: checkpoint.selection().optimizer(),
+        selection: checkpoint.selection().clone(),
         rows: (stored, config.num_puzzle_identifiers, rows.blank()),
     })
 }
@@ -117,18 +124,25 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
     if !path.is_dir() {
         return Ok((path.to_owned(), None));
     }
-    let dir = if path.join(WEIGHTS).is_file() {
-        path.to_owned()
-    } else {
-        model_dir::resolve::<Infallible>(path).map_err(|error| {
-            let hint = match steps(path).pop() {
-                Some((_, file)) => format!("name the file of a checkpoint in it, such as {}", file.display()),
-                None => "name the file of the checkpoint".to_owned(),
-            };
-            Error::from(error).hint(hint)
-        })?
+    let found = source::weights_in(path);
+    let (dir, file) = match found {
+        Ok(file) => (path.to_owned(), file),
+        // The weights of a run are in its checkpoints.
+        Err(none) => match model_dir::resolve::<Infallible>(path) {
+            Ok(dir) if dir != path => (dir.clone(), source::weights_in(&dir)?),
+            Ok(_) => return Err(none),
+            Err(error) => {
+                let hint = match steps(path).pop() {
+                    Some((_, file)) => {
+                        format!("name the file of a checkpoint in it, such as {}", file.display())
+                    }
+                    None => "name the file of the checkpoint".to_owned(),
+                };
+                return Err(Error::from(error).hint(hint));
+            }
+        },
     };
-    Ok((dir.join(WEIGHTS), Some(dir.join(CONFIG)).filter(|config| config.is_file())))
+    Ok((file, Some(dir.join(CONFIG)).filter(|config| config.is_file())))
 }
 
 /// The checkpoints of the published program in `dir`, which are files `step_N`, oldest first.

@@ -7,12 +7,19 @@ use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visi
 use serde::forward_to_deserialize_any;
 use toml::{Table, Value};
 
+use crate::model_io::keys;
 use crate::nearest::nearest;
 
+/// A field that tells the settings of a model's architecture from others.
+const ARCHITECTURE: &str = "hidden_size";
+
 /// A value and the dotted path that leads to it.
+#[derive(Clone)]
 pub(super) struct At<'a> {
     value: Node<'a>,
     path: String,
+    /// Keys of it that are passed over.
+    passed: Vec<&'a str>,
 }
 
 #[derive(Clone, Copy)]
@@ -124,7 +131,11 @@ fn plain(expected: &dyn Expected) -> String {
 
 impl<'a> At<'a> {
     pub(super) fn root(table: &'a Table) -> Self {
-        Self { value: Node::Table(table), path: String::new() }
+        Self { value: Node::Table(table), path: String::new(), passed: Vec::new() }
+    }
+
+    fn new(value: &'a Value, path: String) -> Self {
+        Self { value: Node::Value(value), path, passed: Vec::new() }
     }
 
     fn table(&self) -> Option<&'a Table> {
@@ -136,9 +147,8 @@ impl<'a> At<'a> {
 
     fn visit<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, ReadError> {
         if let Some(table) = self.table() {
-            let entries = table.iter().map(|(key, value)| {
-                (key.as_str(), At { value: Node::Value(value), path: join(&self.path, key) })
-            });
+            let kept = table.iter().filter(|(key, _)| !self.passed.contains(&key.as_str()));
+            let entries = kept.map(|(key, value)| (key.as_str(), At::new(value, join(&self.path, key))));
             return visitor.visit_map(MapDeserializer::new(entries));
         }
         let Node::Value(value) = self.value else { return visitor.visit_unit() };
@@ -149,10 +159,10 @@ impl<'a> At<'a> {
             Value::Boolean(truth) => visitor.visit_bool(*truth),
             Value::Datetime(time) => visitor.visit_string(time.to_string()),
             Value::Array(values) => {
-                let elements = values.iter().enumerate().map(|(index, value)| At {
-                    value: Node::Value(value),
-                    path: format!("{}[{index}]", self.path),
-                });
+                let elements = values
+                    .iter()
+                    .enumerate()
+                    .map(|(index, value)| At::new(value, format!("{}[{index}]", self.path)));
                 visitor.visit_seq(SeqDeserializer::new(elements))
             }
             // Handled above.
@@ -194,11 +204,22 @@ impl<'de> Deserializer<'de> for At<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let unknown = self.table().and_then(|table| table.keys().find(|key| !fields.contains(&key.as_str())));
-        if let Some(key) = unknown {
-            return Err(<ReadError as de::Error>::unknown_field(key, fields).at(&self.path));
+        let Some(table) = self.table() else { return self.deserialize_any(visitor) };
+        let mut known = self.clone();
+        for (key, value) in table.iter().filter(|(key, _)| !fields.contains(&key.as_str())) {
+            // A switch of another model that asks for what this program does changes nothing.
+            let foreign = |value| keys::is_foreign_setting(key, &value, json(table));
+            let passed = match serde_json::to_value(value) {
+                Ok(value) if fields.contains(&ARCHITECTURE) => foreign(value),
+                _ => Ok(false),
+            };
+            match passed {
+                Ok(true) => known.passed.push(key),
+                Ok(false) => return Err(<ReadError as de::Error>::unknown_field(key, fields).at(&self.path)),
+                Err(problem) => return Err(ReadError::new(problem).at(&join(&self.path, key))),
+            }
         }
-        self.deserialize_any(visitor)
+        known.visit(visitor).map_err(|error| error.at(&self.path))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -212,9 +233,8 @@ impl<'de> Deserializer<'de> for At<'_> {
                 visitor.visit_enum(IntoDeserializer::<ReadError>::into_deserializer(name.as_str()))
             }
             Node::Value(Value::Table(table)) if table.len() == 1 => {
-                let map = table.iter().map(|(key, value)| {
-                    (key.as_str(), At { value: Node::Value(value), path: join(&self.path, key) })
-                });
+                let map =
+                    table.iter().map(|(key, value)| (key.as_str(), At::new(value, join(&self.path, key))));
                 visitor.visit_enum(de::value::MapAccessDeserializer::new(MapDeserializer::new(map)))
             }
             _ => Err(ReadError::new(format!("expected one of {}", variants.join(", ")))),
@@ -226,6 +246,11 @@ impl<'de> Deserializer<'de> for At<'_> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
         tuple tuple_struct map identifier ignored_any
     }
+}
+
+/// A table as JSON, without what JSON does not have.
+fn json(table: &Table) -> keys::Fields {
+    table.iter().filter_map(|(key, value)| Some((key.clone(), serde_json::to_value(value).ok()?))).collect()
 }
 
 fn join(path: &str, key: &str) -> String {

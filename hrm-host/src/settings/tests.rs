@@ -136,3 +136,30 @@ fn text_that_is_not_toml_is_refused_with_its_place() {
     assert!(error.to_string().starts_with("a.toml: not TOML: "), "{error}");
     assert!(error.to_string().contains("line 1"), "{error}");
 }
+
+/// The same table as for configurations of models: a switch of another model may stand there if it is off.
+#[test]
+fn switches_of_other_models_are_known_by_name() {
+    let built = |assignment: &str| {
+        let mut settings = Settings::default();
+        settings.text("preset", crate::train::presets::find("sudoku-4x4").unwrap().toml).unwrap();
+        settings.set(assignment).unwrap();
+        settings.build::<crate::train::Settings>()
+    };
+    let plain = built("seed=0").unwrap();
+    for off in ["arch.mlp_t=false", "arch.causal=false", "arch.puzzle_emb_len=0", "arch.puzzle_emb_len=1"] {
+        assert_eq!(built(off).unwrap(), plain, "{off}");
+    }
+    for (on, expected) in [
+        ("arch.mlp_t=true", "arch.mlp_t: mlp_t is true, expected false"),
+        ("arch.puzzle_emb_len=16", "arch.puzzle_emb_len: puzzle_emb_len is 16, expected 1, or 0"),
+        ("arch.gate=1", "arch.gate: no such setting"),
+        // A recipe's key in the wrong table is not passed over.
+        ("arch.lr=1", "arch.lr: no such setting"),
+        ("mlp_t=false", "mlp_t: no such setting"),
+    ] {
+        let error = built(on).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}, expected {expected}");
+        assert!(error.contains("(from --set"), "{error}");
+    }
+}

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use hrm_host::memory;
 use hrm_host::model_io::import::Options;
+use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
+use crate::pickles::{checkpoint, dictionary, tensor, zeros};
 use crate::support::{SET, fixture, options, refused};
 
 /// Longest that a refusal may take, and how much memory it may take on top.
@@ -25,56 +26,6 @@ fn quickly_refused(path: &Path, expected: &str) {
     assert!(started.elapsed() < LIMIT, "{message}");
     let grown = memory::peak_rss().unwrap_or(0).saturating_sub(before);
     assert!(grown < MEMORY, "{} for {message}", memory::human(grown));
-}
-
-/// A checkpoint with this pickle and these storages.
-fn checkpoint(path: &Path, pickle: &[u8], storages: &[(&str, &[u8])]) {
-    let mut archive = ZipWriter::new(fs::File::create(path).unwrap());
-    let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-    for (name, bytes) in [("data.pkl", pickle), ("byteorder", b"little")].iter().chain(storages) {
-        archive.start_file(format!("archive/{name}"), deflated).unwrap();
-        archive.write_all(bytes).unwrap();
-    }
-    archive.finish().unwrap();
-}
-
-/// A short string.
-fn text(text: &str) -> Vec<u8> {
-    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
-}
-
-fn number(number: i32) -> Vec<u8> {
-    [b"J", &number.to_le_bytes()[..]].concat()
-}
-
-/// The instructions that build an f32 tensor over storage 0.
-fn tensor(elements: i32, offset: i32, shape: [i32; 2], stride: [i32; 2]) -> Vec<u8> {
-    let pair = |pair: [i32; 2]| [number(pair[0]), number(pair[1]), vec![0x86]].concat();
-    view(elements, offset, &pair(shape), &pair(stride))
-}
-
-/// The same with shape and stride as instructions.
-fn view(elements: i32, offset: i32, shape: &[u8], stride: &[u8]) -> Vec<u8> {
-    [
-        b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(),
-        b"(".to_vec(),
-        text("storage"),
-        b"ctorch\nFloatStorage\n".to_vec(),
-        text("0"),
-        text("cpu"),
-        number(elements),
-        b"tQ".to_vec(),
-        number(offset),
-        shape.to_vec(),
-        stride.to_vec(),
-        b"\x89ccollections\nOrderedDict\n)RtR".to_vec(),
-    ]
-    .concat()
-}
-
-/// A pickle of a dictionary with one entry.
-fn dictionary(name: &str, value: &[u8]) -> Vec<u8> {
-    [b"\x80\x02}".to_vec(), text(name), value.to_vec(), b"s.".to_vec()].concat()
 }
 
 #[test]
@@ -130,7 +81,8 @@ fn a_pickle_that_calls_a_function_is_refused_by_name() {
     let path = dir.path().join("a.pt");
     for (pickle, expected) in [
         (&b"cbuiltins\neval\n(X\x01\0\0\x001tR0}."[..], "would call builtins.eval"),
-        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "has protocol 4"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "would call os.system"),
+        (b"\x80\x04)\x8c\x06system\x93.", "puts together what it calls"),
         (b"(ios\nsystem\n.", "has the instruction 0x69"),
         (b"\x80\x02}\x82\x01.", "has the instruction 0x82"),
     ] {
@@ -146,14 +98,17 @@ fn other_formats_are_named() {
     let path = dir.path().join("a.pt");
     for (bytes, expected) in [
         (&b"\x80\x02}q\x00."[..], "a pickle that is no checkpoint"),
-        (b"PK\x05\x06", "not a whole safetensors file"),
-        (b"hello", "not a whole safetensors file"),
-        (b"", "not a whole safetensors file"),
+        (b"PK\x05\x06", "the file is an empty ZIP archive"),
+        (b"hello", "the file is a text"),
+        (b"", "the file is empty"),
+        (b"\x00\x01\x02\x03\xff\xff", "not a whole safetensors file"),
     ] {
         fs::write(&path, bytes).unwrap();
         quickly_refused(&path, expected);
     }
-    quickly_refused(dir.path(), "not a model: expected config.json");
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    quickly_refused(&empty, "not a model: expected config.json");
     quickly_refused(&dir.path().join("none"), "cannot read");
 }
 
@@ -231,34 +186,7 @@ fn a_table_of_another_checkpoint_is_no_model() {
     let path = dir.path().join("a.pt");
     checkpoint(&path, &dictionary("w", &tensor(6, 0, [3, 2], [2, 1])), &[("data/0", &[0; 24])]);
     let message = refused(&path, &Options::default());
-    assert!(message.contains("no tensor tells"), "{message}");
-    let message = refused(
-        &path,
-        &options(&[&SET[..], &["hidden_size=2", "vocab_size=3", "seq_len=4", "expansion=4"]].concat()),
-    );
-    assert!(message.contains("H_layers is 0, expected 1 to 1024"), "{message}");
-}
-
-/// A state dict of [`SMALL`](crate::support::SMALL) whose tensors all lie over one storage of zeros.
-fn zeros(puzzles: i32) -> Vec<u8> {
-    use hrm_core::plan::{Mode, Plan};
-    use hrm_core::tensors::TensorName;
-    let plan = Plan::new(&crate::support::SMALL, 1, Mode::Inference).unwrap();
-    let mut pickle = b"\x80\x02}".to_vec();
-    for wanted in plan.params.tensors() {
-        let (rows, cols) = (wanted.span.rows as i32, wanted.span.cols as i32);
-        let rows = if wanted.name == TensorName::PuzzleEmb { puzzles } else { rows };
-        pickle.extend(text(&wanted.name.to_string()));
-        if wanted.is_vector() {
-            let (shape, stride) = ([number(cols), vec![0x85]].concat(), [number(1), vec![0x85]].concat());
-            pickle.extend(view(1024, 0, &shape, &stride));
-        } else {
-            pickle.extend(tensor(1024, 0, [rows, cols], [cols, 1]));
-        }
-        pickle.push(b's');
-    }
-    pickle.push(b'.');
-    pickle
+    assert!(message.contains("none of its tensors is one of HRM's; it has w [3, 2]"), "{message}");
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! `hrm info --embedded`: what a model needs on a microcontroller.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::path::Path;
 
 use crate::embedded::{self, Needs};
 use crate::error::{Error, Result};
 use crate::memory::human;
-use crate::model_dir::{self, CONFIG};
-use crate::model_io::bundle::BundleFile;
+use crate::model_io::source::Source;
 use crate::style::{FAINT, STRONG};
 
 /// Prints what the model in `path` needs, or typical ones if there is none.
@@ -26,11 +24,7 @@ pub fn run(out: &mut impl Write, path: Option<&Path>, json: bool) -> Result<()> 
 
 fn of(path: &Path) -> Result<Needs> {
     let name = path.display().to_string();
-    if path.is_file() {
-        return Needs::of(name, BundleFile::open(path)?.config());
-    }
-    let dir = model_dir::resolve::<Infallible>(path)?;
-    Needs::of(name, &model_dir::read_config::<Infallible>(&dir.join(CONFIG))?)
+    Needs::of(name, Source::open(path)?.config())
 }
 
 fn print(out: &mut impl Write, all: &[Needs]) -> std::io::Result<()> {
