@@ -7,12 +7,13 @@
 //! * [`sudoku`], [`maze`] and [`arc`] read, generate, augment and build the three published tasks;
 //! * [`inspect`] counts what a dataset holds and draws its examples;
 //! * [`puzzle_csv`], [`puzzle_columns`], [`plain`], [`dihedral`], [`split`] and [`progress`] are what the builders share;
-//! * [`npy`], [`identifiers`], [`new_directory`], [`mmap`] and [`error`] are what they stand on.
+//! * [`npy`], [`identifiers`], [`new_directory`], [`destination`], [`mmap`] and [`error`] are what they stand on.
 
 pub mod arc;
 mod batch;
 mod choice;
 pub mod dataset;
+pub mod destination;
 pub mod dihedral;
 pub mod error;
 pub mod identifiers;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::{report, watched};
 use crate::data::arc::{Options, Summary, build};
+use crate::data::destination::expect_free;
+use crate::data::split::Split;
 use crate::error::Result;
 
 /// Build an ARC dataset from folders of tasks
@@ -27,6 +29,9 @@ pub struct Args {
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 42)]
     pub seed: u64,
+    /// Replace the splits if there are any already
+    #[arg(long)]
+    pub force: bool,
     /// Print what was built as JSON, for scripts
     #[arg(long)]
     pub json: bool,
@@ -37,7 +42,10 @@ pub struct Args {
 /// # Errors
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
-    let Args { tasks, out, augment, seed, json } = args;
+    let Args { tasks, out, augment, seed, force, json } = args;
+    if !force {
+        expect_free(&out, &Split::ALL)?;
+    }
     let options = Options { tasks, out, augment, seed };
     let summary = watched(json, "task", |progress| build(&options, Some(progress)))?;
     report(json, &summary, &text(&summary, augment))

@@ -146,7 +146,7 @@ impl Task {
                 ("more bytes", format!("at most {MAX_BYTES}, far more than any task has"));
             return Err(Error::format(path, Place::File, "size", found, expected));
         }
-        let value: Value = serde_json::from_slice(bytes)
+        let value: Value = serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
             .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "a task"))?;
         let pairs = |key: &str| {
             let place = At { path, place: key.to_owned() };

@@ -7,6 +7,7 @@ pub mod generate;
 pub mod grid;
 pub mod partition;
 pub mod solver;
+pub mod source;
 pub mod text;
 
 pub use augment::{Shuffle, ShuffleExamples};

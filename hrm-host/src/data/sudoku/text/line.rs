@@ -234,10 +234,12 @@ fn fields(text: &str, count: usize, size: Size) -> Option<Vec<u8>> {
 
 /// A row with bars between its boxes and spaces for blanks: `|53 | 7 |   |`, or with a space around each cell.
 fn barred(text: &str, size: Size) -> Option<Row> {
-    let side = size.box_side();
     let line = text.trim_start().trim_end_matches(['\n', '\r']);
-    let ended = line.trim_end();
-    let line = if ended.ends_with(is_bar) { ended } else { line };
+    between_bars(line, size).or_else(|| between_bars(line.trim_end(), size))
+}
+
+fn between_bars(line: &str, size: Size) -> Option<Row> {
+    let side = size.box_side();
     let line = line.strip_prefix(is_bar).unwrap_or(line);
     let line = line.strip_suffix(is_bar).unwrap_or(line);
     let parts: Vec<Vec<char>> = line.split(is_bar).map(|part| part.chars().collect()).collect();
