@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn work_that_never_ends_is_stopped() {
         let mut heard = 0;
-        let mut stop = |done, of| {
+        let mut stop = |done: u64, of: u64| {
             heard += 1;
             assert_eq!((done.min(4), of), (done, 9));
             if heard > 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -100,8 +100,8 @@ mod tests {
         };
         let result = listen(&mut Some(&mut stop), 3, 9, work);
         assert!(matches!(result, Err(Error::Interrupted)));
-        assert_eq!(listen(&mut None, 0, 1, |shared| shared.stopped()).unwrap(), false);
-        let mut goes_on = |_, _| ControlFlow::Continue(());
+        assert!(!listen(&mut None, 0, 1, Shared::stopped).unwrap());
+        let mut goes_on = |_: u64, _: u64| ControlFlow::Continue(());
         assert_eq!(listen(&mut Some(&mut goes_on), 0, 1, |_| 7).unwrap(), 7);
     }
 }

@@ -58,7 +58,7 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     separator: u8,
-    /// Lines before the first row: those of a header, and of what stands above it.
+    /// Records before the first row: a header, and what stands above it.
     skipped: u64,
     /// Fields of every row, if there is a header.
     width: Option<usize>,
@@ -77,6 +77,8 @@ pub struct PuzzleReader<R = File> {
     layout: Layout,
     reader: Reader<ShortLines<io::Chain<Cursor<Vec<u8>>, R>>>,
     record: ByteRecord,
+    /// Records that were read.
+    records: u64,
 }
 
 impl PuzzleReader {
@@ -106,9 +108,9 @@ impl<R: Read> PuzzleReader<R> {
             head.drain(..3);
         }
         let layout = Layout::find(path, kind, &head)?;
-        let lines = ShortLines { inner: Cursor::new(head).chain(file), length: 0 };
+        let lines = ShortLines::new(Cursor::new(head).chain(file));
         let reader = builder(layout.separator, kind).from_reader(lines);
-        Ok(Self { path: path.to_owned(), kind, layout, reader, record: ByteRecord::new() })
+        Ok(Self { path: path.to_owned(), kind, layout, reader, record: ByteRecord::new(), records: 0 })
     }
 
     /// Whether its columns have names.
@@ -133,7 +135,8 @@ impl<R: Read> PuzzleReader<R> {
                 return Ok(None);
             }
             let line = self.record.position().map_or(0, csv::Position::line);
-            if line > self.layout.skipped && !is_blank(&self.record) && !self.is_comment() {
+            self.records += 1;
+            if self.records > self.layout.skipped && !is_blank(&self.record) && !self.is_comment() {
                 break line;
             }
         };
@@ -195,6 +198,17 @@ fn rating(text: &str, separator: u8) -> std::result::Result<Option<f64>, ()> {
     number.ok().filter(|number| number.abs() < 9e15).map(Some).ok_or(())
 }
 
+/// The records of `head` that hold something, after the first `skipped`, with their numbers from 1.
+fn records(separator: u8, kind: Kind, head: &[u8], skipped: u64) -> impl Iterator<Item = (u64, ByteRecord)> {
+    let lines = ShortLines::new(Cursor::new(head.to_vec()));
+    let records = builder(separator, kind).from_reader(lines).into_byte_records();
+    (1..).zip(records.map_while(std::result::Result::ok)).filter(move |(number, record)| *number > skipped && !is_blank(record))
+}
+
+fn texts(record: &ByteRecord) -> Vec<String> {
+    record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect()
+}
+
 impl Layout {
     /// The layout of the table that begins with `head`.
     fn find(path: &Path, kind: Kind, head: &[u8]) -> Result<Self> {
@@ -204,10 +218,15 @@ impl Layout {
             Some([separator]) if SEPARATORS.contains(separator) => (vec![*separator], true),
             _ => (SEPARATORS.to_vec(), false),
         };
-        for &separator in &separators {
-            if let Some(layout) = Self::by(separator, kind, head, u64::from(named)) {
-                return Ok(layout);
-            }
+        let skipped = u64::from(named);
+        let by_names = separators.iter().find_map(|&it| Self::by_names(it, kind, head, skipped));
+        // Of what the rows look like, the separator that makes most of them counts.
+        let by_rows = || {
+            let layouts = separators.iter().filter_map(|&it| Self::by_rows(it, kind, head, skipped));
+            layouts.max_by_key(|(fields, _)| *fields).map(|(_, layout)| layout)
+        };
+        if let Some(layout) = by_names.or_else(by_rows) {
+            return Ok(layout);
         }
         let found = match first_line {
             b"" => "an empty line".to_owned(),
@@ -218,36 +237,46 @@ impl Layout {
         Err(Error::format(path, Place::Line(1), "header", found, expected))
     }
 
-    /// The layout by a separator, if it gives a column of questions.
-    fn by(separator: u8, kind: Kind, head: &[u8], skipped: u64) -> Option<Self> {
-        let mut records = builder(separator, kind).from_reader(head).into_byte_records();
-        let mut next = || {
-            records.by_ref().filter_map(std::result::Result::ok).find(|record| {
-                record.position().is_some_and(|at| at.line() > skipped) && !is_blank(record)
-            })
-        };
-        let first = next()?;
-        let line = first.position().map_or(1, csv::Position::line);
-        let names: Vec<String> = first.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        let column = |role: Role| role.find(names.iter().map(String::as_str));
-        if let Some(question) = column(Role::Question) {
-            let rating = column(Role::Rating);
-            return Some(Self {
-                separator,
-                skipped: line,
-                width: Some(names.len()),
-                question,
-                answer: column(Role::Answer),
-                rating,
-                rated_in_numbers: rating.is_some_and(|at| names[at].to_lowercase().contains("rating")),
-            });
+    /// The layout that a header gives, if there is one with a column of questions.
+    fn by_names(separator: u8, kind: Kind, head: &[u8], skipped: u64) -> Option<Self> {
+        let mut records = records(separator, kind, head, skipped);
+        let (number, header) = records.next()?;
+        let names = texts(&header);
+        let question = Role::Question.find(names.iter().map(String::as_str))?;
+        // A word alone is perhaps a title.
+        if names.len() == 1
+            && let Some((_, row)) = records.next()
+            && (kind.looks)(texts(&row).first()?) == Looks::Other
+        {
+            return None;
         }
-        Self::by_content(&first, separator, kind).map(|layout| Self { skipped, ..layout }).or_else(|| {
-            // Names that nobody else gives to columns.
-            let layout = Self::by_content(&next()?, separator, kind)?;
-            let rating = column(Role::Rating);
-            Some(Self { skipped: line, width: Some(names.len()), rating, ..layout })
+        let column = |role: Role| role.find(names.iter().map(String::as_str));
+        let rating = column(Role::Rating);
+        Some(Self {
+            separator,
+            skipped: number,
+            width: Some(names.len()),
+            question,
+            answer: column(Role::Answer),
+            rating,
+            rated_in_numbers: rating.is_some_and(|at| names[at].to_lowercase().contains("rating")),
         })
+    }
+
+    /// The layout that the first row gives, or the second below names that nobody else gives to columns; and how many
+    /// fields it has.
+    fn by_rows(separator: u8, kind: Kind, head: &[u8], skipped: u64) -> Option<(usize, Self)> {
+        let mut records = records(separator, kind, head, skipped);
+        let (number, first) = records.next()?;
+        if let Some(layout) = Self::by_content(&first, separator, kind) {
+            return Some((first.len(), Self { skipped, ..layout }));
+        }
+        let (_, second) = records.next()?;
+        let layout = Self::by_content(&second, separator, kind)?;
+        let names = texts(&first);
+        let rating = Role::Rating.find(names.iter().map(String::as_str));
+        (names.len() > 1 && names.len() == second.len())
+            .then(|| (second.len(), Self { skipped: number, width: Some(names.len()), rating, ..layout }))
     }
 
     /// The layout of a row, by what stands in it. A rating is the only number behind the puzzles.
@@ -292,27 +321,51 @@ pub(super) fn abridged(bytes: &[u8]) -> String {
     start
 }
 
-/// Passes bytes through until a line is longer than [`MAX_ROW`].
+/// Passes bytes through until a line is longer than [`MAX_ROW`], with a line feed for line ends of any kind.
 #[derive(Debug)]
 struct ShortLines<R> {
     inner: R,
     length: usize,
+    /// Whether the last byte was a carriage return.
+    returned: bool,
+}
+
+impl<R> ShortLines<R> {
+    const fn new(inner: R) -> Self {
+        Self { inner, length: 0, returned: false }
+    }
 }
 
 impl<R: Read> Read for ShortLines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        for line in buffer[..read].split_inclusive(|&byte| byte == b'\n') {
-            self.length += line.len();
-            if self.length > MAX_ROW {
-                let message = format!("found a line of more than {MAX_ROW} bytes, expected rows of puzzles");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        loop {
+            let read = self.inner.read(buffer)?;
+            let mut kept = 0;
+            for index in 0..read {
+                let byte = buffer[index];
+                let paired = byte == b'\n' && self.returned;
+                self.returned = byte == b'\r';
+                if !paired {
+                    buffer[kept] = if self.returned { b'\n' } else { byte };
+                    kept += 1;
+                }
             }
-            if line.ends_with(b"\n") {
-                self.length = 0;
+            for line in buffer[..kept].split_inclusive(|&byte| byte == b'\n') {
+                self.length += line.len();
+                if self.length > MAX_ROW {
+                    let message =
+                        format!("found a line of more than {MAX_ROW} bytes, expected rows of puzzles");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                if line.ends_with(b"\n") {
+                    self.length = 0;
+                }
+            }
+            // Nothing kept of something read is no end.
+            if kept > 0 || read == 0 {
+                return Ok(kept);
             }
         }
-        Ok(read)
     }
 }
 
@@ -380,7 +433,7 @@ mod tests {
     fn what_is_no_table_of_puzzles_is_refused() {
         for (text, words) in [
             ("", "line 1, header: found an empty line, expected a header with the column question"),
-            ("a,b\n1,2\n", "line 1, header: found \"a,b\", expected a header"),
+            ("ab,c\n1,22\n", "line 1, header: found \"ab,c\", expected a header"),
             ("question,rating\nabc,hard\n", "line 2, rating: found \"hard\", expected a number"),
             ("question,rating\nabc,inf\n", "line 2, rating: found \"inf\""),
             ("question,answer\nabc,ABC,1\n", "line 2, fields: found 3, expected 2"),

@@ -259,7 +259,7 @@ fn survey(path: &Path, min_rating: Option<f64>) -> Result<(Survey, Row)> {
             first.get_or_insert(row);
         }
     }
-    if let (Some(least), true) = (min_rating, rows.rated == 0 && rows.all > 0) {
+    if let (Some(least), true) = (min_rating, rows.rated == 0) {
         let expected = format!("no minimum, as {} has no column rating", path.display());
         return Err(Error::argument("--min-rating", least, expected));
     }

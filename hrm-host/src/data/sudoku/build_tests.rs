@@ -60,7 +60,7 @@ fn groups_are_originals_followed_by_their_shuffles() {
     };
     let summary = from_csv(&options, Some(&mut tell)).unwrap();
     assert_eq!((summary.puzzles, summary.examples, summary.mean_rating), (5, 20, Some(2.0)));
-    assert_eq!(told, [(5, 5)]);
+    assert!(told.is_sorted() && told.last() == Some(&(5, 5)), "{told:?}");
 
     let dataset = Dataset::open(&options.out, "train").unwrap();
     let metadata = dataset.metadata();

@@ -234,8 +234,9 @@ fn fields(text: &str, count: usize, size: Size) -> Option<Vec<u8>> {
 
 /// A row with bars between its boxes and spaces for blanks: `|53 | 7 |   |`, or with a space around each cell.
 fn barred(text: &str, size: Size) -> Option<Row> {
-    let line = text.trim_start().trim_end_matches(['\n', '\r']);
-    between_bars(line, size).or_else(|| between_bars(line.trim_end(), size))
+    let line = text.trim_end_matches(['\n', '\r']);
+    // Spaces at the ends may be cells, or be there for nothing.
+    [line, line.trim_end(), line.trim_start(), line.trim()].into_iter().find_map(|line| between_bars(line, size))
 }
 
 fn between_bars(line: &str, size: Size) -> Option<Row> {
