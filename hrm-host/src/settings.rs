@@ -37,7 +37,9 @@ use crate::files;
 /// Whether a text is YAML, as the published program's configurations are.
 fn is_yaml(origin: &str, text: &str) -> bool {
     let ends = |suffix: &&str| origin.to_lowercase().ends_with(*suffix);
-    let is_key = |line: &str| line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && !key.contains(['=', '"', ' ']));
+    let is_key = |line: &str| {
+        line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && !key.contains(['=', '"', ' ']))
+    };
     [".yaml", ".yml"].iter().any(|suffix| ends(&suffix)) || text.lines().next().is_some_and(is_key)
 }
 

@@ -79,7 +79,8 @@ enum Source<'a> {
 impl Args {
     /// Tells a puzzle from a file, from `-` and from a misspelt flag.
     fn source(&self, stdin_is_terminal: bool) -> Result<Source<'_>> {
-        let expected = "expected a puzzle of digits and dots (of a maze #, space, S and G), a file of puzzles, or -";
+        let expected =
+            "expected a puzzle of digits and dots (of a maze #, space, S and G), a file of puzzles, or -";
         match self.puzzle.as_deref() {
             None if stdin_is_terminal => Err(Error::usage(format!("given no puzzle, {expected}"))),
             None | Some("-") => Ok(Source::Stdin),
@@ -102,9 +103,13 @@ fn is_file(text: &str) -> bool {
 fn is_puzzle(text: &str) -> bool {
     let cell = |c: char| c.is_ascii_digit() || ".#SGsg*_?[█".contains(c);
     let is_name = Path::new(text).extension().and_then(|it| it.to_str()).is_some_and(|extension| {
-        !text.contains(char::is_whitespace) && extension.len() <= 8 && extension.chars().all(|c| c.is_ascii_alphabetic())
+        !text.contains(char::is_whitespace)
+            && extension.len() <= 8
+            && extension.chars().all(|c| c.is_ascii_alphabetic())
     });
-    text.chars().any(cell) && !is_name && !text.strip_prefix("--").is_some_and(|rest| rest.chars().count() < 14)
+    text.chars().any(cell)
+        && !is_name
+        && !text.strip_prefix("--").is_some_and(|rest| rest.chars().count() < 14)
 }
 
 impl Source<'_> {
@@ -125,7 +130,8 @@ impl Source<'_> {
             return Err(Error::input(format!("{name}: found more than {LONGEST} bytes, expected puzzles"))
                 .hint("build a dataset of them, and evaluate on it: hrm data, hrm eval"));
         }
-        plain::decode(bytes).map_err(|found| Error::input(format!("{name}: {found}, expected puzzles in text")))
+        plain::decode(bytes)
+            .map_err(|found| Error::input(format!("{name}: {found}, expected puzzles in text")))
     }
 
     /// What errors in the text are said to be in.
@@ -167,11 +173,13 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let source = args.source(std::io::stdin().is_terminal())?;
     let config = solve::plan(&args.model, 1)?.config;
     let text = source.read()?;
-    let puzzles = Puzzle::parse_all(Task::of(config.seq_len, config.vocab_size), &text)
-        .map_err(|error| match source.name() {
-            Some(name) => error.context(name),
-            None => error,
-        })?;
+    let puzzles =
+        Puzzle::parse_all(Task::of(config.seq_len, config.vocab_size), &text).map_err(
+            |error| match source.name() {
+                Some(name) => error.context(name),
+                None => error,
+            },
+        )?;
     let mut model = Model::<K>::load_in(&args.model, strategy.views.clamp(1, BATCH), args.backend.dtype)?;
     if args.verbose {
         writeln!(style::stderr(), "{}", super::eval::describe::<K>(model.parts().1))
@@ -305,7 +313,9 @@ mod tests {
         assert_eq!(read.ask.strategy().unwrap(), Strategy { halt: Halt::Steps(3), ..Strategy::DEFAULT });
         assert_eq!(args(&["-"]).ask.strategy().unwrap(), Strategy::DEFAULT);
         assert_eq!(args(&[]).source(false).unwrap(), Source::Stdin);
-        for text in ["1 . | 3 4\n3 4 | . 2", "-5----2----7-9--", "S #\n   \n# G", "[[0, 1]]", "--5----2----7-9-"] {
+        for text in
+            ["1 . | 3 4\n3 4 | . 2", "-5----2----7-9--", "S #\n   \n# G", "[[0, 1]]", "--5----2----7-9-"]
+        {
             assert_eq!(args(&["--json", text]).source(true).unwrap(), Source::Text(text));
         }
         let dir = tempfile::tempdir().unwrap();

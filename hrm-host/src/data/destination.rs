@@ -21,7 +21,8 @@ pub fn expect_free(dir: &Path, splits: &[Split]) -> Result<()> {
             continue;
         }
         let groups = Metadata::read(&path.join("dataset.json"));
-        let holds = groups.map_or("a dataset".to_owned(), |found| format!("a dataset of {} groups", found.total_groups));
+        let holds = groups
+            .map_or("a dataset".to_owned(), |found| format!("a dataset of {} groups", found.total_groups));
         let found = format!("{}, which holds {holds} already", path.display());
         let expected = "a directory without one: name another, or replace it with --force";
         return Err(Error::argument("--out", found, expected));
@@ -68,7 +69,10 @@ mod tests {
         write_dataset(at, &[vec![1]]);
         expect_free(at, &[Split::Test]).unwrap();
         let error = expect_free(at, &Split::ALL).unwrap_err().to_string();
-        assert!(error.contains("train, which holds a dataset of 1 groups already") && error.contains("--force"), "{error}");
+        assert!(
+            error.contains("train, which holds a dataset of 1 groups already") && error.contains("--force"),
+            "{error}"
+        );
         fs::remove_file(at.join("train/dataset.json")).unwrap();
         assert!(expect_free(at, &[Split::Train]).is_err(), "its arrays are there");
         fs::create_dir(at.join("test")).unwrap();
@@ -94,7 +98,10 @@ mod tests {
             Format { identifiers: &["<blank>"], ..same },
         ] {
             let error = expect_same_kind(dir.path(), Split::Test, &other).unwrap_err().to_string();
-            assert!(error.contains("split train is a dataset of 4 cells and 200 tokens with 3 names"), "{error}");
+            assert!(
+                error.contains("split train is a dataset of 4 cells and 200 tokens with 3 names"),
+                "{error}"
+            );
             // What is replaced need not be of that kind.
             expect_same_kind(dir.path(), Split::Train, &other).unwrap();
         }

@@ -32,8 +32,12 @@ pub fn decode(bytes: Vec<u8>) -> Result<String, String> {
         char::decode_utf16(units).collect::<Result<String, _>>()
     };
     match bytes[..] {
-        [0xff, 0xfe, _, ..] => return wide(u16::from_le_bytes).map_err(|error| format!("no UTF-16: {error}")),
-        [0xfe, 0xff, _, ..] => return wide(u16::from_be_bytes).map_err(|error| format!("no UTF-16: {error}")),
+        [0xff, 0xfe, _, ..] => {
+            return wide(u16::from_le_bytes).map_err(|error| format!("no UTF-16: {error}"));
+        }
+        [0xfe, 0xff, _, ..] => {
+            return wide(u16::from_be_bytes).map_err(|error| format!("no UTF-16: {error}"));
+        }
         _ => {}
     }
     match String::from_utf8(bytes) {

@@ -12,12 +12,39 @@ pub enum Role {
 }
 
 const QUESTIONS: [&str; 18] = [
-    "question", "questions", "puzzle", "puzzles", "quiz", "quizzes", "quizes", "problem", "unsolved", "input",
-    "inputs", "givens", "grid", "board", "sudoku", "maze", "start", "value",
+    "question",
+    "questions",
+    "puzzle",
+    "puzzles",
+    "quiz",
+    "quizzes",
+    "quizes",
+    "problem",
+    "unsolved",
+    "input",
+    "inputs",
+    "givens",
+    "grid",
+    "board",
+    "sudoku",
+    "maze",
+    "start",
+    "value",
 ];
 const ANSWERS: [&str; 13] = [
-    "answer", "answers", "solution", "solutions", "solved", "output", "outputs", "label", "labels", "target",
-    "result", "final", "path",
+    "answer",
+    "answers",
+    "solution",
+    "solutions",
+    "solved",
+    "output",
+    "outputs",
+    "label",
+    "labels",
+    "target",
+    "result",
+    "final",
+    "path",
 ];
 const RATINGS: [&str; 5] = ["rating", "ratings", "difficulty", "level", "score"];
 

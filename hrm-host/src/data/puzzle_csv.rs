@@ -143,7 +143,8 @@ impl<R: Read> PuzzleReader<R> {
         let bad = |field: &str, found: String, expected: String| {
             Error::format(&self.path, Place::Line(line), field, found, expected)
         };
-        let filled = self.record.iter().rposition(|field| !field.trim_ascii().is_empty()).map_or(0, |last| last + 1);
+        let filled =
+            self.record.iter().rposition(|field| !field.trim_ascii().is_empty()).map_or(0, |last| last + 1);
         if let Some(width) = self.layout.width
             && (filled > width || self.record.len() < width)
         {
@@ -202,7 +203,9 @@ fn rating(text: &str, separator: u8) -> std::result::Result<Option<f64>, ()> {
 fn records(separator: u8, kind: Kind, head: &[u8], skipped: u64) -> impl Iterator<Item = (u64, ByteRecord)> {
     let lines = ShortLines::new(Cursor::new(head.to_vec()));
     let records = builder(separator, kind).from_reader(lines).into_byte_records();
-    (1..).zip(records.map_while(std::result::Result::ok)).filter(move |(number, record)| *number > skipped && !is_blank(record))
+    (1..)
+        .zip(records.map_while(std::result::Result::ok))
+        .filter(move |(number, record)| *number > skipped && !is_blank(record))
 }
 
 fn texts(record: &ByteRecord) -> Vec<String> {
@@ -281,7 +284,8 @@ impl Layout {
 
     /// The layout of a row, by what stands in it. A rating is the only number behind the puzzles.
     fn by_content(row: &ByteRecord, separator: u8, kind: Kind) -> Option<Self> {
-        let fields: Vec<&str> = row.iter().map(|field| std::str::from_utf8(field).unwrap_or_default()).collect();
+        let fields: Vec<&str> =
+            row.iter().map(|field| std::str::from_utf8(field).unwrap_or_default()).collect();
         let looks: Vec<Looks> = fields.iter().map(|field| (kind.looks)(field)).collect();
         let find = |wanted: Looks| looks.iter().position(|&looks| looks == wanted);
         let answer = find(Looks::Answer);
@@ -400,14 +404,18 @@ mod tests {
 
     #[test]
     fn headers_of_any_usual_kind_give_the_same_rows() {
-        let rated = [("abc".to_owned(), Some("ABC".to_owned()), Some(2.5)), ("def".to_owned(), Some("DEF".to_owned()), None)];
+        let rated = [
+            ("abc".to_owned(), Some("ABC".to_owned()), Some(2.5)),
+            ("def".to_owned(), Some("DEF".to_owned()), None),
+        ];
         for text in [
             "question,answer,rating\nabc,ABC,2.5\ndef,DEF,\n",
             "\u{feff}ID,Puzzle,Solution,Clues,Difficulty\r\n1,abc,ABC,17,2.5\r\n2,def,DEF,20,NA\r\n",
             "rating;solutions;quizzes\n2,5;ABC;abc\n;DEF;def\n",
             "sep=;\nrating;solutions;quizzes\n2.5;ABC;abc\n;DEF;def\n",
             "# mine\n\nquestion\tanswer\trating\n# a note, \"quoted\n2\nabc\tABC\t2.5\n\t\t\ndef\tDEF\tnan\n"
-                .replace("\n2\n", "\n").as_str(),
+                .replace("\n2\n", "\n")
+                .as_str(),
             "\"question\",\"answer\",\"rating\"\n\"abc\",\"ABC\",\"2.5\"\n\"def\",\"DEF\",\"\"",
             "question|answer|rating\nabc|ABC|2.5\ndef|DEF|-\n",
             "mine,abc,ABC,2.5\nmine,def,DEF\n",

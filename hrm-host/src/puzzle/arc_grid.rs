@@ -30,7 +30,8 @@ pub(super) fn grids(text: &str) -> Result<Vec<Asked>, String> {
             // NumPy prints without commas.
             Err(_) => {
                 let rows = trimmed.split(['[', ']']).filter(|row| !row.trim().is_empty());
-                return block(&rows.map(|row| (1, row.trim())).collect::<Vec<_>>(), true).map(|grid| vec![grid]);
+                return block(&rows.map(|row| (1, row.trim())).collect::<Vec<_>>(), true)
+                    .map(|grid| vec![grid]);
             }
         }
     }
@@ -53,7 +54,8 @@ fn json(value: &Value) -> Result<Vec<Asked>, String> {
     };
     let grid = |value: &Value| {
         let grid = grid_of(value).map_err(|problem| format!(": {problem}"))?;
-        grid.map(|grid| asked(1, grid)).ok_or_else(|| ": found an empty grid, expected 1 to 30 rows".to_owned())
+        grid.map(|grid| asked(1, grid))
+            .ok_or_else(|| ": found an empty grid, expected 1 to 30 rows".to_owned())
     };
     let deep = value.pointer("/0/0").is_some_and(Value::is_array);
     match value {
@@ -69,14 +71,18 @@ fn asked(line: usize, grid: Grid) -> Asked {
 /// The grid whose rows these lines are; where it `is_rows`, even a single one.
 fn block(lines: &[(usize, &str)], is_rows: bool) -> Result<Asked, String> {
     let separates = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|' | '(' | ')' | '[' | ']');
-    let tokens = |line: &'_ str| line.split(separates).filter(|token| !token.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let tokens = |line: &'_ str| {
+        line.split(separates).filter(|token| !token.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
     let mut rows: Vec<(usize, String)> = Vec::new();
     if let ([(number, line)], false) = (lines, is_rows)
         && tokens(line).iter().any(|token| token.len() > 1)
     {
         let groups = tokens(line);
         if groups.iter().any(|group| group.len() != groups[0].len()) {
-            return Err(format!(", line {number}: found groups of different lengths, expected rows of as many cells each"));
+            return Err(format!(
+                ", line {number}: found groups of different lengths, expected rows of as many cells each"
+            ));
         }
         rows.extend(groups.into_iter().map(|group| (*number, group)));
     } else {
@@ -96,7 +102,9 @@ fn block(lines: &[(usize, &str)], is_rows: bool) -> Result<Asked, String> {
     for (number, row) in &rows {
         let found = row.chars().count();
         if found != columns {
-            return Err(format!(", line {number}: found {found} cells, expected {columns}, as in the first row"));
+            return Err(format!(
+                ", line {number}: found {found} cells, expected {columns}, as in the first row"
+            ));
         }
         for c in row.chars() {
             let digit = c.to_digit(10).ok_or_else(|| {

@@ -60,9 +60,7 @@ impl Puzzle {
     #[must_use]
     pub fn unsolvable(&self) -> Option<&'static str> {
         match self {
-            Self::Sudoku(board) => {
-                (solve(board) == Solutions::None).then_some("the puzzle has no solution")
-            }
+            Self::Sudoku(board) => (solve(board) == Solutions::None).then_some("the puzzle has no solution"),
             Self::Maze(tokens) => Maze::from_tokens(tokens)
                 .is_some_and(|maze| maze.distance().is_none())
                 .then_some("the puzzle has no solution: there is no way from S to G"),
@@ -257,7 +255,8 @@ mod tests {
         let found = Puzzle::parse_all(task, text).unwrap();
         let places: Vec<_> = found.iter().map(|asked| (asked.line, asked.name.as_deref())).collect();
         assert_eq!(places, [(2, Some("Grid 01")), (7, Some("Grid 02"))]);
-        let table = "id,question,answer\n1,1.34341221434321,1234341221434321\n2,\"1.34\n3412\n2143\n4321\",\n";
+        let table =
+            "id,question,answer\n1,1.34341221434321,1234341221434321\n2,\"1.34\n3412\n2143\n4321\",\n";
         let from_table = Puzzle::parse_all(task, table).unwrap();
         assert_eq!((from_table.len(), &from_table[1].puzzle), (2, &found[0].puzzle));
         assert!(error(task, text).contains("found 2, expected one"));

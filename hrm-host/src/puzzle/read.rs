@@ -40,14 +40,16 @@ fn table(kind: Kind, text: &str) -> Option<Result<Vec<Row>>> {
 
 fn sudokus(size: Size, text: &str) -> Result<Vec<Asked>> {
     let bad = |problem: String| {
-        Error::input(problem).hint("write a character for each cell, . or 0 where it is empty, in one line or in rows")
+        Error::input(problem)
+            .hint("write a character for each cell, . or 0 where it is empty, in one line or in rows")
     };
     let boards: Vec<(Board, usize, Option<String>)> = match table(sudoku::csv::KIND, text) {
         Some(rows) => rows?
             .into_iter()
             .map(|row| {
-                let board = sudoku::text::field(&row.question)
-                    .map_err(|error| bad(sudoku::text::TextError { line: Some(row.line as usize), ..error }.to_string()))?;
+                let board = sudoku::text::field(&row.question).map_err(|error| {
+                    bad(sudoku::text::TextError { line: Some(row.line as usize), ..error }.to_string())
+                })?;
                 Ok((board, row.line as usize, None))
             })
             .collect::<Result<_>>()?,
@@ -81,7 +83,8 @@ fn sudokus(size: Size, text: &str) -> Result<Vec<Asked>> {
 
 fn mazes(side: usize, text: &str) -> Result<Vec<Asked>> {
     let bad = |line: usize, problem: String| {
-        Error::input(format!("maze, line {line}: {problem}")).hint(format!("write {CHARACTERS}, row after row"))
+        Error::input(format!("maze, line {line}: {problem}"))
+            .hint(format!("write {CHARACTERS}, row after row"))
     };
     let words = |error: maze::ParseError| {
         let (found, expected) = error.found_and_expected();

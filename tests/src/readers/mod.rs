@@ -17,10 +17,10 @@ use hrm_host::data::Metadata;
 use hrm_host::data::arc::{Augmentation, Task};
 use hrm_host::data::maze;
 use hrm_host::data::npy::Npy;
-use hrm_host::data::sudoku::{Board, Size};
 use hrm_host::data::puzzle_csv::PuzzleReader;
 use hrm_host::data::sudoku::csv::check;
 use hrm_host::data::sudoku::source::PuzzleFile;
+use hrm_host::data::sudoku::{Board, Size};
 use hrm_host::evaluate::{Answered, Paired};
 use hrm_host::model_dir;
 use hrm_host::model_io::architecture::{self, Sources};
@@ -103,7 +103,9 @@ pub fn sudoku_csv(bytes: &[u8]) {
             if let Ok(checked) = check(path, &row, size)
                 && let Some(puzzle) = checked.puzzle()
             {
-                assert!(puzzle.answer.is_solved() && puzzle.answer.first_difference(&puzzle.question).is_none());
+                assert!(
+                    puzzle.answer.is_solved() && puzzle.answer.first_difference(&puzzle.question).is_none()
+                );
                 size = Some(puzzle.question.size());
             }
         }
@@ -151,7 +153,9 @@ pub fn answers_jsonl(bytes: &[u8]) {
 /// Puzzles as people write them, of every task; what is read is drawn and read again.
 pub fn puzzle_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    for task in [Task::Sudoku(Size::Nine), Task::Sudoku(Size::Four), Task::Maze { side: 3 }, Task::Arc { side: 30 }] {
+    for task in
+        [Task::Sudoku(Size::Nine), Task::Sudoku(Size::Four), Task::Maze { side: 3 }, Task::Arc { side: 30 }]
+    {
         let Ok(found) = Puzzle::parse_all(task, text) else { continue };
         assert!(!found.is_empty());
         for asked in found.iter().take(4) {

@@ -62,7 +62,8 @@ fn arc_is_built_and_shown() {
     place.hrm("data inspect arc --split test --index 12").expect(2, &["--index", "the examples of arc/test"]);
     let drawn = place.hrm("data inspect arc --split test").expect(0, &[]).out;
     assert!(drawn.contains("8 9 +     1 + "), "{drawn}");
-    let summary = json(&place.hrm("data arc --tasks tasks --out arc --augment 2 --json --force").expect(0, &[]).out);
+    let summary =
+        json(&place.hrm("data arc --tasks tasks --out arc --augment 2 --json --force").expect(0, &[]).out);
     assert_eq!(summary["splits"][1]["puzzles"], 6);
 }
 

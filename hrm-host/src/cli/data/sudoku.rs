@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::{narrow, report, watched};
-use crate::cli::words::counted;
 use crate::cli::values::{GridSize, Split, clue_range, count};
+use crate::cli::words::counted;
 use crate::data::destination::expect_free;
 use crate::data::sudoku::build::{self, Summary};
 use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};

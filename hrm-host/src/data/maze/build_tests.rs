@@ -211,8 +211,14 @@ fn mazes_in_other_characters_give_the_same_dataset() {
     let rows = rows.replace("test,", "");
     let questions: String = rows.lines().map(|row| format!("{}\n", row.split(',').next().unwrap())).collect();
     for changed in [
-        format!("{header}\n{}", rows.replace(' ', ".").lines().map(|row| format!("a,{row}\n")).collect::<String>()),
-        format!("\u{feff}Maze;Solution;Moves\r\n{}", rows.to_lowercase().replace(',', ";").replace('\n', "\r\n")),
+        format!(
+            "{header}\n{}",
+            rows.replace(' ', ".").lines().map(|row| format!("a,{row}\n")).collect::<String>()
+        ),
+        format!(
+            "\u{feff}Maze;Solution;Moves\r\n{}",
+            rows.to_lowercase().replace(',', ";").replace('\n', "\r\n")
+        ),
         rows.replace('#', "█").replace('G', "E"),
         questions,
     ] {
@@ -240,7 +246,8 @@ fn a_split_of_another_kind_beside_it_stays() {
     let good = GenerateOptions { count: 2, recipe, out: dir.path().to_owned() };
     generate(&good, None).unwrap();
     let test = Recipe { split: Split::Test, ..recipe };
-    let error = generate(&GenerateOptions { recipe: Recipe { side: 7, ..test }, ..good.clone() }, None).unwrap_err();
+    let error =
+        generate(&GenerateOptions { recipe: Recipe { side: 7, ..test }, ..good.clone() }, None).unwrap_err();
     assert!(error.to_string().contains("whose split train is a dataset of 36 cells"), "{error}");
     assert!(!dir.path().join("test").exists());
     generate(&GenerateOptions { recipe: test, ..good }, None).unwrap();

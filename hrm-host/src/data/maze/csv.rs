@@ -39,8 +39,11 @@ pub fn check(path: &Path, row: &Row, side: Option<usize>) -> Result<(Maze, Vec<u
     let lost = || {
         let other = row.answer.as_ref().map(|answer| answer.chars().count()).filter(|&n| n != count);
         let beside = other.map_or(String::new(), |n| format!(", and {n} in the answer"));
-        let before = side.map_or("a square number of cells".to_owned(), |side| format!("{} cells, as before it", side * side));
-        let expected = format!("{before}: spaces at the ends of the field may have been lost; write . for a free cell");
+        let before = side.map_or("a square number of cells".to_owned(), |side| {
+            format!("{} cells, as before it", side * side)
+        });
+        let expected =
+            format!("{before}: spaces at the ends of the field may have been lost; write . for a free cell");
         bad("question", format!("{count} cells{beside}"), expected)
     };
     let is_square = count.isqrt() * count.isqrt() == count;
@@ -62,7 +65,11 @@ pub fn check(path: &Path, row: &Row, side: Option<usize>) -> Result<(Maze, Vec<u
     };
     let answer = cells("answer", answer)?;
     if answer.len() != count {
-        return Err(bad("answer", format!("{} cells", answer.len()), format!("{count} cells, as the question has")));
+        return Err(bad(
+            "answer",
+            format!("{} cells", answer.len()),
+            format!("{count} cells, as the question has"),
+        ));
     }
     let place = |cell: usize| format!("row {}, column {}", cell / maze.side() + 1, cell % maze.side() + 1);
     let differs = |&cell: &usize| {

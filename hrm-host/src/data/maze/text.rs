@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn characters_of_other_programs_are_read() {
         let published = ROWS.concat();
-        for (wall, free, start, goal) in [('#', '.', 'S', 'E'), ('1', '0', 's', 'g'), ('█', ' ', 'S', 'G')] {
+        for (wall, free, start, goal) in [('#', '.', 'S', 'E'), ('1', '0', 's', 'g'), ('█', ' ', 'S', 'G')]
+        {
             let written = |c: char| match c {
                 '#' => wall,
                 ' ' => free,

@@ -8,8 +8,8 @@ use super::augment::training_shuffle;
 use super::csv::{self, Checked, Row};
 use super::generate::{self, Puzzle};
 use super::grid::{Board, MAX_CELLS, Size};
-use super::source::PuzzleFile;
 pub use super::partition::Split;
+use super::source::PuzzleFile;
 use crate::data::choice::Choice;
 use crate::data::destination::expect_same_kind;
 use crate::data::error::{Error, Place, Result};
@@ -188,7 +188,11 @@ pub fn generate(options: &GenerateOptions, mut progress: Option<Progress<'_>>) -
             let make = |index| {
                 let made = generate::puzzle_unless(seed, index, size, clues, split, || shared.stopped());
                 // Where one cannot be made, the others are not wanted.
-                if made.is_ok() { shared.count() } else { shared.stop() }
+                if made.is_ok() {
+                    shared.count()
+                } else {
+                    shared.stop()
+                }
                 made
             };
             (index..end).into_par_iter().map(make).collect()

@@ -217,13 +217,35 @@ fn every_form_of_file_gives_the_same_arrays() {
     let expected = puzzles(&options.out, Split::Train, Size::Nine);
     let text = fs::read_to_string(&csv).unwrap();
     let fields: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split(',').collect()).collect();
-    let lines = |write: &dyn Fn(&[&str]) -> String| fields.iter().map(|row| write(row) + "\n").collect::<String>();
+    let lines =
+        |write: &dyn Fn(&[&str]) -> String| fields.iter().map(|row| write(row) + "\n").collect::<String>();
     for (text, found, rated) in [
-        (format!("quizzes,solutions\n{}", lines(&|row| format!("{},{}", row[1].replace('.', "0"), row[2]))), 0, false),
-        (format!("id;Puzzle;Clues;Difficulty\n{}", lines(&|row| format!("7;{};30;{}.5", row[1], row[3]))), 5, true),
+        (
+            format!(
+                "quizzes,solutions\n{}",
+                lines(&|row| format!("{},{}", row[1].replace('.', "0"), row[2]))
+            ),
+            0,
+            false,
+        ),
+        (
+            format!("id;Puzzle;Clues;Difficulty\n{}", lines(&|row| format!("7;{};30;{}.5", row[1], row[3]))),
+            5,
+            true,
+        ),
         (lines(&|row| row[1].to_owned()), 5, false),
         (lines(&|row| format!("0000 {}  {}", row[1].replace('.', "0"), row[3])), 5, true),
-        (lines(&|row| row[1].as_bytes().chunks(9).map(|row| String::from_utf8_lossy(row).into_owned() + "\n").collect()), 5, false),
+        (
+            lines(&|row| {
+                row[1]
+                    .as_bytes()
+                    .chunks(9)
+                    .map(|row| String::from_utf8_lossy(row).into_owned() + "\n")
+                    .collect()
+            }),
+            5,
+            false,
+        ),
     ] {
         fs::write(&csv, &text).unwrap();
         let summary = from_csv(&options, None).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -264,12 +286,21 @@ fn ratings_may_be_large_decimal_or_missing() {
 #[test]
 fn hopeless_puzzles_listen_and_end() {
     let dir = tempfile::tempdir().unwrap();
-    let hopeless = GenerateOptions { clues: Some(17..=17), ..generate_options(dir.path(), Size::Nine, 1000, Split::Train) };
+    let hopeless = GenerateOptions {
+        clues: Some(17..=17),
+        ..generate_options(dir.path(), Size::Nine, 1000, Split::Train)
+    };
     let started = std::time::Instant::now();
-    let mut stop = |_, _| if started.elapsed().as_millis() > 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let mut stop = |_, _| {
+        if started.elapsed().as_millis() > 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     assert!(matches!(generate(&hopeless, Some(&mut stop)), Err(Error::Interrupted)));
     assert!(!dir.path().join("train").exists());
     // All complete boards are too few: the second hundred cannot be made.
-    let few = GenerateOptions { count: 289, clues: Some(16..=16), ..generate_options(dir.path(), Size::Four, 289, Split::Train) };
+    let few = GenerateOptions {
+        count: 289,
+        clues: Some(16..=16),
+        ..generate_options(dir.path(), Size::Four, 289, Split::Train)
+    };
     assert!(matches!(generate(&few, None), Err(Error::Argument { .. })));
 }

@@ -75,7 +75,8 @@ pub fn check(path: &Path, row: &Row, size: Option<Size>) -> Result<Checked> {
     let bad = |field: &str, found: String, expected: String| bad(path, row, field, found, expected);
     let question = board(path, row, "question", &row.question)?;
     let answer = row.answer.as_ref().map(|answer| board(path, row, "answer", answer)).transpose()?;
-    let sizes = [("question", Some(question), size.unwrap_or(question.size())), ("answer", answer, question.size())];
+    let sizes =
+        [("question", Some(question), size.unwrap_or(question.size())), ("answer", answer, question.size())];
     for (field, board, size) in sizes {
         if let Some(board) = board.filter(|board| board.size() != size) {
             let found = format!("{} cells", board.size().cells());

@@ -46,7 +46,10 @@ fn bad_rows_name_line_field_and_expectation() {
     let four = "..34341...432143";
     let cases = [
         (String::new(), "line 1, header: found an empty line, expected a header with the column question"),
-        ("a, rating\n".to_owned(), "line 1, header: found \"a, rating\", expected a header with the column question"),
+        (
+            "a, rating\n".to_owned(),
+            "line 1, header: found \"a, rating\", expected a header with the column question",
+        ),
         (row(&QUESTION[1..], ANSWER, "1"), "line 3, question: found 80 cells, expected 81 cells"),
         (row(QUESTION, &ANSWER[1..], "1"), "line 3, answer: found 80 cells"),
         (row(" # S   G ", ANSWER, "1"), "line 3, question: found no cells, expected 81 cells"),

@@ -185,7 +185,8 @@ impl Board {
     /// From the digits of all cells, 0 for a blank. `None` at another number of cells, or a digit that is too large.
     #[must_use]
     pub fn from_digits(size: Size, digits: &[u8]) -> Option<Self> {
-        let fits = digits.len() == size.cells() && digits.iter().all(|&digit| usize::from(digit) <= size.side());
+        let fits =
+            digits.len() == size.cells() && digits.iter().all(|&digit| usize::from(digit) <= size.side());
         let mut board = Self::empty(size);
         board.cells.iter_mut().zip(digits).for_each(|(cell, &digit)| *cell = digit);
         fits.then_some(board)

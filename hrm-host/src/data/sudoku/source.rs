@@ -63,7 +63,8 @@ impl PuzzleFile {
             Form::Grids(found) => Ok(found.next().map(|found| row(&found, found.line as u64))),
             Form::List { lines, line } => {
                 while let Some(text) = next_line(lines, &self.path, line)? {
-                    let found = text::list_line(&text).map_err(|error| format_error(&self.path, *line, error))?;
+                    let found =
+                        text::list_line(&text).map_err(|error| format_error(&self.path, *line, error))?;
                     if let Some(found) = found {
                         return Ok(Some(row(&found, *line)));
                     }
@@ -137,14 +138,21 @@ fn grids(path: &Path) -> Result<Vec<Found>> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the puzzles"))?;
     if bytes.len() as u64 > LARGEST {
-        let expected = format!("at most {LARGEST} of grids; a list with a puzzle in every line may be of any size");
+        let expected =
+            format!("at most {LARGEST} of grids; a list with a puzzle in every line may be of any size");
         return Err(Error::format(path, Place::File, "bytes", "more", expected));
     }
     let bad = |line: Option<usize>, error: TextError| {
-        Error::format(path, line.map_or(Place::File, |line| Place::Line(line as u64)), "puzzle", error.found, error.expected)
+        Error::format(
+            path,
+            line.map_or(Place::File, |line| Place::Line(line as u64)),
+            "puzzle",
+            error.found,
+            error.expected,
+        )
     };
-    let text = plain::decode(bytes)
-        .map_err(|found| Error::format(path, Place::File, "text", found, "UTF-8"))?;
+    let text =
+        plain::decode(bytes).map_err(|found| Error::format(path, Place::File, "text", found, "UTF-8"))?;
     text::boards(&text, Size::Nine).map_err(|error| bad(error.line, error))
 }
 
@@ -152,7 +160,8 @@ fn grids(path: &Path) -> Result<Vec<Found>> {
 mod tests {
     use super::*;
 
-    const QUESTION: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
+    const QUESTION: &str =
+        "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
     const ANSWER: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
 
     fn read(bytes: &[u8]) -> Result<Vec<Row>> {
@@ -165,8 +174,10 @@ mod tests {
 
     #[test]
     fn every_form_gives_the_same_rows() {
-        let grid: String = QUESTION.as_bytes().chunks(9).map(|row| format!("{}\n", String::from_utf8_lossy(row))).collect();
-        let answers: String = ANSWER.as_bytes().chunks(9).map(|row| format!("{}\n", String::from_utf8_lossy(row))).collect();
+        let grid: String =
+            QUESTION.as_bytes().chunks(9).map(|row| format!("{}\n", String::from_utf8_lossy(row))).collect();
+        let answers: String =
+            ANSWER.as_bytes().chunks(9).map(|row| format!("{}\n", String::from_utf8_lossy(row))).collect();
         for (text, answered, rating) in [
             (format!("puzzle,solution,rating\n{QUESTION},{ANSWER},3\n"), true, Some(3.0)),
             (format!("mine,{QUESTION},{ANSWER},3\n"), true, Some(3.0)),
@@ -194,7 +205,10 @@ mod tests {
             ("", "line 1, header: found an empty line"),
             ("a,b\n1,2\n", "line 1, header: found \"a,b\", expected a header"),
             (&format!("{QUESTION}\n{}\n", &QUESTION[1..]), "line 2, puzzle: found 80 cells, expected 81"),
-            (&format!("{QUESTION}\n{}\n", QUESTION.replacen('7', "y", 1)), "line 2, puzzle: found 'y' at character 5"),
+            (
+                &format!("{QUESTION}\n{}\n", QUESTION.replacen('7', "y", 1)),
+                "line 2, puzzle: found 'y' at character 5",
+            ),
             ("53..7....\n6..195...\n", "line 1, puzzle: found 2 rows to line 2, expected 9 rows"),
             (&".".repeat(256), "a 16x16 Sudoku"),
         ] {

@@ -90,7 +90,8 @@ fn name(map: &Map<String, Value>) -> Option<String> {
 /// The board that a value is.
 fn board(value: &Value, size: Size) -> Option<Board> {
     let side = size.side();
-    let digits = |values: &[Value]| values.iter().map(|value| digit(value, size)).collect::<Option<Vec<u8>>>();
+    let digits =
+        |values: &[Value]| values.iter().map(|value| digit(value, size)).collect::<Option<Vec<u8>>>();
     let row = |value: &Value| match value {
         Value::Array(values) if values.len() == side => digits(values),
         Value::String(text) => match line::Line::of(text, size) {
@@ -101,7 +102,9 @@ fn board(value: &Value, size: Size) -> Option<Board> {
         _ => None,
     };
     let cells = match value {
-        Value::Array(values) if values.len() == side => values.iter().map(row).collect::<Option<Vec<_>>>()?.concat(),
+        Value::Array(values) if values.len() == side => {
+            values.iter().map(row).collect::<Option<Vec<_>>>()?.concat()
+        }
         Value::Array(values) if values.len() == size.cells() => digits(values)?,
         Value::String(text) => match &assemble::boards(text, size).ok()?[..] {
             [only] if only.answer.is_none() => return Some(only.question),
@@ -116,7 +119,8 @@ fn digit(value: &Value, size: Size) -> Option<u8> {
     match value {
         Value::Null => Some(0),
         Value::Number(number) => {
-            let digit = number.as_u64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as u64));
+            let digit =
+                number.as_u64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as u64));
             digit.filter(|&digit| digit <= size.side() as u64).map(|digit| digit as u8)
         }
         Value::String(text) => {

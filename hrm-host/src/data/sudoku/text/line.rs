@@ -192,7 +192,8 @@ fn padded(cells: &[u8]) -> Row {
 
 /// A part of a frame: no digit, and a line drawn somewhere.
 fn is_rule(trimmed: &str) -> bool {
-    let drawn = |c: char| is_dash(c) || matches!(c, '_' | '=' | '~') || ('\u{2500}'..='\u{257f}').contains(&c);
+    let drawn =
+        |c: char| is_dash(c) || matches!(c, '_' | '=' | '~') || ('\u{2500}'..='\u{257f}').contains(&c);
     let frame = |c: char| drawn(c) || separates(c) || matches!(c, '*' | '.' | '`');
     trimmed.chars().all(frame)
         && (trimmed.chars().filter(|&c| drawn(c)).count() >= 3 || trimmed.chars().all(is_bar))
@@ -236,7 +237,9 @@ fn fields(text: &str, count: usize, size: Size) -> Option<Vec<u8>> {
 fn barred(text: &str, size: Size) -> Option<Row> {
     let line = text.trim_end_matches(['\n', '\r']);
     // Spaces at the ends may be cells, or be there for nothing.
-    [line, line.trim_end(), line.trim_start(), line.trim()].into_iter().find_map(|line| between_bars(line, size))
+    [line, line.trim_end(), line.trim_start(), line.trim()]
+        .into_iter()
+        .find_map(|line| between_bars(line, size))
 }
 
 fn between_bars(line: &str, size: Size) -> Option<Row> {

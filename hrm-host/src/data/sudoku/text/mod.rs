@@ -125,7 +125,8 @@ pub fn field(text: &str) -> Result<Board, TextError> {
     if let Ok(board) = Board::from_line(text) {
         return Ok(board);
     }
-    let size = if text.chars().filter(|c| !c.is_whitespace()).count() <= 40 { Size::Four } else { Size::Nine };
+    let size =
+        if text.chars().filter(|c| !c.is_whitespace()).count() <= 40 { Size::Four } else { Size::Nine };
     let found = boards(text, size)?;
     match &found[..] {
         [only] if only.answer.is_none() => Ok(only.question),

@@ -38,7 +38,14 @@ fn every_blank_is_one() {
         reads(&LINE.chars().map(written).collect::<String>());
         reads(&joined(&rows(written), str::to_owned));
         reads(&joined(&rows(written), |row| spread(row, " ")));
-        reads(&joined(&rows(written), |row| format!("|{}|{}|{}|", &row.chars().take(3).collect::<String>(), &row.chars().skip(3).take(3).collect::<String>(), &row.chars().skip(6).collect::<String>())));
+        reads(&joined(&rows(written), |row| {
+            format!(
+                "|{}|{}|{}|",
+                &row.chars().take(3).collect::<String>(),
+                &row.chars().skip(3).take(3).collect::<String>(),
+                &row.chars().skip(6).collect::<String>()
+            )
+        }));
     }
     let spaced = |c: char| if c == '.' { ' ' } else { c };
     reads(&LINE.chars().map(spaced).collect::<String>());
@@ -63,7 +70,8 @@ fn rows_may_be_blank_in_any_form() {
     let text = empty.as_bytes().chunks(9).map(|row| String::from_utf8_lossy(row).replace('.', " "));
     let text: String = text.map(|row| format!("{}\n", row.trim_end())).collect();
     assert_eq!(questions(&text), [empty.clone()]);
-    let tabs = empty.as_bytes().chunks(9).map(|row| spread(&String::from_utf8_lossy(row), "\t").replace('.', ""));
+    let tabs =
+        empty.as_bytes().chunks(9).map(|row| spread(&String::from_utf8_lossy(row), "\t").replace('.', ""));
     assert_eq!(questions(&tabs.map(|row| row + "\n").collect::<String>()), [empty]);
 }
 
@@ -107,7 +115,12 @@ fn separators_json_and_prints_are_read() {
     }
     reads(&joined(&zeros, |row| spread(row, ",").replace('0', "")));
     reads(&spread(LINE, ",").replace('.', ""));
-    let list = |inner: &str| format!("[{}]", zeros.iter().map(|row| format!("[{}]", spread(row, inner))).collect::<Vec<_>>().join(",\n "));
+    let list = |inner: &str| {
+        format!(
+            "[{}]",
+            zeros.iter().map(|row| format!("[{}]", spread(row, inner))).collect::<Vec<_>>().join(",\n ")
+        )
+    };
     reads(&list(", "));
     reads(&list(" ").replace(",\n", "\n"));
     reads(&list(",").replace('0', "null"));
@@ -124,7 +137,10 @@ fn separators_json_and_prints_are_read() {
 fn files_of_other_programs_are_read() {
     let plain = joined(&rows(|c| c), str::to_owned);
     reads(&format!("\u{feff}#ASomeone\r\n#D30-11-2026\r\n{}", plain.replace('\n', "\r\n")));
-    reads(&format!("[Puzzle]\n{plain}[State]\n{}", joined(&rows(|c| if c == '.' { '1' } else { c }), str::to_owned)));
+    reads(&format!(
+        "[Puzzle]\n{plain}[State]\n{}",
+        joined(&rows(|c| if c == '.' { '1' } else { c }), str::to_owned)
+    ));
     reads(&format!("{LINE} 8.9"));
     reads(&format!("00000000001a {LINE}  0.0"));
     reads(&format!("{LINE} # a hard one"));
@@ -139,7 +155,9 @@ fn files_of_other_programs_are_read() {
 
 #[test]
 fn an_answer_beside_the_puzzle_is_told_apart() {
-    for text in [format!("{LINE},{ANSWER}"), format!("{ANSWER};{LINE};7"), format!("a \"{LINE}\" \"{ANSWER}\" 7")] {
+    for text in
+        [format!("{LINE},{ANSWER}"), format!("{ANSWER};{LINE};7"), format!("a \"{LINE}\" \"{ANSWER}\" 7")]
+    {
         let [found] = &boards(&text, Size::Nine).unwrap()[..] else { panic!("{text}") };
         assert_eq!(found.question.to_string(), LINE);
         assert_eq!(found.answer.unwrap().to_string(), ANSWER);
@@ -152,7 +170,13 @@ fn an_answer_beside_the_puzzle_is_told_apart() {
 
 #[test]
 fn small_boards_are_found_whatever_was_expected() {
-    for text in [SMALL, "1 . | 3 4\n. 4 | . 2\n----+----\n2 . | 4 .\n. 3 | 2 .", "[[1,0,3,4],[0,4,0,2],[2,0,4,0],[0,3,2,0]]", "1.34\n.4.2\n2.4.\n.32.", "1 34\n 4 2\n2 4\n 32"] {
+    for text in [
+        SMALL,
+        "1 . | 3 4\n. 4 | . 2\n----+----\n2 . | 4 .\n. 3 | 2 .",
+        "[[1,0,3,4],[0,4,0,2],[2,0,4,0],[0,3,2,0]]",
+        "1.34\n.4.2\n2.4.\n.32.",
+        "1 34\n 4 2\n2 4\n 32",
+    ] {
         for size in Size::ALL {
             assert_eq!(boards(text, size).unwrap()[0].question.to_string(), SMALL, "{text}");
         }
@@ -183,7 +207,10 @@ fn what_is_no_board_is_said_with_its_place() {
         ("{\"puzzle\": \"12\"}".to_owned(), "found 2 cells"),
         ("{\"a\": 1}".to_owned(), "JSON without a board"),
         ("{\"a\"".to_owned(), "no JSON"),
-        (".".repeat(256), "found 256 cells, a 16x16 Sudoku, expected 81 cells (9x9) or 16 (4x4): no other sizes"),
+        (
+            ".".repeat(256),
+            "found 256 cells, a 16x16 Sudoku, expected 81 cells (9x9) or 16 (4x4): no other sizes",
+        ),
         ("1.....\n".repeat(6), "a 6x6 Sudoku"),
         ("A...B...C...D...\n".repeat(16), "a 16x16 Sudoku"),
     ] {
