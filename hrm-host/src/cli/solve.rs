@@ -102,10 +102,12 @@ fn is_file(text: &str) -> bool {
 /// Whether it may be a puzzle, and is no name of a file.
 fn is_puzzle(text: &str) -> bool {
     let cell = |c: char| c.is_ascii_digit() || ".#SGsg*_?[█".contains(c);
+    // The last dot of a puzzle has nothing but cells behind it.
+    let is_word = |it: &str| (2..=8).contains(&it.len()) && it.chars().all(|c| c.is_ascii_alphabetic());
     let is_name = Path::new(text).extension().and_then(|it| it.to_str()).is_some_and(|extension| {
-        !text.contains(char::is_whitespace)
-            && extension.len() <= 8
-            && extension.chars().all(|c| c.is_ascii_alphabetic())
+        is_word(extension)
+            && extension.chars().any(|c| !"xXsSgGeEoO".contains(c))
+            && !text.contains(char::is_whitespace)
     });
     text.chars().any(cell)
         && !is_name
@@ -313,9 +315,17 @@ mod tests {
         assert_eq!(read.ask.strategy().unwrap(), Strategy { halt: Halt::Steps(3), ..Strategy::DEFAULT });
         assert_eq!(args(&["-"]).ask.strategy().unwrap(), Strategy::DEFAULT);
         assert_eq!(args(&[]).source(false).unwrap(), Source::Stdin);
-        for text in
-            ["1 . | 3 4\n3 4 | . 2", "-5----2----7-9--", "S #\n   \n# G", "[[0, 1]]", "--5----2----7-9-"]
-        {
+        for text in [
+            "1 . | 3 4\n3 4 | . 2",
+            "-5----2----7-9--",
+            "S #\n   \n# G",
+            "[[0, 1]]",
+            "--5----2----7-9-",
+            "12.4.....1......",
+            "1.x..x.xx.x.x.xx",
+            "S...#...G",
+            "S#...G",
+        ] {
             assert_eq!(args(&["--json", text]).source(true).unwrap(), Source::Text(text));
         }
         let dir = tempfile::tempdir().unwrap();

@@ -34,7 +34,11 @@ fn a_file_of_any_form_is_solved() {
         place.write(name, text);
         let out = place.hrm(&format!("solve --model {MODEL} --json {name}")).expect(0, &[]).out;
         let [found] = &lines(&out)[..] else { panic!("{out}") };
-        assert_eq!((&found["answer"], &found["solved"]), (&Value::from(ANSWER), &Value::from(true)), "{name}");
+        assert_eq!(
+            (&found["answer"], &found["solved"]),
+            (&Value::from(ANSWER), &Value::from(true)),
+            "{name}"
+        );
     }
     place.hrm(&format!("solve --model {MODEL} none.txt")).expect(2, &["none.txt", "is no file"]);
     place.write("bad.txt", rows(QUESTION).replacen("9.", "9", 1));
@@ -52,13 +56,18 @@ fn several_puzzles_have_a_result_each() {
     let ended = place.hrm(&format!("solve --model {MODEL} --json three.txt"));
     let found = lines(&ended.out);
     assert_eq!(found.iter().map(|it| it["solved"] == true).collect::<Vec<_>>(), [true, false, true]);
-    assert_eq!((&found[0]["name"], &found[1]["fault"]), (&Value::from("Grid 01"), &Value::from("the puzzle has no solution")));
+    assert_eq!(
+        (&found[0]["name"], &found[1]["fault"]),
+        (&Value::from("Grid 01"), &Value::from("the puzzle has no solution"))
+    );
     ended.expect(1, &["1 of 3 puzzles are not solved", "no solution"]);
     let out = place.hrm(&format!("solve --model {MODEL} three.txt")).out;
     assert!(out.starts_with("Grid 01\n┌") && out.ends_with("\n2 of 3 solved\n"), "{out}");
     // One alone that nobody can solve is not blamed on the model.
     let alone = QUESTION.replacen("..7", "1.7", 1);
-    let ended = place.hrm(&format!("solve --model {MODEL} {alone}")).expect(1, &["error: the puzzle has no solution"]);
+    let ended = place
+        .hrm(&format!("solve --model {MODEL} {alone}"))
+        .expect(1, &["error: the puzzle has no solution"]);
     assert!(!ended.err.contains("trained"), "{}", ended.err);
 }
 
@@ -91,7 +100,10 @@ fn lists_without_answers_become_datasets() {
     assert_same(&place.files("list"), &place.files("good"), "with the answer found");
     place.write("rated.csv", format!("puzzle,difficulty\n{QUESTION},2.5\n{QUESTION},\n"));
     let out = place.hrm("data sudoku --csv rated.csv --out rated --split train").expect(0, &[]).out;
-    assert!(out.contains("mean rating 2.5") && out.contains("rounded") && out.contains("no rating for 1 puzzle"), "{out}");
+    assert!(
+        out.contains("mean rating 2.5") && out.contains("rounded") && out.contains("no rating for 1 puzzle"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -102,7 +114,9 @@ fn a_dataset_is_neither_replaced_nor_mixed_with_another() {
     place.hrm(again).expect(2, &["data/train", "60 groups", "--force"]);
     let other = "data maze --generate 2 --size 9 --min-path 14 --out data --split test";
     place.hrm(other).expect(2, &["data/test", "--force"]);
-    place.hrm(&format!("{other} --force")).expect(2, &["split train is a dataset of 16 cells", "another directory"]);
+    place
+        .hrm(&format!("{other} --force"))
+        .expect(2, &["split train is a dataset of 16 cells", "another directory"]);
     assert_same(&place.files("data"), &before, "refused");
     // A file that is named like one of ours that was not finished, and is not ours.
     place.write("data/train/notes.tmp-1", "mine");
@@ -116,7 +130,9 @@ fn answers_to_other_puzzles_are_not_compared() {
     let place = Place::with_run();
     place.hrm("data sudoku --generate 20 --size 4 --out other --split test --seed 9").expect(0, &[]);
     place.hrm("eval --model run --data data --answers a.jsonl").expect(0, &[]);
-    place.hrm("eval --model run --data other --against a.jsonl").expect(2, &["a.jsonl", "other puzzles", "20"]);
+    place
+        .hrm("eval --model run --data other --against a.jsonl")
+        .expect(2, &["a.jsonl", "other puzzles", "20"]);
     place.hrm("eval --model run --data data --against a.jsonl").expect(0, &[]);
 }
 
@@ -126,7 +142,11 @@ fn hopeless_puzzles_listen() {
         let place = Place::empty();
         let line = "data sudoku --generate 1000 --size 9 --clues 17 --out new --split train";
         let mut running = Running::start(&mut place.command(line));
-        assert!(running.wait_until(|running| running.err().contains("no puzzle yet of 1000")), "{}", running.err());
+        assert!(
+            running.wait_until(|running| running.err().contains("no puzzle yet of 1000")),
+            "{}",
+            running.err()
+        );
         let asked = Instant::now();
         running.signal(signal);
         running.wait().expect(130, &["interrupted"]);
@@ -160,7 +180,10 @@ fn messages_lead_the_right_way() {
         place.write(&format!("data/test/all__{array}.npy"), bytes);
     }
     let json = String::from_utf8(place.read("data/test/dataset.json")).unwrap();
-    place.write("data/test/dataset.json", format!("\u{feff}{}", json.replace("\"total_groups\":20", "\"total_groups\":0")));
+    place.write(
+        "data/test/dataset.json",
+        format!("\u{feff}{}", json.replace("\"total_groups\":20", "\"total_groups\":0")),
+    );
     let out = place.hrm("info data").expect(0, &[]).out;
     assert!(out.contains("test  0 examples"), "{out}");
     let out = run(&mut place.command("data inspect data --split test")).expect(0, &[]).out;

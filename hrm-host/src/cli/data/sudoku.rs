@@ -26,9 +26,9 @@ pub struct Args {
     #[arg(long, group = "source", value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Generate this many puzzles, each with one solution
-    #[arg(long, group = "source", value_name = "N", value_parser = count, requires = "size")]
+    #[arg(long, group = "source", value_name = "N", value_parser = count)]
     pub generate: Option<NonZeroU64>,
-    /// Width of the generated grids: 4 or 9
+    /// Width of the generated grids: 4 or 9 [default: 9]
     #[arg(long, value_name = "4|9", conflicts_with = "csv")]
     pub size: Option<GridSize>,
     /// Clues in each generated puzzle, a number or a range such as 30-45 [default: minimal, none can be taken away]
@@ -112,7 +112,8 @@ impl Args {
                 let (subsample, augment) = (self.subsample, self.augment);
                 Source::Csv { path, subsample, augment, min_rating: self.min_rating }
             }
-            (None, Some(count), Some(size)) => {
+            (None, Some(count), size) => {
+                let size = size.unwrap_or(GridSize::Nine);
                 if let Some(clues) = &self.clues {
                     let (fewest, cells) = (size.fewest_clues(), size.width().pow(2));
                     if let Some(wrong) =
@@ -126,7 +127,7 @@ impl Args {
                 }
                 Source::Generate { count, size, clues: self.clues }
             }
-            _ => return Err(Error::usage("expected either --csv FILE, or --generate N with --size 4|9")),
+            _ => return Err(Error::usage("expected either --csv FILE, or --generate N")),
         };
         Ok(Options { source, out: self.out, split: self.split, seed: self.seed })
     }
@@ -240,7 +241,6 @@ mod tests {
         for bad in [
             &[][..],
             &["--csv", "a", "--generate", "3", "--size", "4"],
-            &["--generate", "3"],
             &["--generate", "0", "--size", "4"],
             &["--generate", "3", "--size", "16"],
             &["--generate", "3", "--size", "4", "--augment", "2"],
