@@ -111,7 +111,7 @@ fn is_puzzle(text: &str) -> bool {
     });
     text.chars().any(cell)
         && !is_name
-        && !text.strip_prefix("--").is_some_and(|rest| rest.chars().count() < 14)
+        && text.strip_prefix("--").is_none_or(|rest| rest.chars().count() >= 14)
 }
 
 impl Source<'_> {

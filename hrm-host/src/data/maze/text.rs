@@ -91,7 +91,7 @@ pub fn mazes(text: &str, side: usize) -> Result<Vec<(usize, Maze)>, (usize, Pars
     };
     // An empty line may be a row of spaces that were lost: with it there are as many rows as there should be.
     if lines.len() <= side || !lines.iter().any(|(_, line)| line.is_empty()) {
-        if lines.len() % side == 0 && lines.len() > side {
+        if lines.len().is_multiple_of(side) && lines.len() > side {
             return lines.chunks(side).map(rows).collect();
         }
         return rows(&lines).map(|maze| vec![maze]);

@@ -141,7 +141,9 @@ fn with_gaps(lines: &[(usize, Line)], size: Size) -> Result<Vec<(usize, Row)>, T
         Line::Gaps { row, .. } => Some((*number, row.iter().filter(|&&digit| digit != 0).count())),
         _ => None,
     });
-    if let (Some((number, count)), true) = (short, !sure || mixed.is_some() || kept.len() % side != 0) {
+    if let (Some((number, count)), true) =
+        (short, !sure || mixed.is_some() || !kept.len().is_multiple_of(side))
+    {
         return Err(TextError {
             line: (lines.len() > 1).then_some(number),
             found: format!("{count} cells"),
