@@ -40,7 +40,7 @@ fn is_yaml(origin: &str, text: &str) -> bool {
     let is_key = |line: &str| {
         line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && !key.contains(['=', '"', ' ']))
     };
-    [".yaml", ".yml"].iter().any(|suffix| ends(suffix)) || text.lines().next().is_some_and(is_key)
+    [".yaml", ".yml"].iter().any(ends) || text.lines().next().is_some_and(is_key)
 }
 
 /// The layers merged so far, and which layer each value came from.

@@ -64,12 +64,12 @@ fn rows_may_be_blank_in_any_form() {
     for blank in ['-', '_', '*', '0'] {
         let text: Vec<char> = empty.chars().map(|c| if c == '.' { blank } else { c }).collect();
         let text: String = text.chunks(9).map(|row| row.iter().collect::<String>() + "\n").collect();
-        assert_eq!(questions(&text), [empty.clone()], "{text}");
+        assert_eq!(questions(&text), [empty.as_str()], "{text}");
         assert_eq!(questions(&text.repeat(2)), [empty.clone(), empty.clone()]);
     }
     let text = empty.as_bytes().chunks(9).map(|row| String::from_utf8_lossy(row).replace('.', " "));
     let text: String = text.map(|row| format!("{}\n", row.trim_end())).collect();
-    assert_eq!(questions(&text), [empty.clone()]);
+    assert_eq!(questions(&text), [empty.as_str()]);
     let tabs =
         empty.as_bytes().chunks(9).map(|row| spread(&String::from_utf8_lossy(row), "\t").replace('.', ""));
     assert_eq!(questions(&tabs.map(|row| row + "\n").collect::<String>()), [empty]);
@@ -203,7 +203,7 @@ fn what_is_no_board_is_said_with_its_place() {
         (with(8, ""), "line 1: found 8 rows to line 8, expected 9 rows of 9 cells"),
         (with(8, "123\n45"), "line 9: found 3 cells"),
         (format!("{LINE}\nPuzzle 2: {}", &LINE[1..]), "line 2: found "),
-        (format!("[[1, 2], [3, 4]]"), "a list of 2 values"),
+        ("[[1, 2], [3, 4]]".to_owned(), "a list of 2 values"),
         ("{\"puzzle\": \"12\"}".to_owned(), "found 2 cells"),
         ("{\"a\": 1}".to_owned(), "JSON without a board"),
         ("{\"a\"".to_owned(), "no JSON"),
