@@ -211,7 +211,7 @@ impl Split {
         data.verify()?;
         let metadata = data.metadata();
         let size = Size::from_cells(metadata.seq_len).filter(|size| size.vocab_size() == metadata.vocab_size);
-        let first = match size {
+        let first = match size.filter(|_| data.examples() > 0) {
             Some(size) => Board::from_tokens(size, &inspect::Sample::read(&data, 0)?.inputs),
             None => None,
         };

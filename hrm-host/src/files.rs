@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use leftover::{REPLACED, TEMPORARY, beside};
 
 pub use leftover::remove_stale;
-pub(crate) use leftover::try_remove_stale;
+pub(crate) use leftover::try_remove_stale_of;
 pub use staged::Staged;
 
 /// Size and checksum of what was written.
@@ -86,12 +86,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| read_error(path, error))
 }
 
-/// Reads a whole file as UTF-8 text.
+/// Reads a whole file as UTF-8 text, without the byte order mark that some editors write.
 pub fn read_to_string(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Error::input(format!("{}: expected UTF-8 text, byte {at} is not", path.display()))
-    })
+    crate::data::plain::decode(read(path)?)
+        .map_err(|found| Error::input(format!("{}: {found}, expected UTF-8 text", path.display())))
 }
 
 /// Creates a directory and its parents.

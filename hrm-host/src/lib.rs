@@ -9,7 +9,7 @@
 //! | [`strategy`], [`views`], [`vote`] | how a model is asked: halting, choice of the board, symmetric views that vote |
 //! | [`evaluate`], [`row_metrics`] | a model on a dataset, and the published metrics |
 //! | [`arc`] | ARC from answers to a score: votes over augmentations, submissions |
-//! | [`task`] | which task a dataset or a model is for |
+//! | [`task`], [`puzzle`] | which task a dataset or a model is for; puzzles from text, drawn and judged |
 //! | [`train`] | the training run: settings, presets, steps, checkpoints |
 //! | [`runner`] | batches whose rows halt on their own |
 //! | [`data`] | datasets in the published format, samplers; Sudoku, mazes and ARC |
@@ -59,6 +59,7 @@ pub mod model_io;
 mod nearest;
 pub mod numbers;
 pub mod progress;
+pub mod puzzle;
 pub mod row_metrics;
 pub mod runner;
 pub mod settings;

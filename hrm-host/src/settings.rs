@@ -34,6 +34,15 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::files;
 
+/// Whether a text is YAML, as the published program's configurations are.
+fn is_yaml(origin: &str, text: &str) -> bool {
+    let ends = |suffix: &&str| origin.to_lowercase().ends_with(*suffix);
+    let is_key = |line: &str| {
+        line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && !key.contains(['=', '"', ' ']))
+    };
+    [".yaml", ".yml"].iter().any(ends) || text.lines().next().is_some_and(is_key)
+}
+
 /// The layers merged so far, and which layer each value came from.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -44,8 +53,14 @@ pub struct Settings {
 impl Settings {
     /// Lays TOML text over what is there; `origin` names it in errors, as in `preset sudoku-mini`.
     pub fn text(&mut self, origin: &str, text: &str) -> Result<()> {
-        let layer: Table = toml::from_str(text)
-            .map_err(|error| Error::input(format!("{origin}: not TOML: {}", error.to_string().trim_end())))?;
+        let layer: Table = toml::from_str(text).map_err(|error| {
+            let error = Error::input(format!("{origin}: not TOML: {}", error.to_string().trim_end()));
+            error.hint(if is_yaml(origin, text) {
+                "settings are TOML, like the settings.toml of a run; all_config.yaml goes with a checkpoint: hrm import"
+            } else {
+                "settings are TOML, like the settings.toml of a run"
+            })
+        })?;
         self.merge(layer, origin);
         Ok(())
     }

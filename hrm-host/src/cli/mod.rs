@@ -13,7 +13,6 @@ pub mod eval;
 pub mod export;
 pub mod import;
 pub mod info;
-mod puzzle;
 pub mod quickstart;
 pub mod solve;
 mod trace;
@@ -28,6 +27,7 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Result;
+use crate::puzzle;
 use crate::style::{self, Color};
 
 /// The Hierarchical Reasoning Model: train, evaluate and solve puzzles

@@ -41,7 +41,10 @@ pub fn verdict(out: &mut dyn Write, puzzle: &Puzzle, found: &Solution) -> Result
     let line = match &fault {
         None if puzzle.can_be_judged() => format!("{GOOD}solved{GOOD:#} in {how}"),
         None => format!("answered in {how}"),
-        Some(fault) => format!("{BAD}not solved{BAD:#} after {how}: {fault}"),
+        Some(fault) => {
+            let why = puzzle.unsolvable().unwrap_or(fault);
+            format!("{BAD}not solved{BAD:#} after {how}: {why}")
+        }
     };
     writeln!(out, "{line}").map_err(Error::output)?;
     Ok(fault.is_none())

@@ -13,7 +13,9 @@ pub use super::metadata::Metadata;
 
 use super::error::{Error, Place, Result};
 use super::npy::Npy;
+use super::plain::unmarked;
 use super::split::Split;
+use super::writer::UNRATED;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -141,7 +143,7 @@ fn read_identifiers(path: &Path, metadata: &Metadata) -> Result<Option<Vec<Strin
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read the identifiers")(e)),
     };
-    let names: Vec<String> = serde_json::from_str(&text)
+    let names: Vec<String> = serde_json::from_str(unmarked(&text))
         .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "a list of names"))?;
     let expected = metadata.num_puzzle_identifiers as usize;
     if names.len() < expected {
@@ -262,7 +264,8 @@ impl Set {
     /// How hard the puzzles of the group that owns `example` are, if the set says so.
     #[must_use]
     pub fn rating_of(&self, example: usize) -> Option<i64> {
-        self.ratings.as_ref()?.get(self.group_of(self.puzzle_of(example)))
+        let rating = self.ratings.as_ref()?.get(self.group_of(self.puzzle_of(example)))?;
+        (rating != UNRATED).then_some(rating)
     }
 
     fn read_tokens(

@@ -21,7 +21,7 @@ impl IdentifierWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn create(dir: &Path) -> Result<Self> {
-        files::try_remove_stale(dir)
+        files::try_remove_stale_of(dir, |name| name == "identifiers.json")
             .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let path = dir.join("identifiers.json");
         let staged = Staged::create(&path).map_err(Error::io(&path, "create a file beside it"))?;

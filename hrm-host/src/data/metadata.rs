@@ -1,6 +1,7 @@
 //! `dataset.json`: what a split of a dataset says about itself.
 
 use super::error::{Error, Place, Result};
+use super::plain::unmarked;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fs;
@@ -36,7 +37,7 @@ impl Metadata {
     /// [`Error::Io`] if it cannot be read, [`Error::Format`] naming the key otherwise.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(Error::io(path, "read the dataset's description"))?;
-        let map: Map<String, Value> = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        let map: Map<String, Value> = serde_json::from_str(unmarked(&text))
             .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "an object"))?;
         let keys = Keys { path, map: &map };
 

@@ -6,13 +6,14 @@
 //! * [`writer`] writes such a directory as a stream, whole or not at all;
 //! * [`sudoku`], [`maze`] and [`arc`] read, generate, augment and build the three published tasks;
 //! * [`inspect`] counts what a dataset holds and draws its examples;
-//! * [`puzzle_csv`], [`dihedral`], [`split`] and [`progress`] are what the builders share;
-//! * [`npy`], [`identifiers`], [`new_directory`], [`mmap`] and [`error`] are what they stand on.
+//! * [`puzzle_csv`], [`puzzle_columns`], [`plain`], [`dihedral`], [`split`] and [`progress`] are what the builders share;
+//! * [`npy`], [`identifiers`], [`new_directory`], [`destination`], [`mmap`] and [`error`] are what they stand on.
 
 pub mod arc;
 mod batch;
 mod choice;
 pub mod dataset;
+pub mod destination;
 pub mod dihedral;
 pub mod error;
 pub mod identifiers;
@@ -22,8 +23,10 @@ mod metadata;
 pub mod mmap;
 pub mod new_directory;
 pub mod npy;
+pub mod plain;
 pub mod prefetch;
 pub mod progress;
+pub mod puzzle_columns;
 pub mod puzzle_csv;
 pub mod sampler;
 pub mod split;

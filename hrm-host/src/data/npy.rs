@@ -367,10 +367,18 @@ impl NpyWriter {
     /// # Errors
     /// [`Error::Argument`] at a value that the element type cannot hold, [`Error::Io`] if the disk refuses.
     pub fn write(&mut self, values: &[i32]) -> Result<()> {
+        values.iter().try_for_each(|&value| self.write_wide(&[i64::from(value)]))
+    }
+
+    /// As [`Self::write`], of larger values.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_wide(&mut self, values: &[i64]) -> Result<()> {
         for &value in values {
-            let bytes = i64::from(value).to_le_bytes();
+            let bytes = value.to_le_bytes();
             let kept = &bytes[..self.dtype.size()];
-            if self.dtype.decode(kept) != Some(i64::from(value)) {
+            if self.dtype.decode(kept) != Some(value) {
                 return Err(Error::argument(
                     "array value",
                     value,

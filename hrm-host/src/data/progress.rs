@@ -2,6 +2,9 @@
 
 use super::error::{Error, Result};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Told how many of the original puzzles are done, and of how many; says whether to go on. A builder that is told to
 /// break gives [`Error::Interrupted`] and leaves no file behind.
@@ -12,5 +15,93 @@ pub(super) fn tell(progress: &mut Option<Progress<'_>>, done: u64, of: u64) -> R
     match progress.as_mut().map(|progress| progress(done, of)) {
         Some(ControlFlow::Break(())) => Err(Error::Interrupted),
         Some(ControlFlow::Continue(())) | None => Ok(()),
+    }
+}
+
+/// What those who listen and those who work tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    stop: AtomicBool,
+    done: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the work is to end.
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the work: it cannot succeed any more.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts one more.
+    pub(super) fn count(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How often `progress` is asked while something works.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// Does `work` while `progress` goes on hearing of it: `before` and what the work has counted, `of` so many.
+///
+/// # Errors
+/// [`Error::Interrupted`] if `progress` says so, [`Error::Thread`] if there is no thread to work on.
+pub(super) fn listen<T: Send>(
+    progress: &mut Option<Progress<'_>>,
+    before: u64,
+    of: u64,
+    work: impl FnOnce(&Shared) -> T + Send,
+) -> Result<T> {
+    let shared = &Shared::default();
+    let Some(progress) = progress else { return Ok(work(shared)) };
+    let mut interrupted = false;
+    let result = thread::scope(|scope| {
+        let listener = thread::current();
+        let worker = thread::Builder::new()
+            .spawn_scoped(scope, move || {
+                let result = work(shared);
+                listener.unpark();
+                result
+            })
+            .map_err(Error::Thread)?;
+        while !worker.is_finished() {
+            let done = before.saturating_add(shared.done.load(Ordering::Relaxed)).min(of);
+            if !interrupted && progress(done, of).is_break() {
+                interrupted = true;
+                shared.stop();
+            }
+            thread::park_timeout(EVERY);
+        }
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    if interrupted { Err(Error::Interrupted) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_never_ends_is_stopped() {
+        let mut heard = 0;
+        let mut stop = |done: u64, of: u64| {
+            heard += 1;
+            assert_eq!((done.min(4), of), (done, 9));
+            if heard > 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let work = |shared: &Shared| {
+            shared.count();
+            while !shared.stopped() {
+                thread::yield_now();
+            }
+        };
+        let result = listen(&mut Some(&mut stop), 3, 9, work);
+        assert!(matches!(result, Err(Error::Interrupted)));
+        assert!(!listen(&mut None, 0, 1, Shared::stopped).unwrap());
+        let mut goes_on = |_: u64, _: u64| ControlFlow::Continue(());
+        assert_eq!(listen(&mut Some(&mut goes_on), 0, 1, |_| 7).unwrap(), 7);
     }
 }

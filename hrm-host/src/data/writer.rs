@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// The name of the only set that these builders write.
 const SET: &str = "all";
 
+/// The rating of a group that has none, in the array of ratings.
+pub const UNRATED: i64 = i64::MIN;
+
 /// What a dataset is, before its examples are known.
 #[derive(Clone, Copy, Debug)]
 pub struct Format<'a> {
@@ -54,8 +57,8 @@ pub struct DatasetWriter {
 }
 
 impl DatasetWriter {
-    /// Starts `dir/split`, making the directories. With `ratings`, there is also `all__ratings.npy`, one `i32` for
-    /// each group, which the published loader passes over. One writer at a time: what an interrupted one has left in
+    /// Starts `dir/split`, making the directories. With `ratings`, there is also `all__ratings.npy`, one `i64` for
+    /// each group, [`UNRATED`] where it has none, which the published loader passes over. One writer at a time: what an interrupted one has left in
     /// the directory is removed.
     ///
     /// # Errors
@@ -63,7 +66,8 @@ impl DatasetWriter {
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
         let directory = NewDirectory::create(&path)?;
-        files::try_remove_stale(&path)
+        let ours = |name: &str| name == "dataset.json" || name.starts_with("all__") && name.ends_with(".npy");
+        files::try_remove_stale_of(&path, ours)
             .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
         let offsets = |field| {
@@ -77,7 +81,7 @@ impl DatasetWriter {
             puzzle_indices: offsets("puzzle_indices")?,
             group_indices: offsets("group_indices")?,
             puzzle_identifiers: array("puzzle_identifiers", Dtype::I32, None)?,
-            ratings: if ratings { Some(array("ratings", Dtype::I32, None)?) } else { None },
+            ratings: if ratings { Some(array("ratings", Dtype::I64, None)?) } else { None },
             dir: dir.to_owned(),
             split: path,
             metadata: Metadata {
@@ -156,15 +160,15 @@ impl DatasetWriter {
         self.puzzle_identifiers.write(&[identifier])
     }
 
-    /// Ends the current group. A dataset with ratings wants the group's.
+    /// Ends the current group, which has a rating if the dataset has ratings and the group is rated.
     ///
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
-    pub fn end_group(&mut self, rating: Option<i32>) -> Result<()> {
+    pub fn end_group(&mut self, rating: Option<i64>) -> Result<()> {
         self.metadata.total_groups += 1;
         self.group_indices.write(&[self.puzzles])?;
         match &mut self.ratings {
-            Some(ratings) => ratings.write(&[rating.unwrap_or(0)]),
+            Some(ratings) => ratings.write_wide(&[rating.unwrap_or(UNRATED)]),
             None => Ok(()),
         }
     }

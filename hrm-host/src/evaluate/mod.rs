@@ -20,7 +20,7 @@ use hrm_core::plan::Plan;
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use answers::Answered;
+pub use answers::{Answered, PuzzleId};
 pub use near_ties::NearTie;
 pub(crate) use near_ties::lead;
 pub use paired::Paired;
@@ -292,7 +292,8 @@ impl Count {
         self.all.add(&answer.outcome, lawful);
         let RowOutcome { correct, valid, steps, .. } = answer.outcome;
         let Example { set, example } = example;
-        self.answers.push(Answered { set, example, solved: solved(correct, valid), correct, steps });
+        let puzzle = PuzzleId::of(&question, &labels);
+        self.answers.push(Answered { set, example, puzzle, solved: solved(correct, valid), correct, steps });
         Ok(())
     }
 

@@ -1,10 +1,10 @@
 //! Two evaluations of the same puzzles, puzzle by puzzle: what changed between two models or backends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 
-use super::answers::Answered;
+use super::answers::{Answered, PuzzleId};
 use super::interval::Interval;
 use crate::error::{Error, Result};
 
@@ -31,15 +31,20 @@ impl Paired {
     /// # Errors
     /// They are not of the same puzzles.
     pub fn of(here: &[Answered], there: &[Answered]) -> Result<Self> {
-        let by_place: HashMap<_, _> =
-            there.iter().map(|answer| ((answer.set, answer.example), answer.solved)).collect();
-        if by_place.len() != here.len() {
-            return Err(Error::input(format!("{} puzzles there, {} here", by_place.len(), here.len())));
+        if there.len() != here.len() {
+            return Err(Error::input(format!("{} puzzles there, {} here", there.len(), here.len())));
+        }
+        // A puzzle may come several times: its answers are taken in their order.
+        let mut by_puzzle: HashMap<PuzzleId, VecDeque<bool>> = HashMap::new();
+        for answer in there {
+            by_puzzle.entry(answer.puzzle).or_default().push_back(answer.solved);
         }
         let (mut both, mut only_here, mut only_there) = (0, 0, 0);
-        for Answered { set, example, solved, .. } in here {
-            let Some(there) = by_place.get(&(*set, *example)) else {
-                return Err(Error::input(format!("no answer there for example {example} of set {set}")));
+        for Answered { set, example, puzzle, solved, .. } in here {
+            let Some(there) = &by_puzzle.get_mut(puzzle).and_then(VecDeque::pop_front) else {
+                return Err(Error::input(format!(
+                    "the answers are to other puzzles: none there to example {example} of set {set}"
+                )));
             };
             both += u64::from(*solved && *there);
             only_here += u64::from(*solved && !there);
@@ -63,7 +68,10 @@ mod tests {
     use super::*;
 
     fn answers(solved: &[bool]) -> Vec<Answered> {
-        let answer = |(example, &solved)| Answered { set: 0, example, solved, correct: 3, steps: 1 };
+        let answer = |(example, &solved)| {
+            let puzzle = PuzzleId::of(&[example as i32], &[]);
+            Answered { set: 0, example, puzzle, solved, correct: 3, steps: 1 }
+        };
         solved.iter().enumerate().map(answer).collect()
     }
 
@@ -83,7 +91,10 @@ mod tests {
         let here = answers(&[true, true]);
         assert!(Paired::of(&here, &answers(&[true])).is_err());
         let mut there = answers(&[true, true]);
-        there[1].set = 1;
+        there[1].puzzle = PuzzleId::of(&[7], &[]);
         assert!(Paired::of(&here, &there).unwrap_err().to_string().contains("example 1 of set 0"));
+        // Where they stand is no matter.
+        there[1] = Answered { example: 9, ..here[1] };
+        assert_eq!(Paired::of(&here, &there).unwrap().both, 2);
     }
 }

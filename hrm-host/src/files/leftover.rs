@@ -18,6 +18,14 @@ pub fn remove_stale(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// [`remove_stale`] with the path at fault and the system's own error.
 pub(crate) fn try_remove_stale(dir: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+    try_remove_stale_of(dir, |_| true)
+}
+
+/// [`try_remove_stale`] of those files alone whose names, once they are in their place, are `ours`.
+pub(crate) fn try_remove_stale_of(
+    dir: &Path,
+    ours: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let at_dir = |error| (dir.to_owned(), error);
     let mut handled = Vec::new();
     let entries = match fs::read_dir(dir) {
@@ -30,7 +38,7 @@ pub(crate) fn try_remove_stale(dir: &Path) -> Result<Vec<PathBuf>, (PathBuf, io:
         let Some((name, mark, pid)) = path.file_name().and_then(OsStr::to_str).and_then(split_name) else {
             continue;
         };
-        if pid != std::process::id() && is_alive(pid, &path) {
+        if !ours(name) || pid != std::process::id() && is_alive(pid, &path) {
             continue;
         }
         let target = dir.join(name);

@@ -17,14 +17,18 @@ use hrm_host::data::Metadata;
 use hrm_host::data::arc::{Augmentation, Content, Task};
 use hrm_host::data::maze;
 use hrm_host::data::npy::Npy;
-use hrm_host::data::sudoku::Board;
-use hrm_host::data::sudoku::csv::{PuzzleReader, check};
+use hrm_host::data::puzzle_csv::PuzzleReader;
+use hrm_host::data::sudoku::csv::check;
+use hrm_host::data::sudoku::source::PuzzleFile;
+use hrm_host::data::sudoku::{Board, Size};
 use hrm_host::evaluate::{Answered, Paired};
 use hrm_host::model_dir;
 use hrm_host::model_io::architecture::{self, Sources};
 use hrm_host::model_io::checkpoint::Checkpoint;
 use hrm_host::model_io::identifiers;
+use hrm_host::puzzle::Puzzle;
 use hrm_host::settings::Settings;
+use hrm_host::task::Task;
 use hrm_host::tensor_match::{compare, shape};
 use hrm_host::train;
 use zip::ZipWriter;
@@ -91,12 +95,17 @@ pub fn identifiers_json(bytes: &[u8]) {
 /// Files of Sudoku puzzles; each is solved.
 pub fn sudoku_csv(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let Ok(mut reader) = PuzzleReader::open(path) else { return };
+        let Ok(mut reader) = PuzzleFile::open(path) else { return };
         let mut size = None;
         // A few are enough: rows do not know of each other but for their size.
         for _ in 0..4 {
             let Ok(Some(row)) = reader.next_row() else { return };
-            if let Ok(puzzle) = check(path, &row, size) {
+            if let Ok(checked) = check(path, &row, size)
+                && let Some(puzzle) = checked.puzzle()
+            {
+                assert!(
+                    puzzle.answer.is_solved() && puzzle.answer.first_difference(&puzzle.question).is_none()
+                );
                 size = Some(puzzle.question.size());
             }
         }
@@ -106,7 +115,7 @@ pub fn sudoku_csv(bytes: &[u8]) {
 /// Files of mazes; each is solved.
 pub fn maze_csv(bytes: &[u8]) {
     let path = Path::new("mazes.csv");
-    let Ok(mut reader) = PuzzleReader::new(path, bytes) else { return };
+    let Ok(mut reader) = PuzzleReader::new(path, maze::csv::KIND, bytes) else { return };
     let mut side = None;
     for _ in 0..4 {
         let Ok(Some(row)) = reader.next_row() else { return };
@@ -147,13 +156,23 @@ pub fn answers_jsonl(bytes: &[u8]) {
     }
 }
 
-/// Puzzles as people write them.
+/// Puzzles as people write them, of every task; what is read is drawn and read again.
 pub fn puzzle_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(board) = Board::parse(text) {
-        let line: String = board.cells().iter().map(|digit| char::from(b'0' + digit)).collect();
-        assert_eq!(Board::parse(&line).ok(), Some(board));
+    for task in
+        [Task::Sudoku(Size::Nine), Task::Sudoku(Size::Four), Task::Maze { side: 3 }, Task::Arc { side: 30 }]
+    {
+        let Ok(found) = Puzzle::parse_all(task, text) else { continue };
+        assert!(!found.is_empty());
+        for asked in found.iter().take(4) {
+            let again = Puzzle::parse(task, &asked.puzzle.text(&asked.puzzle.tokens()));
+            // Of several Sudokus each may contradict itself, which one alone may not.
+            if let Ok(again) = again {
+                assert_eq!(again, asked.puzzle);
+            }
+        }
     }
+    let _ = Board::parse(text);
 }
 
 /// Settings of a training run, and single assignments.

@@ -46,8 +46,8 @@ const SUBMISSION: &str = r#"{"007bbfb7": [{"attempt_1": [[0, 1], [2, 3]], "attem
 const RECORDS: &str =
     r#"{"a": [{"attempt_1": {"answer": [[1.0, 2]], "cost": 0.1}, "attempt_2": {"answer": "none"}}, {}]}"#;
 
-const ANSWERS: &str = r#"{"set":0,"example":0,"solved":true,"correct":81,"steps":5}
-{"set":0,"example":1,"solved":false,"correct":44,"steps":16}
+const ANSWERS: &str = r#"{"set":0,"example":0,"puzzle":"00000000000000ab","solved":true,"correct":81,"steps":5}
+{"set":0,"example":1,"puzzle":"ffffffffffffffff","solved":false,"correct":44,"steps":16}
 "#;
 
 const ALL_CONFIG: &str = "arch:
@@ -105,10 +105,24 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         }
         "dataset_json" => texts(&[DATASET]),
         "identifiers_json" => texts(&[r#"["<blank>", "a", "b"]"#]),
-        "sudoku_csv" => texts(&[CSV]),
-        "puzzle_text" => {
-            texts(&["41..23..4....1.4.", "1 . | 3 4\n3 4 | . 2\n----+----\n2 . | 4 3\n. 3 | . 1\n"])
-        }
+        "sudoku_csv" => texts(&[
+            CSV,
+            "quizzes;solutions;difficulty\n1.34341221434321;1234341221434321;2,5\n",
+            "# a list\n00a 1.34341221434321  1.5\n31.........1.2..\n",
+            "Grid 01\n1.34\n3412\n2143\n4321\n",
+            "question,answer\n\"1.34\n3412\n2143\n4321\",\n",
+        ]),
+        "puzzle_text" => texts(&[
+            "41..23..4....1.4.",
+            "1 . | 3 4\n3 4 | . 2\n----+----\n2 . | 4 3\n. 3 | . 1\n",
+            "[Puzzle]\n53--7----\n6--195---\n-98----6-\n8---6---3\n4--8-3--1\n7---2---6\n-6----28-\n---419--5\n----8--79\n",
+            "53  7\n6  195\n 98    6\n8   6   3\n4  8 3  1\n7   2   6\n 6    28\n   419  5\n    8  79\n",
+            "{\"puzzle\": [[1, 0, 3, 4], [3, 4, 0, 2], [2, 0, 4, 3], [0, 3, 0, 1]], \"rating\": 2}",
+            "| 1 23 | 3 4 |\n| 3 4 | 12 2 |\n| 2 1 | 4 3 |\n| 4 3 | 2 1 |\n",
+            "S.#\n\n#.G\n",
+            "[[0 1 2]\n [3 4 5]]",
+            "012 345",
+        ]),
         "settings_toml" => {
             let mut seeds: Vec<Vec<u8>> = texts(&["lr=3e-4", "arch.hidden_size=64"]);
             seeds.push(include_bytes!("../../../hrm-host/src/presets/sudoku-4x4.toml").to_vec());

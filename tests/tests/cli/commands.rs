@@ -48,7 +48,7 @@ fn bad_puzzles_are_refused() {
     for (puzzle, words) in [
         ("1.3434122143432", &["error:"][..]),
         ("1.34341221434321.", &["error:"]),
-        ("1x34341221434321", &["x"]),
+        ("1y34341221434321", &["y"]),
         ("9.34341221434321", &["9"]),
         ("puzzle", &["puzzle"]),
         ("--", &["error:"]),
@@ -61,7 +61,7 @@ fn bad_puzzles_are_refused() {
     place.hrm(&format!("solve --model run --halt 0 {PUZZLE}")).expect(2, &["--halt"]);
     place.hrm("eval --model run --data data --limit 0").expect(2, &["--limit"]);
     for (input, words) in
-        [(&b"\xff\xfe"[..], "standard input"), (b"", "error:"), (&[b'1'; 100_000], "error:")]
+        [(&b"\xff\xfd"[..], "standard input"), (b"", "error:"), (&[b'1'; 100_000], "error:")]
     {
         let mut child = place
             .command("solve --model run -")

@@ -44,7 +44,7 @@ fn mazes_are_generated_read_and_shown() {
     let line = "data maze --csv mazes.csv --out read --split train --augment dihedral --json";
     let summary = json(&place.hrm(line).expect(0, &[]).out);
     assert_eq!((&summary["examples"], &summary["by_the_rule"]), (&Value::from(8), &Value::from(1)));
-    let relabelled = json(&place.hrm(&format!("{line} --relabel")).expect(0, &[]).out);
+    let relabelled = json(&place.hrm(&format!("{line} --relabel --force")).expect(0, &[]).out);
     assert_eq!(relabelled["mazes"], 1);
 }
 
@@ -62,7 +62,8 @@ fn arc_is_built_and_shown() {
     place.hrm("data inspect arc --split test --index 12").expect(2, &["--index", "the examples of arc/test"]);
     let drawn = place.hrm("data inspect arc --split test").expect(0, &[]).out;
     assert!(drawn.contains("8 9 +     1 + "), "{drawn}");
-    let summary = json(&place.hrm("data arc --tasks tasks --out arc --augment 2 --json").expect(0, &[]).out);
+    let summary =
+        json(&place.hrm("data arc --tasks tasks --out arc --augment 2 --json --force").expect(0, &[]).out);
     assert_eq!(summary["splits"][1]["puzzles"], 6);
 }
 
@@ -200,7 +201,7 @@ fn ctrl_c_leaves_what_was_there() {
         );
     }
     for (line, out) in [
-        ("data arc --tasks tasks --augment 3000 --out old", "old"),
+        ("data arc --tasks tasks --augment 3000 --out old --force", "old"),
         ("data arc --tasks tasks --augment 3000 --out new", "new"),
         ("data maze --generate 4000000 --min-path 200 --out new --split test", "new"),
         ("data sudoku --generate 4000000 --size 9 --out new --split test", "new"),

@@ -341,5 +341,5 @@ fn mazes_are_solved_and_judged_by_any_shortest_path() {
     let found = json(&ended.out);
     assert_eq!(found["answer"].as_str().unwrap().chars().count(), 25);
     ended.expect(if found["solved"] == true { 0 } else { 1 }, &[]);
-    place.hrm("solve --model run S#G").expect(2, &["maze: found 3 cells"]);
+    place.hrm("solve --model run S#G").expect(2, &["maze, line 1: found 3 cells"]);
 }

@@ -18,4 +18,5 @@ mod kill;
 mod memory;
 mod model_files;
 mod not_finite;
+mod puzzles;
 mod support;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::{report, watched};
 use crate::data::arc::{Naming, Options, Roles, Summary, build};
+use crate::data::destination::expect_free;
+use crate::data::split::Split;
 use crate::error::Result;
 
 /// Build an ARC dataset from the tasks of one or more collections
@@ -41,6 +43,9 @@ pub struct Args {
     /// How augmented puzzles are called in identifiers.json
     #[arg(long, value_enum, value_name = "STYLE", default_value = "hrm")]
     pub identifiers: Style,
+    /// Replace the splits if there are any already
+    #[arg(long)]
+    pub force: bool,
     /// Print what was built as JSON, for scripts
     #[arg(long)]
     pub json: bool,
@@ -60,7 +65,10 @@ pub enum Style {
 /// # Errors
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
-    let Args { tasks, hold_out, train_on, out, augment, seed, identifiers, json } = args;
+    let Args { tasks, hold_out, train_on, out, augment, seed, identifiers, force, json } = args;
+    if !force {
+        expect_free(&out, &Split::ALL)?;
+    }
     let naming = match identifiers {
         Style::Hrm => Naming::Published,
         Style::Trm => Naming::Trm,

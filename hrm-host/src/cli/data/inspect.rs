@@ -39,7 +39,8 @@ struct View {
     split: &'static str,
     #[serde(flatten)]
     report: Report,
-    example: Sample,
+    /// None where the split is empty.
+    example: Option<Sample>,
 }
 
 /// Shows a dataset.
@@ -64,7 +65,10 @@ pub fn run(args: &Args) -> Result<()> {
         let view = View {
             split: split.name(),
             report: Report::of(&dataset),
-            example: Sample::read(&dataset, args.index)?,
+            example: match (dataset.examples(), args.index) {
+                (0, 0) => None,
+                (_, index) => Some(Sample::read(&dataset, index)?),
+            },
         };
         if args.json {
             views.push(view);
@@ -96,6 +100,7 @@ fn describe(out: &mut impl Write, view: &View, names: Option<&[String]>) -> std:
     let identifiers = counted(report.identifiers as usize, "puzzle identifier");
     writeln!(out, "  {identifiers}  {FAINT}{}{more}{FAINT:#}", first.join(", "))?;
 
+    let Some(example) = example else { return writeln!(out, "  no examples") };
     let name = example.name.as_deref().unwrap_or("unnamed");
     writeln!(
         out,

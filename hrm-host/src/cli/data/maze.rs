@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{narrow, report, watched};
 use crate::cli::values::{Split, count};
+use crate::data::destination::expect_free;
 use crate::data::maze::build::{self, Summary};
 use crate::data::maze::{CsvOptions, GenerateOptions, Recipe};
 use crate::error::Result;
@@ -22,7 +23,7 @@ The published labels follow one rule: of all shortest paths, the smallest one un
 A rotated maze no longer follows the rule; --relabel finds its path again.")]
 #[command(group(clap::ArgGroup::new("source").required(true)))]
 pub struct Args {
-    /// Read mazes from this CSV file: source,question,answer,rating
+    /// Read mazes from this CSV file, with a question and perhaps an answer and a rating in each row
     #[arg(long, group = "source", value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Generate this many mazes, all different
@@ -52,6 +53,9 @@ pub struct Args {
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
+    /// Replace the split if there is one already
+    #[arg(long)]
+    pub force: bool,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -73,6 +77,9 @@ pub enum Augment {
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
     let (json, split, seed) = (args.json, args.split.into(), args.seed);
+    if !args.force {
+        expect_free(&args.out, &[split])?;
+    }
     let summary = if let Some(csv) = args.csv {
         let options = CsvOptions {
             csv,

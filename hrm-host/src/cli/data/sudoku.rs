@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use super::{narrow, report, watched};
 use crate::cli::values::{GridSize, Split, clue_range, count};
+use crate::cli::words::counted;
+use crate::data::destination::expect_free;
 use crate::data::sudoku::build::{self, Summary};
 use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};
 use crate::error::{Error, Result};
 
-/// Build a Sudoku dataset from a CSV file or from generated puzzles
+/// Build a Sudoku dataset from a file of puzzles or from generated puzzles
 ///
 /// The same arguments give the same bytes on every machine.
 #[derive(Debug, clap::Args)]
@@ -19,13 +21,14 @@ use crate::error::{Error, Result};
   hrm data sudoku --generate 5000 --size 4 --out data/sudoku-4x4 --split train --seed 1")]
 #[command(group(clap::ArgGroup::new("source").required(true)))]
 pub struct Args {
-    /// Read puzzles from this CSV file: source,question,answer,rating
+    /// Read puzzles from this file: CSV with a question and perhaps an answer and a rating in each row, a list with a
+    /// puzzle in each line, or grids. Answers that it lacks are found, and the puzzles that have several or none left out
     #[arg(long, group = "source", value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Generate this many puzzles, each with one solution
-    #[arg(long, group = "source", value_name = "N", value_parser = count, requires = "size")]
+    #[arg(long, group = "source", value_name = "N", value_parser = count)]
     pub generate: Option<NonZeroU64>,
-    /// Width of the generated grids: 4 or 9
+    /// Width of the generated grids: 4 or 9 [default: 9]
     #[arg(long, value_name = "4|9", conflicts_with = "csv")]
     pub size: Option<GridSize>,
     /// Clues in each generated puzzle, a number or a range such as 30-45 [default: minimal, no clue can be removed]
@@ -43,12 +46,15 @@ pub struct Args {
     /// Add N equivalent puzzles to each: with permuted digits, bands, rows and columns, or transposed
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "generate")]
     pub augment: u32,
-    /// Use only puzzles with at least this rating
-    #[arg(long, value_name = "R", conflicts_with = "generate")]
-    pub min_rating: Option<u32>,
+    /// Take only the file's puzzles with at least this rating
+    #[arg(long, value_name = "R", value_parser = rating, conflicts_with = "generate")]
+    pub min_rating: Option<f64>,
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
+    /// Replace the split if there is one already
+    #[arg(long)]
+    pub force: bool,
     /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -79,7 +85,7 @@ pub enum Source {
         /// Equivalent puzzles added to each.
         augment: u32,
         /// The least rating taken.
-        min_rating: Option<u32>,
+        min_rating: Option<f64>,
     },
     /// The generator.
     Generate {
@@ -92,6 +98,12 @@ pub enum Source {
     },
 }
 
+/// A rating, which is a number.
+fn rating(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number".to_owned())
+}
+
 impl Args {
     /// Checks what the parser cannot: the number of clues against the size.
     pub fn validate(self) -> Result<Options> {
@@ -100,7 +112,8 @@ impl Args {
                 let (subsample, augment) = (self.subsample, self.augment);
                 Source::Csv { path, subsample, augment, min_rating: self.min_rating }
             }
-            (None, Some(count), Some(size)) => {
+            (None, Some(count), size) => {
+                let size = size.unwrap_or(GridSize::Nine);
                 if let Some(clues) = &self.clues {
                     let (fewest, cells) = (size.fewest_clues(), size.width().pow(2));
                     if let Some(wrong) =
@@ -114,7 +127,7 @@ impl Args {
                 }
                 Source::Generate { count, size, clues: self.clues }
             }
-            _ => return Err(Error::usage("expected either --csv FILE, or --generate N with --size 4|9")),
+            _ => return Err(Error::usage("expected either --csv FILE, or --generate N")),
         };
         Ok(Options { source, out: self.out, split: self.split, seed: self.seed })
     }
@@ -125,8 +138,11 @@ impl Args {
 /// # Errors
 /// Wrong usage or input, or a disk that refuses; nothing is written then.
 pub fn run(args: Args) -> Result<()> {
-    let json = args.json;
+    let (json, force) = (args.json, args.force);
     let options = args.validate()?;
+    if !force {
+        expect_free(&options.out, &[options.split.into()])?;
+    }
     let (out, split, seed) = (options.out, options.split.into(), options.seed);
     let summary = match options.source {
         Source::Csv { path, subsample, augment, min_rating } => {
@@ -136,7 +152,7 @@ pub fn run(args: Args) -> Result<()> {
                 split,
                 subsample: subsample.map(|n| narrow(n, "--subsample")).transpose()?,
                 augment,
-                min_rating: min_rating.map(|rating| i32::try_from(rating).unwrap_or(i32::MAX)),
+                min_rating,
                 seed,
             };
             watched(json, "puzzle", |progress| build::from_csv(&options, Some(progress)))?
@@ -161,15 +177,33 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn text(summary: &Summary) -> String {
+    let puzzles = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "puzzle");
     let rating = summary.mean_rating.map_or(String::new(), |rating| format!(", mean rating {rating:.1}"));
-    format!(
+    let mut text = format!(
         "{}: {} puzzles of {}, {} examples, {:.1} clues on average{rating}",
         summary.path.display(),
         summary.puzzles,
         summary.size,
         summary.examples,
         summary.mean_clues,
-    )
+    );
+    let Summary { answers_found: found, several_solutions: several, no_solution: none, .. } = *summary;
+    if found + several + none > 0 {
+        text += &format!(
+            "\nno answer in the file for {}: {found} with exactly one solution, which was found",
+            puzzles(found + several + none)
+        );
+        if several + none > 0 {
+            text += &format!("; left out: {several} with several solutions, {none} with none");
+        }
+    }
+    if summary.rounded {
+        text += "\nratings are kept as whole numbers, rounded";
+    }
+    if summary.unrated > 0 {
+        text += &format!("\nno rating for {}", puzzles(summary.unrated));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -192,7 +226,7 @@ mod tests {
             path: "a.csv".into(),
             subsample: NonZeroU64::new(1000),
             augment: 9,
-            min_rating: Some(3),
+            min_rating: Some(3.0),
         };
         assert_eq!(options(&csv), Ok(Options { source, out: "d".into(), split: Split::Train, seed: 7 }));
         let made = options(&["--generate", "10", "--size", "9", "--clues", "30"]).unwrap();
@@ -207,7 +241,6 @@ mod tests {
         for bad in [
             &[][..],
             &["--csv", "a", "--generate", "3", "--size", "4"],
-            &["--generate", "3"],
             &["--generate", "0", "--size", "4"],
             &["--generate", "3", "--size", "16"],
             &["--generate", "3", "--size", "4", "--augment", "2"],

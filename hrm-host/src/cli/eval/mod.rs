@@ -111,6 +111,7 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let sample = args.sample();
     if let (Some(path), Some(there)) = (&args.against, &against) {
         same_count(path, there.len(), sample.size(dataset.examples()))?;
+        Answered::expect_same(there, path, &dataset, sample)?;
     }
     let rows = sample.size(dataset.examples()).saturating_mul(strategy.views).max(1);
     let mut model = Model::<K>::load_in(&args.model, size(args.batch).min(rows), args.backend.dtype)?;

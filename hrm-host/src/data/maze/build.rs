@@ -8,10 +8,11 @@ use super::csv;
 use super::generate::{Recipe, fingerprint};
 use super::grid::{Maze, VOCAB_SIZE, token};
 use crate::data::choice::Choice;
+use crate::data::destination::expect_same_kind;
 use crate::data::dihedral::Dihedral;
 use crate::data::error::{Error, Place, Result};
 use crate::data::progress::{Progress, tell};
-use crate::data::puzzle_csv::PuzzleReader;
+use crate::data::puzzle_csv::{PuzzleReader, whole};
 use crate::data::split::Split;
 use crate::data::writer::{DatasetWriter, Format};
 use rayon::prelude::*;
@@ -93,7 +94,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
     };
     let symmetries = if options.dihedral { &Dihedral::ALL[..] } else { &Dihedral::ALL[..1] };
 
-    let mut reader = PuzzleReader::open(path)?;
+    let mut reader = PuzzleReader::open(path, csv::KIND)?;
     let mut output = Output::create(&options.out, options.split, side, reader.has_ratings())?;
     output.summary.by_the_rule = Some(0);
     let mut choice = Choice::new(options.seed, rows, wanted);
@@ -111,7 +112,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
                 })
                 .collect();
             for (group, row) in groups.into_iter().zip(&chunk) {
-                output.group(&group?, row.rating)?;
+                output.group(&group?, whole(row.rating))?;
             }
             chunk.clear();
             tell(&mut progress, output.summary.mazes, wanted)?;
@@ -126,7 +127,7 @@ pub fn from_csv(options: &CsvOptions, mut progress: Option<Progress<'_>>) -> Res
 
 /// Counts the rows, so that the choice among them needs no memory, and gives the side of the first maze.
 fn survey(path: &Path) -> Result<(u64, usize)> {
-    let mut reader = PuzzleReader::open(path)?;
+    let mut reader = PuzzleReader::open(path, csv::KIND)?;
     let Some(first) = reader.next_row()? else {
         return Err(Error::format(path, Place::File, "rows", 0, "at least one maze"));
     };
@@ -239,10 +240,11 @@ impl Output {
             by_the_rule: None,
             passed_over: 0,
         };
+        expect_same_kind(out, split, &format)?;
         Ok(Self { writer: DatasetWriter::create(out, split.name(), &format, ratings)?, summary })
     }
 
-    fn group(&mut self, group: &Group, rating: Option<i32>) -> Result<()> {
+    fn group(&mut self, group: &Group, rating: Option<i64>) -> Result<()> {
         for (inputs, labels) in &group.examples {
             self.writer.example(inputs, labels)?;
             self.writer.end_puzzle(0)?;

@@ -158,9 +158,9 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     for (row, expected) in [
         (format!("{},{},1", "S", "S"), "line 5, question: found 1 cells, expected a square"),
         (format!("{square},{square},1"), "line 5, question: found 9 cells, expected 36 cells, as before it"),
-        ("x,x,1".to_owned(), "line 5, question: found 'x' at character 1"),
+        ("x,x,1".to_owned(), "line 5, question: found 'x' at character 1, expected # (or"),
         (format!("{square},{square}"), "line 5, fields: found 3, expected 4"),
-        (format!("{square},{square},NaN"), "line 5, rating: found \"NaN\", expected a whole number"),
+        (format!("{square},{square},hard"), "line 5, rating: found \"hard\", expected a number"),
     ] {
         fs::write(&good.csv, format!("{text}bad,{row}\n")).unwrap();
         let error = from_csv(&good, None).unwrap_err().to_string();
@@ -169,16 +169,16 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     }
     for (answer, expected) in [
         ("Soo# oGoo", "line 2, answer: found 5 cells marked, expected a shortest path, of 3 cells"),
-        ("So  oGo ", "line 2, answer: found 8 bytes, expected 9 cells"),
-        ("So  o Go ", "line 2, answer: found \" \" at row 2, column 1, expected '#', as in the question"),
-        ("Sox#  G  ", "found \"x\" at row 1, column 3, expected ' ' or o"),
+        ("So  oGo ", "line 2, answer: found 8 cells, expected 9 cells"),
+        ("So  o Go ", "line 2, answer: found ' ' at row 2, column 1, expected '#', as in the question"),
+        ("Sox#  G  ", "answer: found 'x' at character 3"),
         (square, "found 0 cells marked"),
     ] {
         fs::write(&good.csv, format!("question,answer\n{square},{answer}\n")).unwrap();
         let error = from_csv(&good, None).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}\n{expected}");
     }
-    for text in ["question,answer\n", "", "question\nS\n"] {
+    for text in ["question,answer\n", "", "question\nS\n", "question\nS##G\n"] {
         fs::write(&good.csv, text).unwrap();
         assert!(matches!(from_csv(&good, None), Err(Error::Format { .. })), "{text}");
     }
@@ -198,4 +198,57 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     let stop = |_, _| ControlFlow::Break(());
     assert!(matches!(generate(&good, Some(&mut { stop })), Err(Error::Interrupted)));
     assert!(!good.out.exists());
+}
+
+#[test]
+fn mazes_in_other_characters_give_the_same_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = options(dir.path(), csv_file(dir.path(), 4));
+    from_csv(&good, None).unwrap();
+    let expected = examples(&good.out, "train");
+    let text = fs::read_to_string(&good.csv).unwrap();
+    let (header, rows) = text.split_once('\n').unwrap();
+    let rows = rows.replace("test,", "");
+    let questions: String = rows.lines().map(|row| format!("{}\n", row.split(',').next().unwrap())).collect();
+    for changed in [
+        format!(
+            "{header}\n{}",
+            rows.replace(' ', ".").lines().map(|row| format!("a,{row}\n")).collect::<String>()
+        ),
+        format!(
+            "\u{feff}Maze;Solution;Moves\r\n{}",
+            rows.to_lowercase().replace(',', ";").replace('\n', "\r\n")
+        ),
+        rows.replace('#', "█").replace('G', "E"),
+        questions,
+    ] {
+        fs::write(&good.csv, &changed).unwrap();
+        let summary = from_csv(&good, None).unwrap_or_else(|error| panic!("{error}\n{changed}"));
+        assert_eq!((summary.mazes, examples(&good.out, "train")), (4, expected.clone()), "{changed}");
+    }
+}
+
+#[test]
+fn spaces_that_were_lost_are_what_the_error_speaks_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = options(dir.path(), dir.path().join("mazes.csv"));
+    for text in ["question,answer\nS  #  G,So #o G\n", "question\nS  #  G..\nS  #  G\n"] {
+        fs::write(&good.csv, text).unwrap();
+        let error = from_csv(&good, None).unwrap_err().to_string();
+        assert!(error.contains("found 7 cells") && error.contains("may have been lost"), "{error}");
+    }
+}
+
+#[test]
+fn a_split_of_another_kind_beside_it_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Recipe { side: 6, min_path: 7, split: Split::Train, seed: 3 };
+    let good = GenerateOptions { count: 2, recipe, out: dir.path().to_owned() };
+    generate(&good, None).unwrap();
+    let test = Recipe { split: Split::Test, ..recipe };
+    let error =
+        generate(&GenerateOptions { recipe: Recipe { side: 7, ..test }, ..good.clone() }, None).unwrap_err();
+    assert!(error.to_string().contains("whose split train is a dataset of 36 cells"), "{error}");
+    assert!(!dir.path().join("test").exists());
+    generate(&GenerateOptions { recipe: test, ..good }, None).unwrap();
 }

@@ -65,6 +65,24 @@ impl Maze {
         Self::new(cells.filter(|cells| !cells.contains(&PATH))?).ok()
     }
 
+    /// The maze of these published characters.
+    ///
+    /// # Errors
+    /// [`ParseError`] if it is none.
+    pub fn from_cells(cells: Vec<u8>) -> Result<Self, ParseError> {
+        let strange = |(_, c): &(usize, &u8)| !matches!(c, b'#' | b' ' | b'S' | b'G');
+        if let Some((position, &c)) = cells.iter().enumerate().find(strange) {
+            return Err(ParseError::Character { character: char::from(c), position });
+        }
+        Self::new(cells)
+    }
+
+    /// The tokens of its cells.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<i32> {
+        self.cells.iter().map(|&character| i32::from(token(character))).collect()
+    }
+
     /// The maze of these characters, of which none is strange.
     pub(super) fn new(cells: Vec<u8>) -> Result<Self, ParseError> {
         let side = cells.len().isqrt();
@@ -243,7 +261,7 @@ impl ParseError {
                 (format!("{cells} cells"), format!("a square of 2 x 2 to {MAX_SIDE} x {MAX_SIDE} cells"))
             }
             Self::Character { character, position } => {
-                (format!("{character:?} at character {}", position + 1), "#, space, S or G".to_owned())
+                (format!("{character:?} at character {}", position + 1), super::text::CHARACTERS.to_owned())
             }
             Self::Ends { character, count } => (format!("{count} of {character}"), "exactly one".to_owned()),
         }

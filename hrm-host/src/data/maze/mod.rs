@@ -5,6 +5,7 @@ pub mod csv;
 pub mod draw;
 pub mod generate;
 pub mod grid;
+pub mod text;
 
 pub use build::{CsvOptions, GenerateOptions, Summary};
 pub use generate::Recipe;

@@ -7,18 +7,19 @@ const QUESTION: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6
 const ANSWER: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
 
 /// All puzzles of a file, at most `limit`.
-fn read(path: &Path, limit: usize) -> Result<Vec<(Puzzle, Option<i32>)>> {
-    let mut reader = PuzzleReader::open(path)?;
+fn read(path: &Path, limit: usize) -> Result<Vec<(Puzzle, Option<f64>)>> {
+    let mut reader = PuzzleReader::open(path, KIND)?;
     let mut puzzles = Vec::new();
     while puzzles.len() < limit
         && let Some(row) = reader.next_row()?
     {
-        puzzles.push((check(path, &row, None)?, row.rating));
+        let checked = check(path, &row, None)?;
+        puzzles.push((*checked.puzzle().unwrap_or_else(|| panic!("{checked:?}")), row.rating));
     }
     Ok(puzzles)
 }
 
-fn read_text(text: &str) -> Result<Vec<(Puzzle, Option<i32>)>> {
+fn read_text(text: &str) -> Result<Vec<(Puzzle, Option<f64>)>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("puzzles.csv");
     std::fs::write(&path, text).unwrap();
@@ -30,7 +31,7 @@ fn columns_are_found_by_name() {
     let puzzle =
         Puzzle { question: Board::from_line(QUESTION).unwrap(), answer: Board::from_line(ANSWER).unwrap() };
     let usual = format!("source,question,answer,rating\na,{QUESTION},{ANSWER},12\n");
-    assert_eq!(read_text(&usual).unwrap(), [(puzzle, Some(12))]);
+    assert_eq!(read_text(&usual).unwrap(), [(puzzle, Some(12.0))]);
     let other = format!("\u{feff}answer,question\r\n{ANSWER},\"{QUESTION}\"\r\n{ANSWER},{QUESTION}");
     assert_eq!(read_text(&other).unwrap(), [(puzzle, None), (puzzle, None)]);
     assert_eq!(read_text("question,answer\n").unwrap(), []);
@@ -45,16 +46,18 @@ fn bad_rows_name_line_field_and_expectation() {
     let four = "..34341...432143";
     let cases = [
         (String::new(), "line 1, header: found an empty line, expected a header with the column question"),
-        (format!("a,{QUESTION},{ANSWER},1\n"), "line 1, header: found \"a,53..7"),
-        ("question,rating\n".replace(',', ", "), "header with the column answer"),
-        (row(&QUESTION[1..], ANSWER, "1"), "line 3, question: found 80 cells, expected 81 cells, or 16"),
+        (
+            "a, rating\n".to_owned(),
+            "line 1, header: found \"a, rating\", expected a header with the column question",
+        ),
+        (row(&QUESTION[1..], ANSWER, "1"), "line 3, question: found 80 cells, expected 81 cells"),
         (row(QUESTION, &ANSWER[1..], "1"), "line 3, answer: found 80 cells"),
-        (row(" # S   G ", ANSWER, "1"), "line 3, question: found 9 cells, expected 81 cells, or 16"),
+        (row(" # S   G ", ANSWER, "1"), "line 3, question: found no cells, expected 81 cells"),
         (row(&format!(" {}", &QUESTION[1..]), ANSWER, "1"), "line 3, question: found 80 cells"),
         (row(QUESTION, four, "1"), "line 3, answer: found 16 cells, expected 81 cells"),
-        (row(&wrong(QUESTION, 2, "x"), ANSWER, "1"), "line 3, question: found 'x' at character 3"),
+        (row(&wrong(QUESTION, 2, "y"), ANSWER, "1"), "line 3, question: found 'y' at character 3"),
         (row(QUESTION, &wrong(ANSWER, 80, "é"), "1"), "line 3, answer: found 'é' at character 81"),
-        (row(QUESTION, ANSWER, "hard"), "line 3, rating: found \"hard\", expected a whole number"),
+        (row(QUESTION, ANSWER, "hard"), "line 3, rating: found \"hard\", expected a number"),
         (row(QUESTION, ANSWER, "1,2"), "line 3, fields: found 5, expected 4"),
         (row(QUESTION, &wrong(ANSWER, 2, "."), "1"), "line 3, answer: found a blank at row 1, column 3"),
         (
@@ -96,4 +99,14 @@ fn real_files_are_read() {
         }
     }
     assert!(files >= 1);
+}
+
+#[test]
+fn answers_that_are_missing_are_found() {
+    let row = |question: &str| Row { line: 1, question: question.to_owned(), answer: None, rating: None };
+    let check = |question: &str| check(Path::new("a.csv"), &row(question), None).unwrap();
+    assert_eq!(check(QUESTION).puzzle().unwrap().answer.to_string(), ANSWER);
+    assert!(matches!(check(QUESTION), Checked::Found(_)));
+    assert_eq!(check(&QUESTION.replace(['1', '2'], ".")), Checked::Several);
+    assert_eq!(check(&QUESTION.replacen("53..", "535.", 1)), Checked::Unsolvable);
 }

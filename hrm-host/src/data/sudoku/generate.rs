@@ -35,6 +35,21 @@ pub fn puzzle(
     clues: Option<&RangeInclusive<usize>>,
     split: Split,
 ) -> Result<Puzzle> {
+    puzzle_unless(seed, index, size, clues, split, || false)
+}
+
+/// As [`puzzle`], asking before every board whether to stop.
+///
+/// # Errors
+/// As there, and [`Error::Interrupted`] if `stopped` says so.
+pub(super) fn puzzle_unless(
+    seed: u64,
+    index: u32,
+    size: Size,
+    clues: Option<&RangeInclusive<usize>>,
+    split: Split,
+    stopped: impl Fn() -> bool,
+) -> Result<Puzzle> {
     check_clues(size, clues)?;
     // Each split has its own half of the sequence.
     let start = match split {
@@ -47,6 +62,9 @@ pub fn puzzle(
         more => range.start() + rng.below(more as u32 + 1) as usize,
     });
     for _ in 0..ATTEMPTS {
+        if stopped() {
+            return Err(Error::Interrupted);
+        }
         let answer = complete(size, &mut rng);
         let question = dig(&answer, clues.unwrap_or(0), &mut rng);
         if clues.is_none_or(|clues| question.clues() == clues) {

@@ -1,4 +1,4 @@
-//! A Sudoku board: parsing, printing and the rules.
+//! A Sudoku board: its cells, printing and the rules. [`super::text`] reads boards from text of any form.
 
 use std::error;
 use std::fmt;
@@ -16,6 +16,9 @@ pub enum Size {
 }
 
 impl Size {
+    /// All sizes, the usual one first.
+    pub const ALL: [Self; 2] = [Self::Nine, Self::Four];
+
     /// The size whose rows have `side` cells.
     #[must_use]
     pub const fn from_side(side: usize) -> Option<Self> {
@@ -165,29 +168,10 @@ impl Board {
     /// # Errors
     /// [`ParseError`] at any other length or character.
     pub fn from_line(text: &str) -> Result<Self, ParseError> {
-        Self::from_cell_characters(text.chars().enumerate())
-    }
-
-    /// As [`Self::from_line`], also drawn over several lines: spaces and frames of `|`, `-`, `+` and box-drawing
-    /// characters are passed over. What [`Self::render`] draws without styles reads back as the same board.
-    ///
-    /// # Errors
-    /// [`ParseError`] at any other character or number of cells.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let frame = |c: char| {
-            c.is_whitespace() || matches!(c, '|' | '-' | '+') || ('\u{2500}'..='\u{257f}').contains(&c)
-        };
-        Self::from_cell_characters(text.chars().enumerate().filter(|&(_, c)| !frame(c)))
-    }
-
-    /// From cell characters, each with its place in the text.
-    fn from_cell_characters(
-        characters: impl Iterator<Item = (usize, char)> + Clone,
-    ) -> Result<Self, ParseError> {
-        let count = characters.clone().count();
+        let count = text.chars().count();
         let size = Size::from_cells(count).ok_or(ParseError::Length(count))?;
         let mut board = Self::empty(size);
-        for (cell, (position, character)) in board.cells.iter_mut().zip(characters) {
+        for ((position, character), cell) in text.chars().enumerate().zip(&mut board.cells) {
             *cell = match character {
                 '.' => 0,
                 _ => character.to_digit(10).filter(|&d| d as usize <= size.side()).ok_or(
@@ -196,6 +180,16 @@ impl Board {
             };
         }
         Ok(board)
+    }
+
+    /// From the digits of all cells, 0 for a blank. `None` at another number of cells, or a digit that is too large.
+    #[must_use]
+    pub fn from_digits(size: Size, digits: &[u8]) -> Option<Self> {
+        let fits =
+            digits.len() == size.cells() && digits.iter().all(|&digit| usize::from(digit) <= size.side());
+        let mut board = Self::empty(size);
+        board.cells.iter_mut().zip(digits).for_each(|(cell, &digit)| *cell = digit);
+        fits.then_some(board)
     }
 
     /// From `size.cells()` tokens; a token that is no digit becomes a blank. `None` at another length.
@@ -298,7 +292,7 @@ impl Board {
     /// let board = Board::parse("1.34 3.12 2143 4321")?;
     /// let drawn = board.render(|_| Style::PLAIN);
     /// assert!(drawn.starts_with("┌─────┬─────┐\n│ 1 . │ 3 4 │\n"));
-    /// # Ok::<(), hrm_host::data::sudoku::ParseError>(())
+    /// # Ok::<(), hrm_host::data::sudoku::text::TextError>(())
     /// ```
     #[must_use]
     pub fn render(&self, mut style: impl FnMut(usize) -> Style) -> String {
@@ -367,14 +361,13 @@ mod tests {
     #[test]
     fn errors_say_where() {
         assert_eq!(Board::from_line(&LINE[1..]), Err(ParseError::Length(80)));
-        assert_eq!(Board::parse(""), Err(ParseError::Length(0)));
         let error = Board::from_line(&LINE.replacen('7', "x", 1)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "puzzle: found 'x' at character 5, expected 1 to 9, or . or 0 for a blank"
         );
-        let error = Board::parse("1.34\n3.52\n2143\n4321").unwrap_err();
-        assert_eq!(error, ParseError::Character { position: 8, character: '5', largest: 4 });
+        let error = Board::from_line("1.343.5221434321").unwrap_err();
+        assert_eq!(error, ParseError::Character { position: 7, character: '5', largest: 4 });
     }
 
     #[test]

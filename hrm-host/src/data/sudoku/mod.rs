@@ -7,6 +7,8 @@ pub mod generate;
 pub mod grid;
 pub mod partition;
 pub mod solver;
+pub mod source;
+pub mod text;
 
 pub use augment::{Shuffle, ShuffleExamples};
 pub use build::{CsvOptions, GenerateOptions, Summary};

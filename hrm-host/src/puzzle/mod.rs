@@ -1,11 +1,13 @@
-//! A puzzle on the command line: read from text, drawn, and its answer judged.
+//! A puzzle of any task: read from text as people write it, turned into a model's tokens, drawn, and its answer judged.
 
-use crate::arc::submission::grid_of;
-use crate::data::arc::grid::{CANVAS, SIDE};
+mod arc_grid;
+mod read;
+
+use crate::data::arc::grid::CANVAS;
 use crate::data::arc::{Grid, crop};
-use crate::data::maze::grid::{CHARACTERS, token};
+use crate::data::maze::grid::CHARACTERS;
 use crate::data::maze::{Maze, is_shortest_path};
-use crate::data::sudoku::{Board, Size, Style};
+use crate::data::sudoku::{Board, Size, Solutions, Style, solve};
 use crate::data::{arc, maze};
 use crate::error::{Error, Result};
 use crate::task::Task;
@@ -21,21 +23,55 @@ pub enum Puzzle {
     Arc(Grid),
 }
 
+/// A puzzle that was found in a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The puzzle.
+    pub puzzle: Puzzle,
+    /// The line that it begins in, from 1.
+    pub line: usize,
+    /// Its title, if it has one.
+    pub name: Option<String>,
+}
+
 impl Puzzle {
-    /// The puzzle of `task` that `text` is.
+    /// The one puzzle of `task` that `text` is.
     ///
     /// # Errors
-    /// It is none, or the task's puzzles cannot be read from text.
+    /// It is none or several, or the task's puzzles cannot be read from text.
     pub fn parse(task: Task, text: &str) -> Result<Self> {
-        match task {
-            Task::Sudoku(size) => sudoku(size, text),
-            Task::Maze { side } => read_maze(side, text),
-            Task::Arc { side: SIDE } => read_arc(text),
-            Task::Arc { .. } | Task::Other => {
-                Err(Error::input("the model is for no task whose puzzles can be read from text")
-                    .hint("evaluate it on a dataset: hrm eval"))
-            }
+        let mut found = Self::parse_all(task, text)?;
+        match found.pop() {
+            Some(only) if found.is_empty() => Ok(only.puzzle),
+            _ => Err(Error::input(format!("puzzle: found {}, expected one", found.len() + 1))),
         }
+    }
+
+    /// All puzzles of `task` in `text`, at least one.
+    ///
+    /// # Errors
+    /// Something in it is no puzzle: the line, what was found and what was expected. Or the task's puzzles cannot be
+    /// read from text.
+    pub fn parse_all(task: Task, text: &str) -> Result<Vec<Asked>> {
+        read::all(task, text)
+    }
+
+    /// Why it has no answer, if it has none. A solver of our own tells; of ARC there is none.
+    #[must_use]
+    pub fn unsolvable(&self) -> Option<&'static str> {
+        match self {
+            Self::Sudoku(board) => (solve(board) == Solutions::None).then_some("the puzzle has no solution"),
+            Self::Maze(tokens) => Maze::from_tokens(tokens)
+                .is_some_and(|maze| maze.distance().is_none())
+                .then_some("the puzzle has no solution: there is no way from S to G"),
+            Self::Arc(_) => None,
+        }
+    }
+
+    /// Whether there are several answers, as far as is known.
+    #[must_use]
+    pub fn has_several_answers(&self) -> bool {
+        matches!(self, Self::Sudoku(board) if matches!(solve(board), Solutions::Many(..)))
     }
 
     /// Its tokens.
@@ -106,61 +142,6 @@ fn joined(lines: &[String]) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-fn sudoku(size: Size, text: &str) -> Result<Puzzle> {
-    let question = Board::parse(text).map_err(|e| {
-        Error::input(e.to_string()).hint("write one character per cell, . or 0 where it is empty")
-    })?;
-    if question.size() != size {
-        return Err(Error::input(format!(
-            "the puzzle is a {} Sudoku of {} cells, the model works on {} cells",
-            question.size(),
-            question.size().cells(),
-            size.cells()
-        )));
-    }
-    if !question.is_valid() {
-        return Err(Error::input("puzzle: two of its givens contradict each other")
-            .hint("a digit stands twice in a row, column or box"));
-    }
-    Ok(Puzzle::Sudoku(question))
-}
-
-fn read_maze(side: usize, text: &str) -> Result<Puzzle> {
-    let line: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
-    let bad = |problem: String| {
-        Error::input(problem).hint("write # for a wall, a space where it is free, S and G, row after row")
-    };
-    let read = Maze::from_line(&line).map_err(|e| bad(e.to_string()))?;
-    if read.side() != side {
-        let found = read.side();
-        return Err(bad(format!("the maze has {found} x {found} cells, the model works on {side} x {side}")));
-    }
-    Ok(Puzzle::Maze(read.cells().iter().map(|&character| i32::from(token(character))).collect()))
-}
-
-/// Rows of digits, or a grid as JSON.
-fn read_arc(text: &str) -> Result<Puzzle> {
-    let bad = |problem: String| {
-        Error::input(format!("puzzle: {problem}"))
-            .hint("write a row of digits to a line, or a list of rows as JSON")
-    };
-    let read = if text.trim_start().starts_with('[') {
-        let value = serde_json::from_str(text).map_err(|error| bad(format!("not JSON: {error}")))?;
-        grid_of(&value).map_err(bad)?
-    } else {
-        let rows: Vec<&str> = text.split_whitespace().collect();
-        let columns = rows.first().map_or(0, |row| row.len());
-        let cells: Option<Vec<u8>> = rows
-            .iter()
-            .flat_map(|row| row.chars())
-            .map(|c| c.to_digit(10).map(|digit| digit as u8))
-            .collect();
-        let even = rows.iter().all(|row| row.len() == columns);
-        cells.filter(|_| even).and_then(|cells| Grid::new(rows.len(), columns, cells))
-    };
-    read.map(Puzzle::Arc).ok_or_else(|| bad("expected 1 to 30 rows of as many digits each".into()))
-}
-
 /// The board that tokens stand for; a token that is no digit (padding, blank) leaves its cell blank.
 fn board(size: Size, tokens: &[i32]) -> Board {
     Board::from_tokens(size, tokens).unwrap_or_else(|| Board::empty(size))
@@ -213,22 +194,86 @@ mod tests {
         let drawn = anstream::adapter::strip_str(&puzzle.draw(&answer, &answer)).to_string();
         assert_eq!(drawn, "So#\n oo\n# G\n");
         assert!(error(MAZE, "SG##").contains("the maze has 2 x 2 cells, the model works on 3 x 3"));
-        assert!(error(MAZE, "S G").contains("maze: found 3 cells"));
+        assert!(error(MAZE, "S G").contains("maze, line 1: found 3 cells"));
     }
 
     #[test]
-    fn an_arc_grid_is_read_as_digits_or_json() {
+    fn an_arc_grid_is_read_in_any_form() {
         let grid = Grid::new(2, 3, vec![0, 1, 2, 3, 4, 5]).map(Puzzle::Arc).unwrap();
-        for text in ["012\n345\n", "012 345", " [[0, 1, 2], [3, 4, 5]]"] {
+        for text in [
+            "012\n345\n",
+            "012 345",
+            " [[0, 1, 2], [3, 4, 5]]",
+            "0 1 2\n3 4 5\n",
+            "0\t1\t2\r\n3\t4\t5\r\n",
+            "0,1,2\n3,4,5",
+            "\u{feff}[[0 1 2]\n [3 4 5]]",
+            "0 1 2\n\n3 4 5",
+            "| 0 | 1 | 2 |\n| 3 | 4 | 5 |",
+            "{\"input\": [[0, 1, 2], [3, 4, 5]]}",
+        ] {
             assert_eq!(Puzzle::parse(ARC, text).unwrap(), grid, "{text}");
+        }
+        let column = Grid::new(6, 1, vec![0, 1, 2, 3, 4, 5]).map(Puzzle::Arc).unwrap();
+        for text in ["0\n1\n2\n3\n4\n5", "[[0],[1],[2],[3],[4],[5]]"] {
+            assert_eq!(Puzzle::parse(ARC, text).unwrap(), column, "{text}");
+        }
+        let row = Grid::new(1, 3, vec![0, 1, 2]).map(Puzzle::Arc).unwrap();
+        for text in ["012", "0 1 2", "[[0, 1, 2]]"] {
+            assert_eq!(Puzzle::parse(ARC, text).unwrap(), row, "{text}");
+        }
+        for text in ["012\n345\n\n0 1 2\n3 4 5\n", "[[[0,1,2],[3,4,5]],[[0,1,2],[3,4,5]]]"] {
+            let found = Puzzle::parse_all(ARC, text).unwrap();
+            assert!(found.len() == 2 && found.iter().all(|asked| asked.puzzle == grid), "{text}");
         }
         assert_eq!(grid.text(&grid.tokens()), "012\n345\n");
         assert!(
             !grid.can_be_judged() && grid.fault(&grid.tokens()).is_none() && grid.fault(&[0; 900]).is_some()
         );
-        for text in ["", "01 2", "0a", "[[0, 11]]", "[[", "[]", &"0 ".repeat(31)] {
-            assert!(error(ARC, text).starts_with("puzzle: "), "{text}");
+        for (text, words) in [
+            ("", "found nothing"),
+            ("01 2", "groups"),
+            ("0a", "line 1: found 'a'"),
+            ("01 23\n45 67", "line 1: found \"01\""),
+            ("012\n34", "line 2: found 2 cells, expected 3"),
+            ("[[0, 11]]", "11"),
+            ("[[0, 1], [2]]", "row 2"),
+            ("[[", "expected"),
+            ("[]", "expected"),
+            ("{\"train\": []}", "hrm arc predict"),
+            (&"0 ".repeat(31), "31 cells"),
+        ] {
+            let error = error(ARC, text);
+            assert!(error.starts_with("puzzle") && error.contains(words), "{error}: {text}");
         }
+    }
+
+    #[test]
+    fn several_puzzles_come_with_lines_and_names() {
+        let task = Task::Sudoku(Size::Four);
+        let text = "Grid 01\n1.34\n3412\n2143\n4321\nGrid 02\n1.34\n3412\n2143\n4321\n";
+        let found = Puzzle::parse_all(task, text).unwrap();
+        let places: Vec<_> = found.iter().map(|asked| (asked.line, asked.name.as_deref())).collect();
+        assert_eq!(places, [(2, Some("Grid 01")), (7, Some("Grid 02"))]);
+        let table =
+            "id,question,answer\n1,1.34341221434321,1234341221434321\n2,\"1.34\n3412\n2143\n4321\",\n";
+        let from_table = Puzzle::parse_all(task, table).unwrap();
+        assert_eq!((from_table.len(), &from_table[1].puzzle), (2, &found[0].puzzle));
+        assert!(error(task, text).contains("found 2, expected one"));
+        let mazes = Puzzle::parse_all(MAZE, "S #\n   \n# G\n\nS.#\n...\n#.E\n").unwrap();
+        assert!(mazes.len() == 2 && mazes[0].puzzle == mazes[1].puzzle);
+        assert_eq!(Puzzle::parse_all(MAZE, "question\nS #   # G\n").unwrap()[0].puzzle, mazes[0].puzzle);
+    }
+
+    #[test]
+    fn a_puzzle_without_an_answer_is_known() {
+        let sudoku = |text: &str| Puzzle::parse(Task::Sudoku(Size::Four), text).unwrap();
+        assert_eq!(sudoku("123........4....").unsolvable(), Some("the puzzle has no solution"));
+        assert!(sudoku("1234............").has_several_answers());
+        let maze = Puzzle::parse(MAZE, "S##\n###\n##G").unwrap();
+        assert!(maze.unsolvable().unwrap().contains("no way from S to G"));
+        let good = sudoku("1.34341221434321");
+        assert!(good.unsolvable().is_none() && !good.has_several_answers());
     }
 
     #[test]
