@@ -178,8 +178,14 @@ pub fn resolve<E>(path: &Path) -> Result<PathBuf, ModelError<E>> {
     if path.join(CONFIG).is_file() {
         return Ok(path.to_owned());
     }
-    if path.join("best").join(CONFIG).is_file() {
-        return Ok(path.join("best"));
+    let best = path.join("best");
+    // A run that was killed while it replaced its best model has it under another name.
+    if let Some(best) = [Some(best.clone()), files::moved_aside(&best)]
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.join(CONFIG).is_file())
+    {
+        return Ok(best);
     }
     if let Some(newest) = checkpoints(path).pop() {
         return Ok(newest.1);
@@ -199,12 +205,26 @@ pub fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
     let mut found: Vec<(u64, PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+            let name = path.file_name()?.to_str()?;
+            let step = checkpoint_step(name)?;
             path.is_dir().then_some((step, path))
         })
         .collect();
     found.sort();
     found
+}
+
+/// Name of the checkpoint after `step` steps.
+#[must_use]
+pub fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The inverse of [`checkpoint_name`]: other spellings of the number are somebody else's.
+#[must_use]
+pub fn checkpoint_step(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (checkpoint_name(step) == name).then_some(step)
 }
 
 /// Writes the weights of `backend` to `path`.

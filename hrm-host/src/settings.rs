@@ -34,6 +34,9 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::files;
 
+/// Longest file of settings, far beyond any that a person writes.
+const LONGEST: u64 = 1 << 20;
+
 /// The layers merged so far, and which layer each value came from.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -52,7 +55,7 @@ impl Settings {
 
     /// Lays a TOML file over what is there.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        self.text(&path.display().to_string(), &files::read_to_string(path)?)
+        self.text(&path.display().to_string(), &files::text_at_most(path, LONGEST)?)
     }
 
     /// Lays one `key=value` over what is there. The key may be dotted (`model.hidden_size=128`); the value is a TOML

@@ -16,6 +16,7 @@ use hrm_cuda::ops::fault::Fault;
 use super::gauge::{Ceiling, Gauge};
 use super::steps::{Incoming, StepEnd, TrainSteps, feed};
 use super::{Dtype, HostBackend, TrainBackend};
+use crate::memory::{Limit, Room};
 use crate::row_metrics::RowOutcome;
 
 /// Which device: the first of those that `CUDA_VISIBLE_DEVICES` leaves.
@@ -30,7 +31,7 @@ const fn precision(plan: &Plan) -> Precision {
 
 impl HostBackend for Cuda<Gpu> {
     const NAME: &'static str = "cuda";
-    const PLACE: &'static str = "the GPU";
+    const IN_HOST_MEMORY: bool = false;
     const DTYPES: &'static [Dtype] = &[Dtype::F32, Dtype::Bf16];
 
     fn create(plan: &Plan) -> Result<Self, Error> {
@@ -48,10 +49,10 @@ impl HostBackend for Cuda<Gpu> {
         }
     }
 
-    fn available_bytes() -> Result<Option<u64>, Error> {
+    fn room() -> Result<Option<Room>, Error> {
         // What the launcher takes for itself is planned for, and taken already.
         let (free, _) = Gpu::new(DEVICE)?.free_and_total()?;
-        Ok(Some((free + Gpu::OWN_BYTES) as u64))
+        Ok(Some(Room { bytes: (free + Gpu::OWN_BYTES) as u64, of: Limit::Device }))
     }
 }
 

@@ -19,7 +19,7 @@ use hrm_core::kernels::{Kernels, TrainKernels};
 use hrm_core::plan::{ElementSizes, Plan};
 use steps::{Immediate, TrainSteps};
 
-use crate::memory;
+use crate::memory::{self, Room};
 use crate::model_io::bundle::BundleFile;
 
 /// The backend on an NVIDIA GPU.
@@ -30,8 +30,8 @@ pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
 pub trait HostBackend: Kernels<Error: Send + Sync + 'static> + Gauge + Sized + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
-    /// Whose memory it takes, for messages.
-    const PLACE: &'static str = "this machine";
+    /// Whether its arenas lie in the host's memory, rather than in a device's.
+    const IN_HOST_MEMORY: bool = true;
     /// The precisions that it can be asked for.
     const DTYPES: &'static [Dtype] = &[Dtype::F32];
     /// Creates it for `plan`, in the precision of the plan's `forward_dtype` if it has that.
@@ -48,12 +48,12 @@ pub trait HostBackend: Kernels<Error: Send + Sync + 'static> + Gauge + Sized + '
         ElementSizes::F32
     }
 
-    /// Bytes that it can still have; none if nobody tells.
+    /// Memory that it can still have; none if nobody tells.
     ///
     /// # Errors
     /// There is no device, or it fails.
-    fn available_bytes() -> Result<Option<u64>, Self::Error> {
-        Ok(memory::available())
+    fn room() -> Result<Option<Room>, Self::Error> {
+        Ok(memory::room())
     }
 
     /// Takes what it keeps as `bundle` has it, rather than as the numbers that stand for it: those are written already.

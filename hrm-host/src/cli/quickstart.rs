@@ -25,7 +25,8 @@ use crate::progress::Mode;
 use crate::settings::Settings;
 use crate::solve::{Halt, Model};
 use crate::style::{self, STRONG};
-use crate::train::run::{End, SETTINGS};
+use crate::train::files::{RunDir, SETTINGS};
+use crate::train::run::End;
 use crate::train::{self, Trainer, presets};
 
 /// What the quickstart trains.
@@ -110,12 +111,12 @@ pub fn run(args: &Args) -> Result<()> {
         memory::human(train::planned_bytes::<Cpu>(trainer.plan()) as u64)
     ))?;
     let run = dir.join("run");
-    files::create_dir_all(&run)?;
+    let run_dir = RunDir::create(&run)?;
     files::write_bytes(&run.join(SETTINGS), merged.to_toml().as_bytes())?;
     let interrupt = Interrupt::install()?;
     let total = trainer.state().total_steps;
     let mut watch = Watch::new(Mode::choose(args.json), 0, total, trainer.plan().batch, interrupt);
-    let outcome = train::run::run(&mut trainer, &run, Some(&test), None, &mut watch);
+    let outcome = train::run::run(&mut trainer, &run_dir, Some(&test), None, &mut watch);
     watch.finish();
     let outcome = outcome?;
     drop(trainer);

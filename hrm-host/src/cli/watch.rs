@@ -75,6 +75,10 @@ impl Observer for Watch {
         self.progress.pause();
     }
 
+    fn noted(&mut self, text: &str) {
+        self.progress.say(text);
+    }
+
     fn interrupted(&self) -> bool {
         self.interrupt.requested()
     }

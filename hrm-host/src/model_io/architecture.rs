@@ -150,7 +150,7 @@ fn read_file(path: &Path) -> Result<(Fields, LossKind)> {
         let loss = model_dir::loss_of(&value)?;
         Ok((model_dir::architecture(value)?, loss))
     };
-    read(&files::read_to_string(path)?).map_err(Error::input)
+    read(&files::text_at_most(path, LONGEST as u64)?).map_err(Error::input)
 }
 
 /// The architecture in the text of a configuration file: YAML, of which JSON is a part. Under the key `arch`, if there

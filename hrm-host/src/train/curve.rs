@@ -4,13 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::run::METRICS;
+use super::files::{CURVE, METRICS};
 use crate::error::Result;
 use crate::metrics::jsonl;
 use crate::metrics::plot::{Chart, Series, braille};
-
-/// Name of the chart in a run.
-pub const CURVE: &str = "curve.svg";
 
 /// What the charts show: a metric's name, what the legend calls it.
 const SHARES: [(&str, &str); 4] = [
@@ -34,12 +31,13 @@ pub fn points(records: &[Map<String, Value>], metric: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Writes `RUN/curve.svg` from the run's metrics.
+/// Writes `RUN/curve.svg` from the run's metrics, and gives the number of lines that could not be read: the chart goes
+/// without them.
 ///
 /// # Errors
-/// The metrics cannot be read, or the disk refuses.
-pub fn write(run: &Path, title: &str) -> Result<()> {
-    let records = jsonl::read(&run.join(METRICS))?;
+/// The metrics cannot be read at all, or the disk refuses.
+pub fn write(run: &Path, title: &str) -> Result<usize> {
+    let jsonl::Records { records, bad } = jsonl::read(&run.join(METRICS))?;
     let series = SHARES
         .iter()
         .map(|(metric, label)| Series::new(*label, smooth(&points(&records, metric), 60)))
@@ -53,7 +51,7 @@ pub fn write(run: &Path, title: &str) -> Result<()> {
         series,
         ..Chart::default()
     };
-    chart.write_svg(&run.join(CURVE)).map(|_| ())
+    chart.write_svg(&run.join(CURVE)).map(|_| bad.len())
 }
 
 /// The held-out curve for a terminal, or nothing before the second evaluation.
@@ -61,7 +59,7 @@ pub fn write(run: &Path, title: &str) -> Result<()> {
 /// # Errors
 /// The metrics cannot be read.
 pub fn terminal(run: &Path) -> Result<Option<String>> {
-    let solved = points(&jsonl::read(&run.join(METRICS))?, "all/exact_accuracy");
+    let solved = points(&jsonl::read(&run.join(METRICS))?.records, "all/exact_accuracy");
     Ok((solved.len() > 1).then(|| braille(&solved, 60, 8)))
 }
 
