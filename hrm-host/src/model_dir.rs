@@ -25,6 +25,8 @@ use crate::tensor_match::{self, Mismatch, shape};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
+/// Longest configuration that is read.
+const LONGEST: u64 = 1 << 20;
 /// Name of the weights in a model directory.
 pub const WEIGHTS: &str = "model.safetensors";
 /// Metadata field of the weights that holds the configuration they were made with, as JSON.
@@ -91,7 +93,7 @@ impl<E> From<TensorFileError> for ModelError<E> {
 /// # Errors
 /// The file cannot be read, is not JSON, lacks a field, has an unknown one, or one out of range.
 pub fn read_config<E>(path: &Path) -> Result<Config, ModelError<E>> {
-    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let text = files::try_text_at_most(path, LONGEST).map_err(|e| ModelError::Io(path.to_owned(), e))?;
     let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
     loss_of(&value).map_err(bad)?;
@@ -133,7 +135,7 @@ pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
 /// # Errors
 /// The file cannot be read, is not JSON, or names a loss that is not known.
 pub fn read_loss<E>(path: &Path) -> Result<LossKind, ModelError<E>> {
-    let text = fs::read_to_string(path).map_err(|e| ModelError::Io(path.to_owned(), e))?;
+    let text = files::try_text_at_most(path, LONGEST).map_err(|e| ModelError::Io(path.to_owned(), e))?;
     let bad = |problem: String| ModelError::Config(path.to_owned(), problem);
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
     loss_of(&value).map_err(bad)

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, tensor::Metadata};
 
+use crate::files;
 use crate::numbers::{Number, chunks};
 use crate::tensor_match::Stored;
 
@@ -151,7 +152,7 @@ impl TensorFile {
     /// It is not, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, TensorFileError> {
         let fail = |kind| TensorFileError { path: path.to_owned(), kind };
-        let mut file = File::open(path).map_err(|e| fail(Kind::Io(e)))?;
+        let mut file = files::try_open(path).map_err(|e| fail(Kind::Io(e)))?;
         let size = file.metadata().map_err(|e| fail(Kind::Io(e)))?.len();
         let mut length = [0; 8];
         if size < 8 {

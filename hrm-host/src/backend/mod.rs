@@ -8,7 +8,6 @@ mod choice;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod gauge;
-pub mod steps;
 
 pub use choice::{Backend, BackendArgs, Dtype, WithBackend, WithTrainBackend};
 use gauge::Gauge;
@@ -17,10 +16,10 @@ pub use hrm_core::backend::int8::Int8;
 use hrm_core::backend::reference::{self, Owned, Reference, Rounding};
 use hrm_core::kernels::{Kernels, TrainKernels};
 use hrm_core::plan::{ElementSizes, Plan};
-use steps::{Immediate, TrainSteps};
 
 use crate::memory::{self, Room};
 use crate::model_io::bundle::BundleFile;
+use crate::train::steps::{Immediate, TrainSteps};
 
 /// The backend on an NVIDIA GPU.
 #[cfg(feature = "cuda")]

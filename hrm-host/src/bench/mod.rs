@@ -20,10 +20,10 @@ use hrm_core::train_step::{TrainConfig, train_step};
 use serde::Serialize;
 
 use crate::backend::gauge::Ceiling;
-use crate::backend::steps::{Incoming, StepEnd, TrainSteps, feed};
 use crate::backend::{HostBackend, TrainBackend};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::train::steps::{Incoming, StepEnd, TrainSteps, feed};
 use flops::Flops;
 use timed::{KernelTime, Timed};
 

@@ -14,6 +14,7 @@ pub use super::metadata::Metadata;
 use super::error::{Error, Place, Result};
 use super::npy::Npy;
 use super::split::Split;
+use crate::files;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -136,7 +137,7 @@ fn expect_split(dir: &Path, split: &str) -> Result<()> {
 
 /// `identifiers.json`: a list of names, at least one for each identifier. Some published datasets lack it.
 fn read_identifiers(path: &Path, metadata: &Metadata) -> Result<Option<Vec<String>>> {
-    let text = match fs::read_to_string(path) {
+    let text = match files::try_text_at_most(path, 1 << 30) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read the identifiers")(e)),

@@ -5,7 +5,7 @@
 
 use super::error::{Error, Place, Result};
 use super::mmap;
-use crate::files::Staged;
+use crate::files::{self, Staged};
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -107,7 +107,7 @@ impl Npy {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened; [`Error::Format`] naming the header's field otherwise.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path, "open the array"))?;
+        let file = files::try_open(path).map_err(Error::io(path, "open the array"))?;
         let map = mmap::map(&file).map_err(Error::io(path, "map the array"))?;
         let Header { dtype, shape, offset } = Header::parse(path, &map)?;
         let bytes = shape

@@ -20,7 +20,8 @@ pub fn open(path: &Path) -> Result<File> {
     try_open(path).map_err(|error| read_error(path, error))
 }
 
-fn try_open(path: &Path) -> io::Result<File> {
+/// [`open`] with the system's own error.
+pub(crate) fn try_open(path: &Path) -> io::Result<File> {
     let kind = path.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -73,6 +74,16 @@ pub fn text_at_most(path: &Path, most: u64) -> Result<String> {
         let at = error.utf8_error().valid_up_to();
         Error::input(format!("{}: expected UTF-8 text, byte {at} is not", path.display()))
     })
+}
+
+/// [`text_at_most`] with the system's own error.
+pub(crate) fn try_text_at_most(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    try_open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 <= most {
+        return Ok(text);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is longer than {}", human(most))))
 }
 
 /// Reads a whole file as UTF-8 text.

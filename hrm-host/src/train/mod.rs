@@ -8,6 +8,7 @@ pub mod guard;
 pub mod presets;
 pub mod run;
 pub mod settings;
+pub mod steps;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,9 +23,9 @@ use hrm_core::plan::{BackwardPlan, Mode, Plan, PlanError};
 use checkpoint::NO_TEST;
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
+use steps::{StepEnd, TrainSteps};
 
 use crate::backend::TrainBackend;
-use crate::backend::steps::{StepEnd, TrainSteps};
 use crate::carry::{self, RowSnapshot};
 use crate::data::prefetch::{Prefetch, Prefetched};
 use crate::data::sudoku::{ShuffleExamples, Size};

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod accidents;
 mod commands;
 mod damage;
 mod datasets;
@@ -14,6 +15,7 @@ mod input;
 mod int8;
 mod interrupt;
 mod kill;
+mod limits;
 mod memory;
 mod model_files;
 mod not_finite;
