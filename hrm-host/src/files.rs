@@ -20,8 +20,8 @@ use leftover::{REPLACED, TEMPORARY, beside};
 pub(crate) use leftover::try_remove_stale;
 pub use leftover::{Ours, Owns, Writers, is_leftover, moved_aside, put_back, remove_stale};
 pub use lock::{Asked, DirLock, LOCK};
-pub(crate) use read::{try_open, try_text_at_most};
 pub use read::{checksum, open, read, read_at_most, read_to_string, text_at_most};
+pub(crate) use read::{try_open, try_text_at_most};
 pub use staged::Staged;
 
 /// Size and checksum of what was written.

@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM};
+#[cfg(unix)]
+use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM};
 
 use crate::error::{Error, Result};
 
@@ -42,10 +44,11 @@ impl Interrupt {
             signal_hook::flag::register(signal, flag()).map(drop)
         };
         let hang_up = || -> io::Result<()> {
-            if ignores(SIGHUP) {
-                return Ok(());
+            #[cfg(unix)]
+            if !ignores(SIGHUP) {
+                signal_hook::flag::register(SIGHUP, Arc::clone(&interrupt.requested))?;
             }
-            signal_hook::flag::register(SIGHUP, Arc::clone(&interrupt.requested)).map(drop)
+            Ok(())
         };
         [SIGINT, SIGTERM].into_iter().try_for_each(listen).and_then(|()| hang_up()).map_err(|error| {
             Error::failed(format!("cannot listen for Ctrl-C: {error}")).with_source(error)
@@ -65,6 +68,7 @@ impl Interrupt {
 }
 
 /// Whether this process was started with `signal` ignored. Only Linux tells; elsewhere the answer is no.
+#[cfg(unix)]
 fn ignores(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask =

@@ -90,11 +90,16 @@ pub fn expect_room(needed: u64) -> Result<()> {
         return Err(Error::input(format!("this takes {}, {room}", human(needed))));
     }
     // Asked for and given back: untouched, it costs nothing.
-    let asked = usize::try_from(needed).ok().map(|bytes| Vec::<u8>::new().try_reserve_exact(bytes));
-    match asked {
-        Some(Ok(())) => Ok(()),
-        _ => Err(Error::input(format!("this takes {}, and the system gives no such memory", human(needed)))
-            .hint("free some memory, or raise the limit (ulimit -v, the container's)")),
+    let mut asked = Vec::<u8>::new();
+    let given = usize::try_from(needed).is_ok_and(|bytes| asked.try_reserve_exact(bytes).is_ok());
+    // What nobody looks at need not be asked for, in the eyes of a compiler.
+    std::hint::black_box(&asked);
+    match given {
+        true => Ok(()),
+        false => {
+            Err(Error::input(format!("this takes {}, and the system gives no such memory", human(needed)))
+                .hint("free some memory, or raise the limit (ulimit -v, the container's)"))
+        }
     }
 }
 

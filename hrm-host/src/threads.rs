@@ -51,8 +51,10 @@ fn given(wanted: usize) -> usize {
     let spawn = |_| -> io::Result<JoinHandle<()>> {
         let wait = std::sync::Arc::clone(&wait);
         thread::Builder::new().spawn(move || {
-            // Ends when the other side is dropped; a poisoned lock ends it as well.
-            let _ = wait.lock().map(|wait| wait.recv());
+            if let Ok(wait) = wait.lock() {
+                // Ends when the other side is dropped.
+                let _ = wait.recv();
+            }
         })
     };
     let made: Vec<JoinHandle<()>> = (0..wanted).map_while(|index| spawn(index).ok()).collect();

@@ -240,7 +240,15 @@ fn check_rows(file: &TensorFile, plan: &Plan, name: &str, values: &[i32]) -> Res
 pub fn or_fall_back(error: Error, dir: &Path) -> Error {
     use std::io::ErrorKind as E;
     let spoiled = match error.cause::<std::io::Error>() {
-        Some(io) => matches!(io.kind(), E::NotFound | E::UnexpectedEof | E::InvalidData | E::InvalidInput | E::IsADirectory | E::NotADirectory),
+        Some(io) => matches!(
+            io.kind(),
+            E::NotFound
+                | E::UnexpectedEof
+                | E::InvalidData
+                | E::InvalidInput
+                | E::IsADirectory
+                | E::NotADirectory
+        ),
         None => error.kind() == crate::error::Kind::Input,
     };
     if !spoiled {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::support::{Place, Running, binary, run};
+use crate::support::{Place, Running, assert_same, binary, run};
 
 /// The program in a shell that has set limits.
 fn limited(place: &Place, limits: &str, line: &str) -> Command {
@@ -44,11 +44,11 @@ fn with_fewer_threads_the_work_goes_on() {
     let copy = place.path("hrm");
     fs::copy(binary(), &copy).unwrap();
     for path in [place.path(""), copy.clone()] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     }
     let expected = place.hrm("eval --model run --data data --json").expect(0, &[]).out;
     let of = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["lm_loss"].clone();
-    for threads in [1, 2, 4] {
+    for threads in [2, 3, 5] {
         let script = format!(
             "ulimit -u {threads}; RAYON_NUM_THREADS=5 exec ./hrm eval --model run --data data --json"
         );
@@ -74,6 +74,8 @@ fn with_fewer_threads_the_work_goes_on() {
         assert_eq!(output.status.code(), Some(0), "{threads}: {err}");
         assert!(err.contains("of 5: the system gives no more"), "{threads}: {err}");
         assert_eq!(of(&String::from_utf8_lossy(&output.stdout)), of(&expected), "{threads}");
+        let trained = place.result(&format!("trained-{threads}"));
+        assert_same(&trained, &place.result("run"), &format!("{threads} threads"));
     }
 }
 
