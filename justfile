@@ -87,6 +87,10 @@ fuzz-corpus:
 mutants *ARGS:
     tests/mutants/run {{ARGS}}
 
+# kill -9 a tiny run so many times at random moments: each must come to the bits of a run that nobody disturbed
+kills N="300":
+    HRM_KILLS={{N}} cargo test -p hrm-tests --test cli -- --ignored --nocapture every_one_of_many_kills
+
 # everything that a change must pass
 ci *STEPS:
     bash .ci/run {{STEPS}}

@@ -27,8 +27,8 @@ mod tape;
 use std::num::NonZero;
 
 use half::bf16;
-use hrm_core::kernels::Write;
 use half::slice::HalfFloatSliceExt;
+use hrm_core::kernels::Write;
 
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Gemm, Grid, Kernel, Launcher, Ptr, check_args};

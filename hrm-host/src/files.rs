@@ -6,17 +6,22 @@
 //! [`remove_stale`].
 
 mod leftover;
+mod lock;
+mod read;
 mod staged;
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use leftover::{REPLACED, TEMPORARY, beside};
 
-pub use leftover::remove_stale;
-pub(crate) use leftover::try_remove_stale_of;
+pub(crate) use leftover::try_remove_stale;
+pub use leftover::{Ours, Owns, Writers, is_leftover, moved_aside, put_back, remove_stale};
+pub use lock::{Asked, DirLock, LOCK};
+pub use read::{checksum, open, read, read_at_most, read_to_string, text_at_most};
+pub(crate) use read::{try_open, try_text_at_most};
 pub use staged::Staged;
 
 /// Size and checksum of what was written.
@@ -66,35 +71,16 @@ impl<W: Write> Write for CountingWriter<W> {
     }
 }
 
-/// Size and CRC-32 of a file on the disk.
-pub fn checksum(path: &Path) -> Result<Written> {
-    let mut file = File::open(path).map_err(|error| read_error(path, error))?;
-    let mut sink = CountingWriter::new(io::sink());
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(sink.written()),
-            Ok(n) => sink.write_all(&buffer[..n]).map_err(|error| read_error(path, error))?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(read_error(path, error)),
-        }
-    }
-}
-
-/// Reads a whole file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| read_error(path, error))
-}
-
-/// Reads a whole file as UTF-8 text, without the byte order mark that some editors write.
-pub fn read_to_string(path: &Path) -> Result<String> {
-    crate::data::plain::decode(read(path)?)
-        .map_err(|found| Error::input(format!("{}: {found}, expected UTF-8 text", path.display())))
-}
-
-/// Creates a directory and its parents.
+/// Creates a directory and those of its parents that are missing, each on the disk before anything is written in it.
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| write_error(path, error))
+    make_dirs(path).map_err(|error| write_error(path, error))
+}
+
+fn make_dirs(path: &Path) -> io::Result<()> {
+    let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let made: Vec<&Path> = missing.collect();
+    fs::create_dir_all(path)?;
+    made.into_iter().rev().try_for_each(sync_parent)
 }
 
 /// Refuses a file that could not be written in the end, before any work is done for it.
@@ -156,7 +142,7 @@ impl Staging {
     pub fn file(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Written> {
         let path = self.temporary.join(name);
         path.parent()
-            .map_or(Ok(()), fs::create_dir_all)
+            .map_or(Ok(()), make_dirs)
             .and_then(|()| write_synced(&path, fill))
             .map_err(|error| write_error(&self.target.join(name), error))
     }
@@ -174,7 +160,7 @@ pub fn write_dir<T>(dir: &Path, existing: Existing, fill: impl FnOnce(&Staging) 
             .hint("name another directory, or remove this one first"));
     }
     remove(&staging.temporary).map_err(|error| write_error(&staging.temporary, error))?;
-    let filled = fs::create_dir_all(&staging.temporary)
+    let filled = make_dirs(&staging.temporary)
         .map_err(|error| write_error(dir, error))
         .and_then(|()| fill(&staging))
         .and_then(|value| {
@@ -195,10 +181,12 @@ fn put_in_place(temporary: &Path, dir: &Path, old: &Path) -> io::Result<()> {
     if replacing {
         remove(old)?;
         fs::rename(dir, old)?;
+        sync_parent(dir)?;
     }
     if let Err(error) = fs::rename(temporary, dir) {
         if replacing {
             fs::rename(old, dir)?;
+            sync_parent(dir)?;
         }
         return Err(error);
     }
@@ -213,6 +201,7 @@ pub fn remove_dir(dir: &Path) -> Result<()> {
         let doomed = beside(dir, TEMPORARY, std::process::id())?;
         remove(&doomed)?;
         fs::rename(dir, &doomed)?;
+        sync_parent(dir)?;
         remove(&doomed)
     };
     remove_whole().map_err(|error| write_error(dir, error))
@@ -229,6 +218,12 @@ pub fn write_error(path: &Path, error: io::Error) -> Error {
 }
 
 fn describe(verb: &str, path: &Path, error: io::Error) -> Error {
+    explained(format!("cannot {verb} {}: {error}", path.display()), error)
+}
+
+/// `message` as an error of the kind that `error` is, with what to do about it: exit code 2 where the path is at fault, 1
+/// where the machine is.
+pub(crate) fn explained(message: String, error: io::Error) -> Error {
     use io::ErrorKind as E;
     let (kind, hint) = match error.kind() {
         E::NotFound => (Kind::Input, Some("check the path")),
@@ -241,14 +236,24 @@ fn describe(verb: &str, path: &Path, error: io::Error) -> Error {
             (Kind::Failed, Some("make room or choose another disk; the file written before is unchanged"))
         }
         E::FileTooLarge => (Kind::Failed, Some("raise the limit on file sizes (ulimit -f)")),
+        E::OutOfMemory => {
+            (Kind::Failed, Some("free some memory, or raise the limit (ulimit -v, the container's)"))
+        }
+        _ if error.raw_os_error() == Some(EIO) && cfg!(unix) => (
+            Kind::Failed,
+            Some("the disk or the network failed; nothing is wrong with what was written before"),
+        ),
         _ => (Kind::Failed, None),
     };
-    let described = Error::new(kind, format!("cannot {verb} {}: {error}", path.display())).with_source(error);
+    let described = Error::new(kind, message).with_source(error);
     match hint {
         Some(hint) => described.hint(hint),
         None => described,
     }
 }
+
+/// Input/output error, the same number on every Unix.
+const EIO: i32 = 5;
 
 /// Writes `path` in place and flushes it to the disk: for files in a directory that is not yet in its place.
 pub(crate) fn write_synced(

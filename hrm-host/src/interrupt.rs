@@ -1,10 +1,16 @@
-//! Ctrl-C and SIGTERM: the first asks the work to stop in good order, the second ends the program at once.
+//! Ctrl-C, SIGTERM and a closed terminal (SIGHUP): the first asks the work to stop in good order, a second Ctrl-C or
+//! SIGTERM ends the program at once.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+#[cfg(unix)]
+use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM};
 
 use crate::error::{Error, Result};
 
@@ -23,8 +29,9 @@ impl Interrupt {
         Self::default()
     }
 
-    /// One that SIGINT and SIGTERM set. A second signal ends the program with exit code 130 and no clean-up, which is
-    /// safe because files are written whole or not at all.
+    /// One that SIGINT, SIGTERM and SIGHUP set. A second SIGINT or SIGTERM ends the program with exit code 130 and no
+    /// clean-up, which is safe because files are written whole or not at all. A second SIGHUP does not: a terminal that is
+    /// closed sends several. Where SIGHUP is ignored, as under `nohup`, it stays so.
     ///
     /// # Errors
     /// The system refuses.
@@ -36,7 +43,14 @@ impl Interrupt {
             signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_CODE), flag())?;
             signal_hook::flag::register(signal, flag()).map(drop)
         };
-        [SIGINT, SIGTERM].into_iter().try_for_each(listen).map_err(|error| {
+        let hang_up = || -> io::Result<()> {
+            #[cfg(unix)]
+            if !ignores(SIGHUP) {
+                signal_hook::flag::register(SIGHUP, Arc::clone(&interrupt.requested))?;
+            }
+            Ok(())
+        };
+        [SIGINT, SIGTERM].into_iter().try_for_each(listen).and_then(|()| hang_up()).map_err(|error| {
             Error::failed(format!("cannot listen for Ctrl-C: {error}")).with_source(error)
         })?;
         Ok(interrupt)
@@ -50,6 +64,69 @@ impl Interrupt {
     /// Whether a stop was asked for: polled once per training step.
     pub fn requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether this process was started with `signal` ignored. Only Linux tells; elsewhere the answer is no.
+#[cfg(unix)]
+fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// From here on what aborts the program (memory that the system refuses in the midst of work) ends it with exit code 1,
+/// after the line that says why, and without a core file.
+///
+/// # Errors
+/// The system refuses.
+pub fn fail_rather_than_abort() -> io::Result<()> {
+    signal_hook::flag::register_conditional_shutdown(SIGABRT, 1, Arc::new(AtomicBool::new(true))).map(drop)
+}
+
+/// Tells the person who asked for a stop that it was heard, while the work is in the midst of a step. Dropped, it tells
+/// nothing more.
+#[derive(Debug)]
+pub struct Listener {
+    done: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How often a listener looks.
+const EVERY: Duration = Duration::from_millis(100);
+/// How long a step may go on after the request before a word is said: most are over sooner.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+impl Listener {
+    /// Calls `tell` once, soon after `interrupt` is requested, unless it is dropped before. Without a thread to listen on,
+    /// it tells nothing.
+    pub fn start(interrupt: &Interrupt, tell: impl FnOnce() + Send + 'static) -> Self {
+        let (done, ended) = mpsc::channel::<()>();
+        let interrupt = interrupt.clone();
+        let goes_on = move |time| matches!(ended.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+        let listen = move || {
+            while goes_on(EVERY) {
+                if interrupt.requested() {
+                    if goes_on(PATIENCE) {
+                        tell();
+                    }
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("listener".into()).spawn(listen).ok();
+        Self { done: Some(done), thread }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.done = None;
+        if let Some(thread) = self.thread.take() {
+            // It panics no more than `tell` does, and there is nobody left to tell.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -96,5 +173,22 @@ mod tests {
         assert_eq!(exit_code(&[SIGTERM]), Some(7));
         assert_eq!(exit_code(&[SIGINT, SIGINT]), Some(130));
         assert_eq!(exit_code(&[SIGINT, SIGTERM]), Some(130));
+        assert_eq!(exit_code(&[SIGHUP]), Some(7));
+        assert_eq!(exit_code(&[SIGHUP, SIGHUP]), Some(7));
+        assert_eq!(exit_code(&[SIGHUP, SIGINT]), Some(130));
+    }
+
+    #[test]
+    fn a_request_in_the_midst_of_a_step_is_answered_once() {
+        let told = |busy: Duration| {
+            let (interrupt, (say, heard)) = (Interrupt::manual(), mpsc::channel());
+            let listener = Listener::start(&interrupt, move || say.send(()).unwrap());
+            interrupt.request();
+            thread::sleep(busy);
+            drop(listener);
+            heard.iter().count()
+        };
+        assert_eq!(told(EVERY + PATIENCE + Duration::from_millis(200)), 1);
+        assert_eq!(told(Duration::ZERO), 0);
     }
 }

@@ -22,7 +22,7 @@
 //! | [`settings`] | presets, files and `--set`, in layers |
 //! | [`metrics`], [`progress`], [`style`] | JSON lines, TensorBoard, charts; the bar; colour |
 //! | [`golden`] | the published program's numbers against a backend's |
-//! | [`error`], [`interrupt`] | errors with exit codes, Ctrl-C |
+//! | [`error`], [`interrupt`], [`threads`] | errors with exit codes, Ctrl-C, the threads that compute |
 //! | [`cli`] | the commands of the program |
 //!
 //! ```no_run
@@ -69,6 +69,7 @@ pub mod style;
 pub mod task;
 pub mod tensor_file;
 pub mod tensor_match;
+pub mod threads;
 pub mod train;
 pub mod views;
 pub mod vote;

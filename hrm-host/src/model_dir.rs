@@ -26,6 +26,8 @@ use crate::tensor_match::{self, Mismatch, shape};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
+/// Longest configuration that is read.
+const LONGEST: u64 = 1 << 20;
 /// Name of the weights in a model directory.
 pub const WEIGHTS: &str = "model.safetensors";
 /// Metadata field of the weights that holds the configuration they were made with, as JSON.
@@ -38,8 +40,6 @@ const LOSS_TYPE: &str = "loss_type";
 
 /// Key of a configuration that says in which precision the model computes.
 const PRECISION: &str = "forward_dtype";
-/// The longest configuration that is read.
-const LONGEST: u64 = 1 << 20;
 
 /// Why a model cannot be loaded or saved.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub(crate) enum TextError {
 
 /// The text of a configuration, without a byte order mark.
 pub(crate) fn read_text(path: &Path) -> Result<String, TextError> {
-    let file = fs::File::open(path).map_err(TextError::Io)?;
+    let file = files::try_open(path).map_err(TextError::Io)?;
     if !file.metadata().map_err(TextError::Io)?.is_file() {
         return Err(TextError::Other("expected a file of text".into()));
     }
@@ -157,8 +157,14 @@ pub fn resolve<E>(path: &Path) -> Result<PathBuf, ModelError<E>> {
     if path.join(CONFIG).is_file() {
         return Ok(path.to_owned());
     }
-    if path.join("best").join(CONFIG).is_file() {
-        return Ok(path.join("best"));
+    let best = path.join("best");
+    // A run that was killed while it replaced its best model has it under another name.
+    if let Some(best) = [Some(best.clone()), files::moved_aside(&best)]
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.join(CONFIG).is_file())
+    {
+        return Ok(best);
     }
     if let Some(newest) = checkpoints(path).pop() {
         return Ok(newest.1);
@@ -178,12 +184,26 @@ pub fn checkpoints(run: &Path) -> Vec<(u64, PathBuf)> {
     let mut found: Vec<(u64, PathBuf)> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+            let name = path.file_name()?.to_str()?;
+            let step = checkpoint_step(name)?;
             path.is_dir().then_some((step, path))
         })
         .collect();
     found.sort();
     found
+}
+
+/// Name of the checkpoint after `step` steps.
+#[must_use]
+pub fn checkpoint_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The inverse of [`checkpoint_name`]: other spellings of the number are somebody else's.
+#[must_use]
+pub fn checkpoint_step(name: &str) -> Option<u64> {
+    let step = name.strip_prefix("step-")?.parse().ok()?;
+    (checkpoint_name(step) == name).then_some(step)
 }
 
 /// Writes the weights of `backend` to `path`.

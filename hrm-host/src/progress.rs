@@ -91,7 +91,7 @@ impl Progress {
             Mode::Lines => {
                 if now - self.last_line >= LINE_EVERY || step >= self.meter.total {
                     self.last_line = now;
-                    self.line(&self.meter.describe(snapshot));
+                    write_line(&self.meter.describe(snapshot));
                 }
             }
         }
@@ -102,8 +102,14 @@ impl Progress {
         match self.mode {
             Mode::Silent => {}
             Mode::Bar => self.bar.println(text),
-            Mode::Lines => self.line(text),
+            Mode::Lines => write_line(text),
         }
+    }
+
+    /// [`say`](Self::say) for another thread, and heard even where progress is silent.
+    pub fn speaker(&self) -> impl FnOnce(&str) + Send + 'static {
+        let (mode, bar) = (self.mode, self.bar.clone());
+        move |text| if mode == Mode::Bar { bar.println(text) } else { write_line(text) }
     }
 
     /// Takes time that is not training, such as an evaluation, out of the rates.
@@ -117,11 +123,11 @@ impl Progress {
             self.bar.abandon();
         }
     }
+}
 
-    fn line(&self, text: &str) {
-        // Progress is not worth failing for: a closed standard error is let be.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
-    }
+fn write_line(text: &str) {
+    // Progress is not worth failing for: a closed standard error is let be.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
 /// Steps per second over about the last half minute, and the words of the line.
@@ -189,7 +195,7 @@ fn short(value: f64) -> String {
 }
 
 /// `42s`, `3m 20s`, `2h 05m`, `3d 4h`.
-fn clock(seconds: f64) -> String {
+pub(crate) fn clock(seconds: f64) -> String {
     let s = seconds.round().max(0.0) as u64;
     match s {
         0..60 => format!("{s}s"),

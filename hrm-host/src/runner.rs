@@ -3,6 +3,8 @@
 //! A puzzle's answer depends on nothing but the puzzle and the policy: the kernels work row by row, so neither
 //! the batch size nor the order of the puzzles changes a bit of it.
 
+use std::fmt;
+
 use hrm_core::halting::{ActStep, HaltPolicy};
 use hrm_core::kernels::{Kernels, Region};
 use hrm_core::model;
@@ -38,6 +40,36 @@ pub struct Place<'a> {
     pub puzzle_id: &'a mut i32,
 }
 
+/// What a model says that has no finite number to say: its weights have diverged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotFinite;
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the model's output is not a finite number")
+    }
+}
+
+impl std::error::Error for NotFinite {}
+
+/// The error of a row whose output is not finite, which no count may take for an answer.
+fn refuse(row: &RowStep<'_>) -> Result<()> {
+    let q = [("Q-halt", row.q_halt), ("Q-continue", row.q_continue)];
+    let bad = q.into_iter().chain(row.logits.iter().map(|x| ("a logit", *x))).find(|(_, x)| !x.is_finite());
+    match bad {
+        None => Ok(()),
+        Some((name, value)) => {
+            let message = format!(
+                "puzzle {}, ACT step {}: {name} is {value}, expected a finite number: the model has diverged",
+                row.puzzle + 1,
+                row.step
+            );
+            let hint = "take an earlier checkpoint, or train again with a lower learning rate";
+            Err(Error::failed(message).hint(hint).with_source(NotFinite))
+        }
+    }
+}
+
 /// Runs every puzzle that `feed` gives until it halts by `policy`, and reports after every ACT step the rows that did
 /// it, in the order of their places.
 ///
@@ -45,7 +77,7 @@ pub struct Place<'a> {
 /// only `with_logits`, all of a step in one piece: a device waits for each read.
 ///
 /// # Errors
-/// Those of the backend, of `feed` and of `report`.
+/// Those of the backend, of `feed` and of `report`; or a row says what is not a finite number.
 pub fn run<K>(
     backend: &mut K,
     plan: &Plan,
@@ -114,6 +146,7 @@ where
                 *place = None;
             }
         }
+        rows.iter().try_for_each(refuse)?;
         report(&rows)?;
     }
 }

@@ -42,6 +42,8 @@ fn is_yaml(origin: &str, text: &str) -> bool {
     };
     [".yaml", ".yml"].iter().any(ends) || text.lines().next().is_some_and(is_key)
 }
+/// Longest file of settings, far beyond any that a person writes.
+const LONGEST: u64 = 1 << 20;
 
 /// The layers merged so far, and which layer each value came from.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +69,7 @@ impl Settings {
 
     /// Lays a TOML file over what is there.
     pub fn file(&mut self, path: &Path) -> Result<()> {
-        self.text(&path.display().to_string(), &files::read_to_string(path)?)
+        self.text(&path.display().to_string(), &files::text_at_most(path, LONGEST)?)
     }
 
     /// Lays one `key=value` over what is there. The key may be dotted (`model.hidden_size=128`); the value is a TOML

@@ -21,7 +21,7 @@ use hrm_core::plan::{Mode, Plan};
 use serde::Serialize;
 
 use crate::backend::{Dtype, HostBackend};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::memory;
 use crate::model_io::source::Source;
 use crate::runner::{self, Place, RowStep};
@@ -111,14 +111,9 @@ pub struct Model<K> {
 
 /// A backend for `plan`, the model in `path`, if the machine has the memory for it.
 fn create<K: HostBackend>(plan: &Plan, path: &Path) -> Result<K> {
-    let needed = K::planned_bytes(plan) as u64;
-    if let Some(available) = memory::available().filter(|available| needed > *available) {
-        return Err(Error::input(format!(
-            "{}: the model needs {}, this machine has {} free",
-            path.display(),
-            memory::human(needed),
-            memory::human(available)
-        )));
+    if K::IN_HOST_MEMORY {
+        memory::expect_room(K::planned_bytes(plan) as u64)
+            .during(|| format!("making room for the model {}", path.display()))?;
     }
     K::create(plan).map_err(Error::backend)
 }

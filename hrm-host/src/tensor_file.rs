@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::Metadata};
 
 use crate::data::mmap;
+use crate::files;
 use crate::model_io::foreign::{self, Foreign};
 use crate::numbers::{Number, chunks};
 use crate::tensor_match::Stored;
@@ -158,7 +159,7 @@ impl TensorFile {
     /// It is not, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, TensorFileError> {
         let fail = |kind| TensorFileError { path: path.to_owned(), kind };
-        let file = File::open(path).map_err(|e| fail(Kind::Io(e)))?;
+        let file = files::try_open(path).map_err(|e| fail(Kind::Io(e)))?;
         let about = file.metadata().map_err(|e| fail(Kind::Io(e)))?;
         if !about.is_file() {
             return Err(fail(Kind::Format("it is no regular file".into())));

@@ -11,8 +11,7 @@ use hrm_core::rng::{Rng, Stream};
 use hrm_cuda::backend::{Cuda, Precision};
 use hrm_cuda::error::Error;
 use hrm_cuda::launch::Queue;
-use hrm_host::backend::cuda::Recorded;
-use hrm_host::backend::steps::{Immediate, Incoming, StepEnd, TrainSteps};
+use hrm_host::train::steps::{Immediate, Incoming, Recorded, StepEnd, TrainSteps};
 
 const BATCH: usize = 3;
 const CONFIG: Config = Config {

@@ -160,7 +160,7 @@ fn dataset(dir: &Path) -> Dataset {
     for (index, (inputs, labels)) in inputs.into_iter().zip(labels).enumerate() {
         writer.example(&bytes(inputs), &bytes(labels)).unwrap();
         writer.end_puzzle(0).unwrap();
-        writer.end_group(Some(index as i32 / 4)).unwrap();
+        writer.end_group(Some(index as i64 / 4)).unwrap();
     }
     writer.finish().unwrap();
     Dataset::open(dir, "test").unwrap()

@@ -8,7 +8,6 @@ mod choice;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod gauge;
-pub mod steps;
 
 pub use choice::{Backend, BackendArgs, Dtype, WithBackend, WithTrainBackend};
 use gauge::Gauge;
@@ -18,10 +17,10 @@ pub use hrm_core::backend::int8::Int8;
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::kernels::{Kernels, TrainKernels};
 use hrm_core::plan::{ElementSizes, Plan};
-use steps::{Immediate, TrainSteps};
 
-use crate::memory;
+use crate::memory::{self, Room};
 use crate::model_io::bundle::BundleFile;
+use crate::train::steps::{Immediate, TrainSteps};
 
 /// The backend on an NVIDIA GPU.
 #[cfg(feature = "cuda")]
@@ -31,8 +30,8 @@ pub type Gpu = hrm_cuda::backend::Cuda<hrm_cuda::device::Gpu>;
 pub trait HostBackend: Kernels<Error: Send + Sync + 'static> + Gauge + Sized + 'static {
     /// Its name on the command line.
     const NAME: &'static str;
-    /// Whose memory it takes, for messages.
-    const PLACE: &'static str = "this machine";
+    /// Whether its arenas lie in the host's memory, rather than in a device's.
+    const IN_HOST_MEMORY: bool = true;
     /// The precisions that it can be asked for.
     const DTYPES: &'static [Dtype] = &[Dtype::F32];
     /// Creates it for `plan`, in the precision of the plan's `forward_dtype` if it has that.
@@ -49,12 +48,12 @@ pub trait HostBackend: Kernels<Error: Send + Sync + 'static> + Gauge + Sized + '
         ElementSizes::F32
     }
 
-    /// Bytes that it can still have; none if nobody tells.
+    /// Memory that it can still have; none if nobody tells.
     ///
     /// # Errors
     /// There is no device, or it fails.
-    fn available_bytes() -> Result<Option<u64>, Self::Error> {
-        Ok(memory::available())
+    fn room() -> Result<Option<Room>, Self::Error> {
+        Ok(memory::room())
     }
 
     /// Takes what it keeps as `bundle` has it, rather than as the numbers that stand for it: those are written already.

@@ -21,10 +21,10 @@ use hrm_core::rng::{Rng, Stream};
 use serde::Serialize;
 
 use crate::backend::gauge::Ceiling;
-use crate::backend::steps::{Incoming, StepEnd, TrainSteps, feed};
 use crate::backend::{HostBackend, TrainBackend};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::train::steps::{Incoming, StepEnd, TrainSteps, feed};
 use flops::Flops;
 use timed::{Clock, KernelTime, Timed};
 
@@ -165,14 +165,12 @@ fn measure<K: HostBackend>(
 /// Refuses a plan that does not fit the memory that is free, before anything is allocated.
 fn fits<K: HostBackend>(plan: &Plan) -> Result<()> {
     let needed = K::planned_bytes(plan) as u64;
-    match K::available_bytes().map_err(Error::backend)? {
-        Some(available) if needed > available => Err(Error::input(format!(
-            "{} of {} puzzles needs {}, {} has {} free",
+    match K::room().map_err(Error::backend)? {
+        Some(room) if needed > room.bytes => Err(Error::input(format!(
+            "{} of {} puzzles needs {}, {room}",
             if plan.backward.is_some() { "a training step" } else { "an ACT step" },
             plan.batch,
-            memory::human(needed),
-            K::PLACE,
-            memory::human(available)
+            memory::human(needed)
         ))
         .hint("give a smaller --batch")),
         _ => Ok(()),

@@ -70,7 +70,7 @@ impl WithTrainBackend for GoldenCheck<'_> {
             K::create(&plan)
         };
         // A machine without a device that can be used is no matter of a golden file.
-        K::available_bytes().map_err(Error::backend)?;
+        K::room().map_err(Error::backend)?;
         golden::check_dir(self.dir, self.progress, f32, Some(&K::create_bf16))
             .map_err(|e| Error::input(e.to_string()))
     }

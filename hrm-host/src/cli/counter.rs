@@ -1,8 +1,11 @@
 //! A count of what is done, shown on standard error, and stopped by Ctrl-C.
 
+use std::io::Write;
+
 use crate::error::Result;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Listener};
 use crate::progress::{Mode, Progress, Snapshot};
+use crate::style;
 
 /// How far some work has come, and whether it is to go on.
 pub struct Counter {
@@ -10,6 +13,7 @@ pub struct Counter {
     mode: Mode,
     what: &'static str,
     bar: Option<Progress>,
+    _listener: Listener,
 }
 
 impl Counter {
@@ -18,7 +22,12 @@ impl Counter {
     /// # Errors
     /// Signals cannot be listened for.
     pub fn start(json: bool, what: &'static str) -> Result<Self> {
-        Ok(Self { interrupt: Interrupt::install()?, mode: Mode::choose(json), what, bar: None })
+        let interrupt = Interrupt::install()?;
+        let listener = Listener::start(&interrupt, || {
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(style::stderr(), "stopping after this step; ask again to stop at once");
+        });
+        Ok(Self { interrupt, mode: Mode::choose(json), what, bar: None, _listener: listener })
     }
 
     /// Shows that `done` are done `of` so many, and says whether to go on.

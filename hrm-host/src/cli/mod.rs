@@ -22,6 +22,7 @@ mod watch;
 mod words;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -29,6 +30,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::Result;
 use crate::puzzle;
 use crate::style::{self, Color};
+use crate::threads::{self, Threads};
 
 /// The Hierarchical Reasoning Model: train, evaluate and solve puzzles
 #[derive(Debug, Parser)]
@@ -84,6 +86,10 @@ impl Command {
 
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
+    // A system that refuses these leaves their signals to end the program as they always did.
+    let _ = crate::interrupt::fail_rather_than_abort();
+    #[cfg(unix)]
+    let _ = crate::data::mmap::explain_bus_errors();
     run(std::env::args_os().collect())
 }
 
@@ -98,7 +104,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         }
     };
     cli.color.apply();
-    match cli.command.run() {
+    match start_threads().and_then(|()| cli.command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error closed there is nowhere left to say so; the exit code still does.
@@ -106,6 +112,20 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Makes the threads that compute, and says so where there are fewer than were wanted.
+fn start_threads() -> Result<()> {
+    let Threads { made, wanted } = threads::start()?;
+    if made < wanted {
+        let text = format!(
+            "computing on {} of {wanted}: the system gives no more (ulimit -u, the container's limit)",
+            words::counted(made, "thread")
+        );
+        // It is no more than a note.
+        let _ = writeln!(style::stderr(), "{text}");
+    }
+    Ok(())
 }
 
 /// Parses arguments; help and version come back as an error with exit code 0, as clap has it.

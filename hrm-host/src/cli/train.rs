@@ -1,10 +1,7 @@
 //! `hrm train`: from a dataset to a model.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
-
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,17 +14,19 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::memory;
+use crate::model_dir::checkpoints;
 use crate::nearest::nearest;
 use crate::progress::Mode;
 use crate::settings;
-use crate::train::run::{End, SETTINGS};
+use crate::train::files::{RunDir, SETTINGS, expect_free, newest};
+use crate::train::run::End;
 use crate::train::{self, Settings, Trainer, checkpoint, presets};
 
 /// Train a model or resume a run
 ///
 /// Ctrl-C writes a checkpoint and stops; a second Ctrl-C stops at once. A resumed run gives the same bits as an
 /// uninterrupted one.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   hrm train --preset sudoku-mini --data data/sudoku --out runs/a
   hrm train --config my.toml --set lr=3e-4 --set arch.hidden_size=256 --data data/sudoku --out runs/b
@@ -66,75 +65,16 @@ pub struct Args {
     pub resume: bool,
 }
 
-/// A training run to start or to go on with.
-#[derive(Debug, PartialEq)]
-pub struct Options {
-    /// The dataset.
-    pub data: PathBuf,
-    /// The directory of the run.
-    pub out: PathBuf,
-    /// Where the settings come from.
-    pub base: Base,
-    /// Overrides, in order.
-    pub set: Vec<Assignment>,
-    /// What computes; its precision, if one is given, is the model's `forward_dtype`.
-    pub backend: BackendArgs,
-    /// Where to stop, if not where the settings say.
-    pub steps: Option<NonZeroU64>,
-    /// How long to train, if not to the end.
-    pub max_minutes: Option<Duration>,
-    /// The seed, if not the settings' own.
-    pub seed: Option<u64>,
-    /// Whether the run goes on from its last checkpoint.
-    pub resume: bool,
-}
-
-/// Where a run's settings come from, before the overrides.
-#[derive(Debug, PartialEq)]
-pub enum Base {
-    /// A preset.
-    Preset(String),
-    /// A TOML file.
-    File(PathBuf),
-    /// The run that is resumed.
-    Run,
-}
-
-impl Args {
-    /// Settles where the settings come from. With `--resume`, a preset or file that is given as well is kept as the base, so
-    /// that it can be compared with the run's own.
-    pub fn validate(self) -> Result<Options> {
-        let base = match (self.preset, self.config) {
-            (Some(name), None) => Base::Preset(name),
-            (None, Some(path)) => Base::File(path),
-            (None, None) if self.resume => Base::Run,
-            _ => return Err(Error::usage("expected one of --preset NAME, --config FILE.toml and --resume")),
-        };
-        Ok(Options {
-            data: self.data,
-            out: self.out,
-            base,
-            set: self.set,
-            backend: self.backend,
-            steps: self.steps,
-            max_minutes: self.max_minutes,
-            seed: self.seed,
-            resume: self.resume,
-        })
-    }
-}
-
 /// Trains.
 ///
 /// # Errors
 /// Wrong usage or input, or a failure on the way; the last checkpoint is then intact.
 pub fn run(args: Args) -> Result<()> {
-    let options = args.validate()?;
     let why = "integers have no gradients; a trained model is asked with --backend int8 as it is";
-    options.backend.dispatch_training(why, Train(&options))
+    args.backend.dispatch_training(why, Train(&args))
 }
 
-struct Train<'a>(&'a Options);
+struct Train<'a>(&'a Args);
 
 impl WithTrainBackend for Train<'_> {
     type Output = ();
@@ -144,33 +84,32 @@ impl WithTrainBackend for Train<'_> {
     }
 }
 
-fn train<K: TrainBackend>(options: &Options) -> Result<()> {
-    let dataset = Arc::new(Dataset::open(&options.data, "train")?);
+fn train<K: TrainBackend>(args: &Args) -> Result<()> {
+    if !args.resume {
+        expect_free(&args.out)?;
+    }
+    let dataset = Arc::new(Dataset::open(&args.data, "train")?);
     dataset.verify()?;
-    let test = open_test(&options.data)?;
+    let test = open_test(&args.data)?;
     let mapped = dataset.mapped_bytes() + test.as_ref().map_or(0, Dataset::mapped_bytes);
     let (data, test_data) = (Arc::clone(&dataset), test.as_ref());
-    let mut trainer = if options.resume {
-        resume::<K>(options, data, test_data)?
-    } else {
-        begin::<K>(options, data, test_data)?
-    };
+    let (run, mut trainer) =
+        if args.resume { resume::<K>(args, data, test_data)? } else { begin::<K>(args, data, test_data)? };
     let interrupt = Interrupt::install()?;
     let state = trainer.state();
     let mode = Mode::choose(false);
     let mut watch = Watch::new(mode, state.step, state.total_steps, trainer.plan().batch, interrupt);
     watch.say(&describe::<K>(&trainer, mapped));
-    let limit = options.max_minutes;
-    let outcome = train::run::run(&mut trainer, &options.out, test.as_ref(), limit, &mut watch);
+    let outcome = train::run::run(&mut trainer, &run, test.as_ref(), args.max_minutes, &mut watch);
     watch.finish();
     let outcome = outcome?;
-    let out = options.out.display();
+    let out = args.out.display();
     let go_on = format!(
         "go on with: {} train --resume --backend {} --data {} --out {}",
         program(),
         K::NAME,
-        shell_word(&options.data),
-        shell_word(&options.out)
+        shell_word(&args.data),
+        shell_word(&args.out)
     );
     let why = match outcome.end {
         End::Interrupted => {
@@ -212,100 +151,87 @@ pub(super) fn preset(name: &str) -> Result<&'static presets::Preset> {
 }
 
 /// The merged settings of a new run: preset or file, then overrides, then flags.
-fn merge(options: &Options) -> Result<settings::Settings> {
+fn merge(args: &Args) -> Result<settings::Settings> {
     let mut merged = settings::Settings::default();
-    match &options.base {
-        Base::Preset(name) => {
-            let preset = preset(name)?;
-            merged.text(&format!("preset {name}"), preset.toml)?;
-        }
-        Base::File(path) => merged.file(path)?,
-        Base::Run => {}
+    if let Some(name) = &args.preset {
+        merged.text(&format!("preset {name}"), preset(name)?.toml)?;
     }
-    for assignment in &options.set {
+    if let Some(path) = &args.config {
+        merged.file(path)?;
+    }
+    for assignment in &args.set {
         merged.set(&assignment.0)?;
     }
-    match options.backend.dtype {
+    match args.backend.dtype {
         Some(Dtype::F32) => merged.set("arch.forward_dtype=float32")?,
         Some(Dtype::Bf16) => merged.set("arch.forward_dtype=bfloat16")?,
         None => {}
     }
-    if let Some(steps) = options.steps {
+    if let Some(steps) = args.steps {
         merged.set(&format!("steps={steps}"))?;
     }
-    if let Some(seed) = options.seed {
+    if let Some(seed) = args.seed {
         merged.set(&format!("seed={seed}"))?;
     }
     Ok(merged)
 }
 
 fn begin<K: TrainBackend>(
-    options: &Options,
+    args: &Args,
     dataset: Arc<Dataset>,
     test: Option<&Dataset>,
-) -> Result<Trainer<K>> {
-    let merged = merge(options)?;
+) -> Result<(RunDir, Trainer<K>)> {
+    let merged = merge(args)?;
     let settings: Settings = merged.build()?;
-    let out = options.out.display();
-    files::remove_stale(&options.out)?;
-    if fs::read_dir(&options.out).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::input(format!("{out} exists and is not empty"))
-            .hint("add --resume to go on with the run in it, or name another directory"));
-    }
     fits::<K>(&settings, &dataset, test)?;
     let trainer = Trainer::new(&settings, dataset)?;
-    files::create_dir_all(&options.out)?;
-    files::write_bytes(&options.out.join(SETTINGS), merged.to_toml().as_bytes())?;
-    Ok(trainer)
+    let run = RunDir::create(&args.out)?;
+    files::write_bytes(&args.out.join(SETTINGS), merged.to_toml().as_bytes())?;
+    Ok((run, trainer))
 }
 
+/// Takes the run up again. Until it is certain that it goes on, nothing of it is changed.
 fn resume<K: TrainBackend>(
-    options: &Options,
+    args: &Args,
     dataset: Arc<Dataset>,
     test: Option<&Dataset>,
-) -> Result<Trainer<K>> {
-    files::remove_stale(&options.out)?;
-    let recorded = options.out.join(SETTINGS);
-    if crate::model_dir::checkpoints(&options.out).is_empty() && recorded.is_file() {
+) -> Result<(RunDir, Trainer<K>)> {
+    let run = RunDir::reopen(&args.out)?;
+    let recorded = args.out.join(SETTINGS);
+    let mut trainer = if checkpoints(&args.out).is_empty() && recorded.is_file() {
         // Stopped before its first checkpoint: the run begins again.
         let mut merged = settings::Settings::default();
         merged.file(&recorded)?;
-        let settings = resumed_settings(options, merged.build()?)?;
+        let settings = resumed_settings(args, merged.build()?)?;
         fits::<K>(&settings, &dataset, test)?;
-        let trainer = Trainer::new(&settings, dataset)?;
-        record_steps(options, &recorded)?;
-        return Ok(trainer);
-    }
-    let newest = checkpoint::newest(&options.out)?;
-    let fall_back = |error: Error| {
-        let older = crate::model_dir::checkpoints(&options.out);
-        match older.iter().rev().nth(1) {
-            Some((_, path)) => error.hint(format!(
-                "{} is the checkpoint before it: move the damaged one away and resume again",
-                path.display()
-            )),
-            None => error,
+        Trainer::new(&settings, dataset)?
+    } else {
+        let newest = newest(&args.out)?;
+        let state = checkpoint::read_state(&newest).map_err(|e| checkpoint::or_fall_back(e, &newest))?;
+        if let Some(steps) = args.steps.filter(|steps| steps.get() < state.step) {
+            return Err(Error::usage(format!(
+                "given --steps {steps}, but the run has done {} steps",
+                state.step
+            ))
+            .hint("give more to train for longer, or leave it out to go on to the run's own end"));
         }
+        state.expect(K::NAME, &dataset)?;
+        state.expect_test(test)?;
+        let settings = resumed_settings(args, state.settings)?;
+        fits::<K>(&settings, &dataset, test)?;
+        let mut trainer = Trainer::resume(&newest, dataset)?;
+        trainer.set_steps(settings.steps);
+        trainer
     };
-    let state = checkpoint::read_state(&newest).map_err(fall_back)?;
-    if let Some(steps) = options.steps.filter(|steps| steps.get() < state.step) {
-        return Err(Error::usage(format!(
-            "given --steps {steps}, but the run has done {} steps",
-            state.step
-        ))
-        .hint("give more to train for longer, or leave it out to go on to the run's own end"));
-    }
-    let settings = resumed_settings(options, state.settings)?;
-    fits::<K>(&settings, &dataset, test)?;
-    let mut trainer = Trainer::resume(&newest, dataset).map_err(fall_back)?;
-    trainer.set_steps(settings.steps);
-    record_steps(options, &recorded)?;
-    Ok(trainer)
+    trainer.expect_test(test)?;
+    run.clear()?;
+    record_steps(args, &recorded)?;
+    Ok((run, trainer))
 }
 
 /// Notes in the run's settings that it shall have other steps than it began with.
-fn record_steps(options: &Options, recorded: &Path) -> Result<()> {
-    let Some(steps) = options.steps.filter(|_| recorded.is_file()) else { return Ok(()) };
+fn record_steps(args: &Args, recorded: &Path) -> Result<()> {
+    let Some(steps) = args.steps.filter(|_| recorded.is_file()) else { return Ok(()) };
     let mut merged = settings::Settings::default();
     merged.file(recorded)?;
     merged.set(&format!("steps={steps}"))?;
@@ -313,22 +239,22 @@ fn record_steps(options: &Options, recorded: &Path) -> Result<()> {
 }
 
 /// The settings of a run that goes on: its own, and as many steps as are asked for now.
-fn resumed_settings(options: &Options, mut settings: Settings) -> Result<Settings> {
-    if options.base != Base::Run {
-        let given: Settings = merge(options)?.build()?;
+fn resumed_settings(args: &Args, mut settings: Settings) -> Result<Settings> {
+    if args.preset.is_some() || args.config.is_some() {
+        let given: Settings = merge(args)?.build()?;
         let same = Settings { steps: settings.steps, ..given.clone() } == settings;
         if !same {
             return Err(Error::input(format!(
                 "{}: began with other settings than those given now",
-                options.out.display()
+                args.out.display()
             ))
             .hint("leave out --preset, --config, --set, --seed and --dtype to go on with the run's own"));
         }
-    } else if !options.set.is_empty() || options.seed.is_some() || options.backend.dtype.is_some() {
+    } else if !args.set.is_empty() || args.seed.is_some() || args.backend.dtype.is_some() {
         return Err(Error::usage("--set, --seed and --dtype cannot change a run that is resumed")
             .hint("only --steps can, to train for longer"));
     }
-    if let Some(steps) = options.steps {
+    if let Some(steps) = args.steps {
         settings.steps = steps.get();
     }
     Ok(settings)
@@ -345,20 +271,14 @@ fn fits<K: TrainBackend>(settings: &Settings, dataset: &Dataset, test: Option<&D
         Ok(train::planned_bytes::<K>(&train::plan(&settings, dataset)?) as u64)
     };
     let needed = planned(settings.global_batch_size)?;
-    let Some(available) = K::available_bytes().map_err(Error::backend)? else { return Ok(()) };
-    if needed <= available {
+    let Some(room) = K::room().map_err(Error::backend)?.filter(|room| room.bytes < needed) else {
         return Ok(());
-    }
+    };
     let mut largest = settings.global_batch_size;
-    while largest > 0 && planned(largest).is_ok_and(|bytes| bytes > available) {
+    while largest > 0 && planned(largest).is_ok_and(|bytes| bytes > room.bytes) {
         largest /= 2;
     }
-    let error = Error::input(format!(
-        "the run needs {}, {} has {} free",
-        memory::human(needed),
-        K::PLACE,
-        memory::human(available)
-    ));
+    let error = Error::input(format!("the run needs {}, {room}", memory::human(needed)));
     Err(if largest > 0 {
         error.hint(format!("a batch of {largest} fits: --set global_batch_size={largest}"))
     } else {
@@ -396,19 +316,19 @@ mod tests {
     use crate::backend::Backend;
     use crate::cli::testing::parse;
 
-    fn options(line: &[&str]) -> Result<Options, String> {
-        let args: Args = parse(&[&["--data", "d", "--out", "r"], line].concat())?;
-        args.validate().map_err(|error| error.to_string())
+    fn args(line: &[&str]) -> Result<Args, String> {
+        parse(&[&["--data", "d", "--out", "r"], line].concat())
     }
 
     #[test]
     fn every_flag_parses() {
         let line = "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --dtype f32 --steps 10 --max-minutes 1.5 \
              --seed 3 --resume";
-        let expected = Options {
+        let expected = Args {
             data: "d".into(),
             out: "r".into(),
-            base: Base::Preset("sudoku-mini".to_owned()),
+            preset: Some("sudoku-mini".to_owned()),
+            config: None,
             set: vec![Assignment("lr=1e-4".to_owned()), Assignment("a.b=c".to_owned())],
             backend: BackendArgs { backend: Backend::Reference, dtype: Some(Dtype::F32) },
             steps: NonZeroU64::new(10),
@@ -416,13 +336,13 @@ mod tests {
             seed: Some(3),
             resume: true,
         };
-        assert_eq!(options(&line.split(' ').collect::<Vec<_>>()), Ok(expected));
+        assert_eq!(args(&line.split(' ').collect::<Vec<_>>()), Ok(expected));
     }
 
     #[test]
     fn settings_come_from_exactly_one_place() {
-        assert_eq!(options(&["--config", "a.toml"]).unwrap().base, Base::File("a.toml".into()));
-        assert_eq!(options(&["--resume"]).unwrap().base, Base::Run);
+        assert_eq!(args(&["--config", "a.toml"]).unwrap().config, Some("a.toml".into()));
+        assert!(args(&["--resume"]).unwrap().resume);
         for bad in [
             &[][..],
             &["--preset", "a", "--config", "b"],
@@ -431,7 +351,7 @@ mod tests {
             &["--preset", "a", "--max-minutes", "-1"],
             &["--preset", "a", "--backend", "abacus"],
         ] {
-            assert!(options(bad).is_err(), "{bad:?}");
+            assert!(args(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -16,6 +16,7 @@ use super::npy::Npy;
 use super::plain::unmarked;
 use super::split::Split;
 use super::writer::UNRATED;
+use crate::files;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -138,7 +139,7 @@ fn expect_split(dir: &Path, split: &str) -> Result<()> {
 
 /// `identifiers.json`: a list of names, at least one for each identifier. Some published datasets lack it.
 fn read_identifiers(path: &Path, metadata: &Metadata) -> Result<Option<Vec<String>>> {
-    let text = match fs::read_to_string(path) {
+    let text = match files::try_text_at_most(path, 1 << 30) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io(path, "read the identifiers")(e)),

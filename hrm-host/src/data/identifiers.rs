@@ -1,7 +1,7 @@
 //! Writes `identifiers.json`, the names of the puzzle identifiers, as a stream.
 
 use super::error::{Error, Result};
-use crate::files::{self, Staged};
+use crate::files::{self, Ours, Staged, Writers};
 use std::io::{BufWriter, IntoInnerError, Write};
 use std::path::Path;
 
@@ -21,7 +21,8 @@ impl IdentifierWriter {
     /// # Errors
     /// [`Error::Io`] if the disk refuses.
     pub fn create(dir: &Path) -> Result<Self> {
-        files::try_remove_stale_of(dir, |name| name == "identifiers.json")
+        let owns = |name: &str| (name == "identifiers.json").then_some(Ours::File);
+        files::try_remove_stale(dir, &owns, Writers::Anyone)
             .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let path = dir.join("identifiers.json");
         let staged = Staged::create(&path).map_err(Error::io(&path, "create a file beside it"))?;

@@ -2,9 +2,9 @@
 
 use super::error::{Error, Place, Result};
 use super::plain::unmarked;
+use crate::files;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::fs;
 use std::path::Path;
 
 /// The contents of `dataset.json`, under the published keys. Other keys in the file are passed over.
@@ -36,7 +36,8 @@ impl Metadata {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Format`] naming the key otherwise.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(Error::io(path, "read the dataset's description"))?;
+        let text = files::try_text_at_most(path, 1 << 20)
+            .map_err(Error::io(path, "read the dataset's description"))?;
         let map: Map<String, Value> = serde_json::from_str(unmarked(&text))
             .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "an object"))?;
         let keys = Keys { path, map: &map };

@@ -6,10 +6,9 @@
 
 use super::error::{Error, Place, Result};
 use super::mmap;
-use crate::files::Staged;
+use crate::files::{self, Staged};
 use crate::model_io::foreign;
 use memmap2::Mmap;
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -128,17 +127,7 @@ impl Npy {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened; [`Error::Format`] naming the header's field otherwise.
     pub fn open(path: &Path) -> Result<Self> {
-        let about = std::fs::metadata(path).map_err(Error::io(path, "open the array"))?;
-        if !about.is_file() {
-            return Err(Error::format(
-                path,
-                Place::File,
-                "file",
-                "a directory or a device",
-                "an array of NumPy",
-            ));
-        }
-        let file = File::open(path).map_err(Error::io(path, "open the array"))?;
+        let file = files::try_open(path).map_err(Error::io(path, "open the array"))?;
         let map = mmap::map(&file).map_err(Error::io(path, "map the array"))?;
         let Header { dtype, big, fortran, shape, offset } = Header::parse(path, &map)?;
         let bytes = shape

@@ -2,7 +2,8 @@
 //!
 //! A few batches circulate: the thread fills one while another is in use, and waits when all are full. Which examples a
 //! batch holds is the sampler's affair alone, so nothing depends on who is faster. To resume, the cursor of the last
-//! batch that was used counts, not that of the thread, which is ahead: each batch comes with its own.
+//! batch that was used counts, not that of the thread, which is ahead: each batch comes with its own. Where the system
+//! gives no thread, each batch is made when it is asked for.
 
 use std::io;
 use std::sync::Arc;
@@ -31,33 +32,44 @@ pub struct Prefetch {
     full: Option<Receiver<Result<Prefetched>>>,
     empty: Option<Sender<Batch>>,
     thread: Option<JoinHandle<()>>,
+    /// The sampler and the batches to fill, where there is no thread to have them.
+    here: Option<Box<(Sampler, Receiver<Batch>)>>,
+}
+
+/// Fills `batch` with what `sampler` gives next.
+fn fill(sampler: &mut Sampler, mut batch: Batch) -> Result<Prefetched> {
+    sampler.next_batch(&mut batch)?;
+    Ok(Prefetched { batch, cursor: sampler.cursor() })
 }
 
 impl Prefetch {
     /// Starts to make the batches that `sampler` gives next, `batch_size` rows of `dataset` each.
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub fn new(mut sampler: Sampler, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self> {
+    /// None so far.
+    pub fn new(sampler: Sampler, dataset: &Arc<Dataset>, batch_size: usize) -> Result<Self> {
         let (to_use, full) = mpsc::channel();
         let (empty, to_fill) = mpsc::channel::<Batch>();
         for _ in 0..BATCHES {
             // The receiver is in this very function.
             let _ = empty.send(Batch::new(dataset, batch_size));
         }
-        let fill = move || {
+        // Handed over once there is a thread to take it.
+        let (hand, taken) = mpsc::channel::<(Sampler, Receiver<Batch>)>();
+        let work = move || {
+            let Ok((mut sampler, to_fill)) = taken.recv() else { return };
             // It ends when nobody takes batches or gives them back any more, or with the first error.
-            while let Ok(mut batch) = to_fill.recv() {
-                let next = sampler.next_batch(&mut batch);
-                let next = next.map(|()| Prefetched { batch, cursor: sampler.cursor() });
+            while let Ok(batch) = to_fill.recv() {
+                let next = fill(&mut sampler, batch);
                 let failed = next.is_err();
                 if to_use.send(next).is_err() || failed {
                     return;
                 }
             }
         };
-        let thread = thread::Builder::new().name("batches".into()).spawn(fill).map_err(Error::Thread)?;
-        Ok(Self { full: Some(full), empty: Some(empty), thread: Some(thread) })
+        let thread = thread::Builder::new().name("batches".into()).spawn(work).ok();
+        let here = hand.send((sampler, to_fill)).err().map(|unsent| Box::new(unsent.0));
+        Ok(Self { full: Some(full), empty: Some(empty), thread, here })
     }
 
     /// Bytes that the circulating batches take.
@@ -72,6 +84,11 @@ impl Prefetch {
     /// # Errors
     /// Those of the sampler, once; or the thread has ended.
     pub fn take(&mut self) -> Result<Prefetched> {
+        if let Some((sampler, to_fill)) = self.here.as_deref_mut()
+            && let Ok(batch) = to_fill.recv()
+        {
+            return fill(sampler, batch);
+        }
         match self.full.as_ref().and_then(|full| full.recv().ok()) {
             Some(next) => next,
             None => Err(Error::Thread(io::Error::other("it has ended after an error"))),

@@ -10,7 +10,7 @@ use super::identifiers::IdentifierWriter;
 use super::metadata::Metadata;
 use super::new_directory::NewDirectory;
 use super::npy::{Dtype, NpyWriter, commit};
-use crate::files::{self, Staged};
+use crate::files::{self, Ours, Staged, Writers};
 use rayon::prelude::*;
 use std::fs;
 use std::io::ErrorKind;
@@ -66,8 +66,7 @@ impl DatasetWriter {
     pub fn create(dir: &Path, split: &str, format: &Format<'_>, ratings: bool) -> Result<Self> {
         let path = dir.join(split);
         let directory = NewDirectory::create(&path)?;
-        let ours = |name: &str| name == "dataset.json" || name.starts_with("all__") && name.ends_with(".npy");
-        files::try_remove_stale_of(&path, ours)
+        files::try_remove_stale(&path, &owns, Writers::Anyone)
             .map_err(|(path, source)| Error::io(&path, "remove what is unfinished")(source))?;
         let array = |field, dtype, columns| NpyWriter::create(&array_path(&path, field), dtype, columns);
         let offsets = |field| {
@@ -246,6 +245,12 @@ fn put_in_place(mut splits: Vec<StagedSplit>, identifiers: Staged) -> Result<()>
     }
     commit(identifiers)?;
     splits.into_iter().try_for_each(|split| commit(split.description))
+}
+
+/// What a writer writes into the directory of a split.
+fn owns(name: &str) -> Option<Ours> {
+    let field = name.strip_prefix(SET).and_then(|rest| rest.strip_prefix("__")?.strip_suffix(".npy"));
+    (name == "dataset.json" || field.is_some()).then_some(Ours::File)
 }
 
 fn wrong_length(inputs: &[u8], labels: &[u8], expected: String) -> Error {

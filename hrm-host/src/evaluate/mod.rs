@@ -13,7 +13,7 @@ pub mod walk;
 use std::collections::HashMap;
 use std::time::Instant;
 
-use hrm_core::halting::solved;
+use hrm_core::halting::{ActStep, solved};
 use hrm_core::kernels::Kernels;
 use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
@@ -30,7 +30,8 @@ pub use tally::{Intervals, Means};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::row_metrics::RowOutcome;
-use crate::strategy::Strategy;
+use crate::runner::RowStep;
+use crate::strategy::{Answer, Halt, Strategy};
 use crate::task::Task;
 use crate::views::{View, views};
 use crate::vote::{Ballot, Rule};
@@ -103,6 +104,9 @@ pub struct EvalReport {
     pub examples: usize,
     /// How they were answered.
     pub strategy: Strategy,
+    /// What the same walk comes to where each row halts when Q says so, if these halted at the maximum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_q: Option<OnQ>,
     /// ACT steps that a row takes at most.
     pub most_steps: usize,
     /// Wall time.
@@ -117,7 +121,18 @@ pub struct EvalReport {
     pub answers: Vec<Answered>,
 }
 
+/// An evaluation as if each row had halted on Q.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OnQ {
+    /// How the puzzles would have been answered.
+    pub strategy: Strategy,
+    /// What that comes to.
+    #[serde(flatten)]
+    pub means: Means,
+}
+
 /// A board that may become a puzzle's answer.
+#[derive(Clone)]
 struct Kept {
     /// The board, in the puzzle's own terms.
     board: Vec<i32>,
@@ -126,8 +141,19 @@ struct Kept {
 
 /// A puzzle of which some views have not halted.
 struct Flight {
+    /// As it is asked.
+    asked: Track,
+    /// As if it halted on Q.
+    on_q: Track,
+}
+
+/// The way of a puzzle's views under one rule of halting.
+#[derive(Clone)]
+struct Track {
+    /// For each view, the board that is its answer so far.
     kept: Vec<Option<Kept>>,
-    halted: usize,
+    /// For each view, whether it has halted.
+    halted: Vec<bool>,
     steps: usize,
 }
 
@@ -162,6 +188,9 @@ where
     let task = Task::of(config.seq_len, config.vocab_size);
     let views = views(task, config.seq_len, strategy.views.max(1), options.seed)?;
     let policy = strategy.policy(config);
+    // One walk to the maximum tells of both: a row that halts on Q is one that is looked at earlier.
+    let on_q = (strategy.halt == Halt::Max).then_some(Strategy { halt: Halt::Q, ..strategy });
+    let q_policy = on_q.map(|strategy| strategy.policy(config));
     let mut count = Count::new(dataset, task, options.sample.coverage(dataset.examples()));
     let mut flights: HashMap<usize, Flight> = HashMap::new();
     let mut done = 0;
@@ -171,21 +200,18 @@ where
             rows.par_iter().map(|row| look(row, &views[row.view], chosen[row.puzzle], options)).collect();
         for (row, seen) in rows.iter().zip(seen) {
             count.step(row, &seen.outcome);
-            count.near_ties.extend(seen.near_tie);
+            count.near_ties.extend(seen.near_tie.clone());
             let flight = flights.entry(row.puzzle).or_insert_with(|| Flight::new(views.len()));
-            let kept = &mut flight.kept[row.view];
-            let replaces = |kept: &Kept| strategy.answer.replaces(row.now.q_halt, kept.outcome.q_halt as f32);
-            if kept.as_ref().is_none_or(replaces) {
-                *kept = Some(Kept { board: seen.board, outcome: seen.outcome });
+            let RowStep { step, q_halt, q_continue, halted, .. } = row.now;
+            if let Some(policy) = &q_policy {
+                let halts = policy.halts(&ActStep { row: row.view, step, q_halt, q_continue });
+                flight.on_q.note(row.view, &seen, strategy.answer, step, halts);
             }
-            if row.now.halted {
-                flight.halted += 1;
-                flight.steps += row.now.step;
-            }
-            if flight.halted == views.len()
-                && let Some(answer) = flights.remove(&row.puzzle).and_then(Flight::land)
+            flight.asked.note(row.view, &seen, strategy.answer, step, halted);
+            if flight.asked.has_landed()
+                && let Some(flight) = flights.remove(&row.puzzle)
             {
-                count.answer(dataset, chosen[row.puzzle], &answer)?;
+                count.answer(dataset, chosen[row.puzzle], flight)?;
                 done += 1;
             }
         }
@@ -195,7 +221,9 @@ where
         return Ok(None);
     }
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Some(count.report(dataset, strategy, strategy.most_steps(config), chosen.len(), seconds)))
+    let mut report = count.report(dataset, strategy, strategy.most_steps(config), chosen.len(), seconds);
+    report.on_q = on_q.zip(report.on_q).map(|(strategy, on_q)| OnQ { strategy, ..on_q });
+    Ok(Some(report))
 }
 
 /// The examples of `sample`, at least one.
@@ -221,7 +249,31 @@ fn look(row: &Row<'_>, view: &View, example: Example, options: &EvalOptions) -> 
 
 impl Flight {
     fn new(views: usize) -> Self {
-        Self { kept: std::iter::repeat_with(|| None).take(views).collect(), halted: 0, steps: 0 }
+        let track = Track { kept: vec![None; views], halted: vec![false; views], steps: 0 };
+        Self { asked: track.clone(), on_q: track }
+    }
+}
+
+impl Track {
+    /// Notes what was seen of `view` after `step`, on which it `halts`; nothing once it has halted.
+    fn note(&mut self, view: usize, seen: &Seen, answer: Answer, step: usize, halts: bool) {
+        if self.halted[view] {
+            return;
+        }
+        let kept = &mut self.kept[view];
+        let replaces = |kept: &Kept| answer.replaces(seen.outcome.q_halt as f32, kept.outcome.q_halt as f32);
+        if kept.as_ref().is_none_or(replaces) {
+            *kept = Some(Kept { board: seen.board.clone(), outcome: seen.outcome });
+        }
+        if halts {
+            self.halted[view] = true;
+            self.steps += step;
+        }
+    }
+
+    /// Whether every view has halted.
+    fn has_landed(&self) -> bool {
+        self.halted.iter().all(|halted| *halted)
     }
 
     /// The puzzle's answer: the board with the most trust among those of its views, with the outcome of the view that
@@ -246,6 +298,7 @@ struct Count {
     sample: Coverage,
     buckets: Vec<Bucket>,
     all: Tally,
+    on_q: Tally,
     by_set: Vec<Tally>,
     by_rating: Vec<Tally>,
     by_step: Vec<(Tally, u64, u64)>,
@@ -260,6 +313,7 @@ impl Count {
             task,
             sample,
             all: Tally::default(),
+            on_q: Tally::default(),
             by_set: vec![Tally::default(); dataset.sets().len()],
             by_rating: vec![Tally::default(); buckets.len()],
             by_step: Vec::new(),
@@ -279,11 +333,17 @@ impl Count {
         *halted += u64::from(row.now.halted);
     }
 
-    fn answer(&mut self, dataset: &Dataset, example: Example, answer: &Kept) -> Result<()> {
-        let mut question = vec![0; answer.board.len()];
-        let mut labels = question.clone();
+    fn answer(&mut self, dataset: &Dataset, example: Example, flight: Flight) -> Result<()> {
+        let seq_len = dataset.metadata().seq_len;
+        let (mut question, mut labels) = (vec![0; seq_len], vec![0; seq_len]);
         dataset.read(example.set, example.example, &mut question, &mut labels)?;
-        let lawful = laws::lawful(self.task, &question, &answer.board);
+        let task = self.task;
+        let judge = |answer: &Kept| laws::lawful(task, &question, &answer.board);
+        if let Some(on_q) = flight.on_q.land() {
+            self.on_q.add(&on_q.outcome, judge(&on_q));
+        }
+        let Some(answer) = flight.asked.land() else { return Ok(()) };
+        let lawful = judge(&answer);
         let bucket = sample::rating(dataset, example)
             .and_then(|rating| sample::bucket_of(&self.buckets, rating))
             .and_then(|bucket| self.by_rating.get_mut(bucket));
@@ -330,6 +390,7 @@ impl Count {
             sample: self.sample,
             examples: dataset.examples(),
             strategy,
+            on_q: Some(OnQ { strategy, means: self.on_q.means(sampled) }),
             most_steps,
             seconds,
             puzzles_per_second: puzzles as f64 / seconds.max(1e-9),

@@ -1,6 +1,6 @@
 //! A file on its way to its place.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -17,13 +17,20 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Starts the file that will be `target`. One process stages a path once at a time.
+    /// Starts the file that will be `target`. One process stages a path once at a time. The file is locked until it is
+    /// in its place or dropped, which tells others that it is no leftover.
     ///
     /// # Errors
     /// The directory cannot be written to, or `target` does not end in a name.
     pub fn create(target: &Path) -> io::Result<Self> {
         let temporary = beside(target, TEMPORARY, std::process::id())?;
-        Ok(Self { file: File::create(&temporary)?, temporary, target: target.to_owned() })
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&temporary)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            // Of the same number on another machine or in another container.
+            return Err(io::Error::other("another process is writing it"));
+        }
+        file.set_len(0)?;
+        Ok(Self { file, temporary, target: target.to_owned() })
     }
 
     /// Stages `bytes` as the future content of `target`.

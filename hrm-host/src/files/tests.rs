@@ -109,37 +109,63 @@ fn a_failed_directory_leaves_the_old_one() {
     assert_eq!(names(dir.path()), ["model"]);
 }
 
+fn owns(name: &str) -> Option<Ours> {
+    match name {
+        "a" | "b" => Some(Ours::File),
+        "model" => Some(Ours::Dir(&["a", "x"])),
+        _ => None,
+    }
+}
+
+fn clear(dir: &Path) -> Vec<PathBuf> {
+    remove_stale(dir, &owns, Writers::Anyone).unwrap()
+}
+
 #[test]
 fn what_the_dead_left_is_removed_and_what_the_living_write_stays() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: String| dir.path().join(name);
-    let living = at("b.tmp-1".to_owned());
     fs::write(at(format!("a.tmp-{DEAD}")), "half").unwrap();
+    // Process 1 is alive, and does not write this file: it would have it locked.
+    fs::write(at("a.tmp-1".to_owned()), "half").unwrap();
     fs::create_dir(at(format!("model.tmp-{DEAD}"))).unwrap();
-    fs::write(at(format!("model.tmp-{DEAD}/x")), "half").unwrap();
-    fs::write(&living, "in progress").unwrap();
-    fs::write(at("notes.tmp-draft".to_owned()), "a person's own file").unwrap();
-    let removed = remove_stale(dir.path()).unwrap();
-    assert_eq!(removed, [at(format!("a.tmp-{DEAD}")), at(format!("model.tmp-{DEAD}"))]);
-    assert_eq!(names(dir.path()), ["b.tmp-1", "notes.tmp-draft"]);
+    fs::write(at(format!("model.tmp-{DEAD}/x.tmp-{DEAD}")), "half").unwrap();
+    let living = Staged::create(&at("b".to_owned())).unwrap();
+    for name in ["notes.tmp-draft".to_owned(), format!("notes.tmp-{DEAD}"), format!("notes.old-{DEAD}")] {
+        fs::write(at(name), "a person's own file").unwrap();
+    }
+    let removed = clear(dir.path());
+    let expected = ["a.tmp-1".to_owned(), format!("a.tmp-{DEAD}"), format!("model.tmp-{DEAD}")];
+    assert_eq!(removed, expected.map(at));
+    assert_eq!(names(dir.path()).len(), 4);
+    living.commit().unwrap();
+    assert_eq!(names(dir.path())[0], "b");
 }
 
 #[test]
 fn a_directory_moved_aside_by_the_dead_is_put_back() {
     let dir = tempfile::tempdir().unwrap();
     let old = dir.path().join(format!("model.old-{DEAD}"));
-    fs::create_dir(&old).unwrap();
-    fs::write(old.join("a"), "old").unwrap();
-    assert_eq!(remove_stale(dir.path()).unwrap(), [dir.path().join("model")]);
+    let make = || {
+        fs::create_dir(&old).unwrap();
+        fs::write(old.join("a"), "old").unwrap();
+    };
+    make();
+    assert_eq!(moved_aside(&dir.path().join("model")), Some(old.clone()));
+    assert_eq!(clear(dir.path()), [dir.path().join("model")]);
     assert_eq!(fs::read(dir.path().join("model/a")).unwrap(), b"old");
+    assert_eq!(moved_aside(&dir.path().join("model")), None);
 
-    // With the new one in place the old one goes.
-    fs::create_dir(&old).unwrap();
-    assert_eq!(remove_stale(dir.path()).unwrap(), [old]);
+    // With the new one in place the old one goes, unless there is something of somebody else's in it.
+    make();
+    fs::write(old.join("notes"), "mine").unwrap();
+    assert!(clear(dir.path()).is_empty());
+    fs::remove_file(old.join("notes")).unwrap();
+    assert_eq!(clear(dir.path()), [old]);
     assert_eq!(names(dir.path()), ["model"]);
 }
 
 #[test]
 fn nothing_is_stale_where_nothing_is() {
-    assert!(remove_stale(Path::new("no/such/directory")).unwrap().is_empty());
+    assert!(clear(Path::new("no/such/directory")).is_empty());
 }

@@ -3,7 +3,8 @@
 //! Numbers are written with the fewest digits that read back as the same bits; NaN and the infinities, which JSON does
 //! not have, as `null`. The same records give the same bytes.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::Log;
 use crate::error::{Error, Result};
-use crate::files::read_error;
+use crate::files::{self, read_error};
 
 /// One value of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -55,10 +56,12 @@ impl Writer {
         Ok(Self { log: Log::create(path)? })
     }
 
-    /// Cuts the file at `offset` bytes, as recorded in a checkpoint, and appends from there. A file shorter than that is
-    /// an error.
-    pub fn open_at(path: &Path, offset: u64) -> Result<Self> {
-        Ok(Self { log: Log::open_at(path, offset)? })
+    /// Cuts the file at `offset` bytes, as recorded in a checkpoint, or at its end, and appends from there. Lines that have
+    /// gone missing do not keep a run from going on: what is there is kept up to the last whole line, and what is to be
+    /// said about it comes back.
+    pub fn resume(path: &Path, offset: Option<u64>) -> Result<(Self, Option<String>)> {
+        let (log, note) = Log::resume(path, offset, |file, from| line_end(file, from))?;
+        Ok((Self { log }, note))
     }
 
     /// Appends one record, a [`Record`] or any serialisable struct, as one line in one write.
@@ -81,23 +84,61 @@ impl Writer {
     }
 }
 
-/// Reads a file of records back. An unfinished last line, which a killed run leaves, is passed over.
-pub fn read(path: &Path) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
-    let file = std::fs::File::open(path).map_err(|error| read_error(path, error))?;
-    let mut reader = BufReader::new(file);
-    let mut records = Vec::new();
+/// The end of the last whole line among the first `from` bytes.
+fn line_end(file: &File, from: u64) -> io::Result<u64> {
+    let mut file = file;
+    let mut piece = vec![0; 4 << 10];
+    let mut end = from;
+    while end > 0 {
+        let start = end.saturating_sub(piece.len() as u64);
+        let bytes = &mut piece[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// What a file of records holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Records {
+    /// The records.
+    pub records: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Numbers of the lines, from 1, that hold none.
+    pub bad: Vec<u64>,
+}
+
+/// Longest line that is taken for a record: a file without line ends must not fill the memory.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a file of records back. An unfinished last line, which a killed run leaves, is passed over; so is a line that is
+/// no record, and its number is noted.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read(path: &Path) -> Result<Records> {
+    let mut reader = BufReader::new(files::open(path)?);
+    let mut found = Records::default();
     let mut line = Vec::new();
     for number in 1u64.. {
         line.clear();
-        reader.read_until(b'\n', &mut line).map_err(|error| read_error(path, error))?;
+        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line);
+        let length = read.map_err(|error| read_error(path, error))? as u64;
         if line.last() != Some(&b'\n') {
-            break;
+            if length < LONGEST {
+                break;
+            }
+            reader.skip_until(b'\n').map_err(|error| read_error(path, error))?;
         }
-        records.push(serde_json::from_slice(&line).map_err(|error| {
-            Error::input(format!("{}: line {number}: expected a JSON object: {error}", path.display()))
-        })?);
+        match serde_json::from_slice(&line) {
+            Ok(record) => found.records.push(record),
+            Err(_) => found.bad.push(number),
+        }
     }
-    Ok(records)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -130,7 +171,7 @@ mod tests {
             "{\"step\":18446744073709551615,\"lr\":0.1,\"loss\":0.30000000000000004,\"nan\":null,\"inf\":null,\
              \"best\":true,\"split\":\"te\\\"st\"}\n"
         );
-        assert_eq!(read(&path).unwrap()[0]["loss"].as_f64(), Some(0.1 + 0.2));
+        assert_eq!(read(&path).unwrap().records[0]["loss"].as_f64(), Some(0.1 + 0.2));
     }
 
     #[test]
@@ -148,31 +189,56 @@ mod tests {
         (7..11).for_each(|n| step(&mut writer, n));
         drop(writer);
         fs::OpenOptions::new().append(true).open(&resumed).unwrap().write_all(b"{\"step\":1").unwrap();
-        assert_eq!(read(&resumed).unwrap().len(), 11);
+        assert_eq!(read(&resumed).unwrap().records.len(), 11);
 
-        let mut writer = Writer::open_at(&resumed, offset).unwrap();
+        let (mut writer, note) = Writer::resume(&resumed, Some(offset)).unwrap();
+        assert_eq!(note, None);
         (7..20).for_each(|n| step(&mut writer, n));
         assert_eq!(fs::read(&resumed).unwrap(), fs::read(&whole).unwrap());
         assert_eq!(writer.offset(), fs::metadata(&whole).unwrap().len());
     }
 
+    /// Whatever became of the file, the next record stands in a line of its own behind what is whole.
     #[test]
-    fn a_file_shorter_than_the_checkpoint_says_is_refused_untouched() {
+    fn a_file_that_was_cut_changed_or_cleared_away_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.jsonl");
-        fs::write(&path, "{}\n").unwrap();
-        let error = Writer::open_at(&path, 4).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("given 3 bytes, expected the 4 bytes"), "{error}");
-        assert_eq!(fs::read(&path).unwrap(), b"{}\n");
+        for (there, offset, kept, noted) in [
+            (Some("{}\n{}\n"), Some(6), "{}\n{}\n", None),
+            (Some("{}\n{}\n{}\n"), Some(6), "{}\n{}\n", None),
+            (Some("{}\n{\"a"), None, "{}\n", None),
+            (Some("{}\n{\"a"), Some(20), "{}\n", Some("has 6 B, the checkpoint recorded 20 B")),
+            (Some("{}\n{\"abc\": 1}\n"), Some(5), "{}\n", Some("has other lines than")),
+            (Some(""), Some(20), "", Some("has 0 B, the checkpoint recorded 20 B")),
+            (Some("no line end"), Some(3), "", Some("has other lines than")),
+            (None, Some(20), "", Some("is gone")),
+            (None, None, "", None),
+            (None, Some(0), "", None),
+        ] {
+            let _ = fs::remove_file(&path);
+            there.into_iter().for_each(|text| fs::write(&path, text).unwrap());
+            let (mut writer, note) = Writer::resume(&path, offset).unwrap();
+            assert_eq!(note.is_some(), noted.is_some(), "{there:?}: {note:?}");
+            assert!(noted.is_none_or(|words| note.as_ref().unwrap().contains(words)), "{there:?}: {note:?}");
+            step(&mut writer, 7);
+            let found = fs::read_to_string(&path).unwrap();
+            assert_eq!(found, format!("{kept}{{\"step\":7,\"train/loss\":0.125}}\n"), "{there:?}");
+            assert_eq!(writer.offset(), found.len() as u64);
+        }
+        let error = Writer::resume(dir.path(), None).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("expected a file"), "{error}");
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn a_bad_line_is_passed_over_and_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.jsonl");
-        fs::write(&path, "{}\n[1]\n").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("line 2"));
+        let long = "x".repeat(2 * LONGEST as usize);
+        fs::write(&path, format!("{{}}\n[1]\n{{\"a\": \0}}\n{long}\n{{\"b\": 1}}\n{{")).unwrap();
+        let found = read(&path).unwrap();
+        assert_eq!((found.records.len(), found.bad), (2, vec![2, 3, 4]));
+        fs::write(&path, b"{}\n\xff\xfe\n").unwrap();
+        assert_eq!(read(&path).unwrap().bad, [2]);
     }
 
     #[cfg(target_os = "linux")]

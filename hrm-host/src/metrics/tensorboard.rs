@@ -11,6 +11,8 @@
 //! `Summary { 1: repeated Value }`, `Value { 1: tag string, 2: simple_value f32 }`. The first event carries the version
 //! `brain.Event:2` and nothing else.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,10 +37,15 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Cuts an event file at `offset` bytes, as recorded in a checkpoint, and appends from there. A file shorter than
-    /// that is an error.
-    pub fn open_at(path: &Path, offset: u64) -> Result<Self> {
-        Ok(Self { log: Log::open_at(path, offset)? })
+    /// Cuts an event file at `offset` bytes, as recorded in a checkpoint, and appends from there. Of a file that is shorter
+    /// than that, or another one, the whole records at its start are kept; what is to be said about it comes back.
+    pub fn resume(path: &Path, offset: u64) -> Result<(Self, Option<String>)> {
+        let (log, note) = Log::resume(path, Some(offset), whole_records)?;
+        let mut writer = Self { log };
+        if writer.log.offset == 0 {
+            writer.log.append(&record(&version_event(wall_time())))?;
+        }
+        Ok((writer, note))
     }
 
     /// Appends the scalars of one step in one write. NaN is allowed; TensorBoard marks it.
@@ -54,6 +61,30 @@ impl Writer {
     /// Flushes to the disk and returns the offset for the checkpoint.
     pub fn sync(&mut self) -> Result<u64> {
         self.log.sync()
+    }
+}
+
+/// The end of the last whole record among the first `within` bytes: record after record from the start, by their lengths.
+fn whole_records(file: &File, within: u64) -> io::Result<u64> {
+    let mut file = BufReader::new(file);
+    file.seek(SeekFrom::Start(0))?;
+    let mut end = 0;
+    loop {
+        let mut head = [0; 12];
+        if within - end < head.len() as u64 {
+            return Ok(end);
+        }
+        file.read_exact(&mut head)?;
+        let (length, crc) = head.split_at(8);
+        let bytes = u64::from_le_bytes(length.try_into().unwrap_or_default());
+        let next = bytes.checked_add(16).and_then(|bytes| bytes.checked_add(end));
+        match next.filter(|next| *next <= within && masked_crc32c(length).to_le_bytes() == crc) {
+            Some(next) => {
+                file.seek_relative((next - end - 12) as i64)?;
+                end = next;
+            }
+            None => return Ok(end),
+        }
     }
 }
 
@@ -257,11 +288,35 @@ mod tests {
         let offset = writer.sync().unwrap();
         writer.append(2, &[("a", 2.0)]).unwrap();
         drop(writer);
-        let mut writer = Writer::open_at(&path, offset).unwrap();
+        let (mut writer, note) = Writer::resume(&path, offset).unwrap();
+        assert_eq!(note, None);
         writer.append(2, &[("a", 3.0)]).unwrap();
         let steps: Vec<Field> =
             records(&fs::read(&path).unwrap())[1..].iter().map(|event| fields(event).remove(1)).collect();
         assert_eq!(steps, [Field::Varint(2, 1), Field::Varint(2, 2)]);
-        assert!(Writer::open_at(&path, 1 << 20).is_err());
+    }
+
+    /// The records that are left are whole, and TensorBoard can read on behind them.
+    #[test]
+    fn a_file_that_was_cut_anywhere_or_replaced_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(EVENTS);
+        let mut writer = Writer::create(&path).unwrap();
+        (1..4).for_each(|step| writer.append(step, &[("a", 1.0)]).unwrap());
+        let offset = writer.offset();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..=whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let (mut writer, note) = Writer::resume(&path, offset).unwrap();
+            assert_eq!(note.is_some(), length < whole.len(), "{length}");
+            writer.append(9, &[("a", 1.0)]).unwrap();
+            let found = records(&fs::read(&path).unwrap());
+            assert!(fields(&found[0]).contains(&Field::Bytes(3, b"brain.Event:2".to_vec())));
+            assert!(fields(found.last().unwrap()).contains(&Field::Varint(2, 9)));
+        }
+        fs::write(&path, [7; 1000]).unwrap();
+        let (_, note) = Writer::resume(&path, offset).unwrap();
+        assert!(note.is_some());
+        assert_eq!(records(&fs::read(&path).unwrap()).len(), 1);
     }
 }

@@ -15,7 +15,7 @@ use super::identifiers::{self, Rows};
 use super::selection::Selection;
 use super::source;
 use crate::data::Metadata;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::files::{self, Existing};
 use crate::memory;
 use crate::model_dir::{self, CONFIG, WEIGHTS};
@@ -233,13 +233,5 @@ fn refuse_beyond_memory(checkpoint: &Checkpoint, places: &[(Tensor, usize)], sto
     };
     let largest = places.iter().map(|(tensor, _)| elements(tensor)).max().unwrap_or(0);
     let needed = largest.saturating_mul(3 * size_of::<f64>() as u64);
-    match memory::available().filter(|available| needed > *available) {
-        None => Ok(()),
-        Some(available) => Err(Error::input(format!(
-            "{}: importing it takes {}, this machine has {} free",
-            checkpoint.path().display(),
-            memory::human(needed),
-            memory::human(available)
-        ))),
-    }
+    memory::expect_room(needed).during(|| format!("importing {}", checkpoint.path().display()))
 }

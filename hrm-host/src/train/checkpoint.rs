@@ -18,7 +18,7 @@ use crate::carry;
 use crate::data::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{self, Existing};
-use crate::model_dir::{self, CONFIG, WEIGHTS, checkpoints};
+use crate::model_dir::{self, CONFIG, WEIGHTS, checkpoint_name, checkpoints};
 use crate::row_metrics::MetricSums;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile};
 
@@ -43,6 +43,10 @@ pub struct TrainerState {
     pub cursor: Cursor,
     /// A fingerprint of the training data.
     pub data_fingerprint: String,
+    /// A fingerprint of the held-out data, by which the best model is chosen; [`NO_TEST`] if there is none. Checkpoints of
+    /// earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fingerprint: Option<String>,
     /// Metrics summed since the last line.
     pub sums: MetricSums,
     /// Steps that `sums` is over.
@@ -58,6 +62,9 @@ pub struct TrainerState {
     /// Evaluations since the best one.
     pub stale: u64,
 }
+
+/// The fingerprint of held-out data that is not there.
+pub const NO_TEST: &str = "none";
 
 /// The best evaluation of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,23 +85,19 @@ fn shape(tensor: &Tensor) -> Vec<usize> {
     vec![tensor.span.rows, tensor.span.cols]
 }
 
-/// Writes the checkpoint of `state.step` into `run` and removes all older ones but the `keep - 1` newest.
+/// Writes the checkpoint of `state.step` into `run`.
 ///
 /// # Errors
 /// The backend fails, or the disk does; older checkpoints are then still there.
-pub fn save<K>(backend: &mut K, plan: &Plan, run: &Path, state: &TrainerState, keep: usize) -> Result<PathBuf>
+pub fn save<K>(backend: &mut K, plan: &Plan, run: &Path, state: &TrainerState) -> Result<PathBuf>
 where
     K: Memory<Error: Send + Sync + 'static>,
 {
-    let target = run.join(format!("step-{:08}", state.step));
+    let target = run.join(checkpoint_name(state.step));
     files::write_dir(&target, Existing::Replace, |staging| {
         save_model(backend, plan, state.settings.arch.loss, staging.path())?;
         save_trainer(backend, plan, &staging.path().join(TRAINER), state)
     })?;
-    let found = checkpoints(run);
-    for (_, old) in found.iter().take(found.len().saturating_sub(keep.max(1))) {
-        files::remove_dir(old)?;
-    }
     Ok(target)
 }
 
@@ -231,15 +234,33 @@ fn check_rows(file: &TensorFile, plan: &Plan, name: &str, values: &[i32]) -> Res
     }
 }
 
-/// The newest checkpoint of `run`.
-///
-/// # Errors
-/// There is none.
-pub fn newest(run: &Path) -> Result<PathBuf> {
-    match checkpoints(run).pop() {
-        Some((_, path)) => Ok(path),
-        None => {
-            Err(Error::input(format!("{}: no checkpoint step-N in it, so nothing to resume", run.display())))
-        }
+/// Says which checkpoint to fall back to, if `error` says that the one in `dir` is not what was written. Trouble with the
+/// disk, with permissions or with memory is none of the checkpoint's.
+#[must_use]
+pub fn or_fall_back(error: Error, dir: &Path) -> Error {
+    use std::io::ErrorKind as E;
+    let spoiled = match error.cause::<std::io::Error>() {
+        Some(io) => matches!(
+            io.kind(),
+            E::NotFound
+                | E::UnexpectedEof
+                | E::InvalidData
+                | E::InvalidInput
+                | E::IsADirectory
+                | E::NotADirectory
+        ),
+        None => error.kind() == crate::error::Kind::Input,
+    };
+    if !spoiled {
+        return error;
     }
+    let run = dir.parent().unwrap_or(Path::new("."));
+    let older = checkpoints(run).into_iter().rev().map(|(_, path)| path).find(|path| path.as_path() < dir);
+    error.hint(match older {
+        Some(older) => {
+            let (older, dir) = (older.display(), dir.display());
+            format!("{older} is the checkpoint before it: move {dir} away and resume again")
+        }
+        None => "there is no checkpoint before it: put the file back from a copy, or begin a new run".into(),
+    })
 }

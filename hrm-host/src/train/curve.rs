@@ -5,13 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::run::METRICS;
+use super::files::{CURVE, METRICS};
 use crate::error::Result;
 use crate::metrics::jsonl;
 use crate::metrics::plot::{Chart, Series};
-
-/// Name of the chart in a run.
-pub const CURVE: &str = "curve.svg";
 
 /// Shares that are shown in percent: a metric's name, what the legend calls it.
 const SHARES: [(&str, &str); 4] = [
@@ -64,12 +61,14 @@ pub fn points(records: &[Map<String, Value>], metric: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Writes `RUN/curve.svg` from the run's metrics.
+/// Writes `RUN/curve.svg` from the run's metrics, and gives the number of lines that could not be read: the chart goes
+/// without them.
 ///
 /// # Errors
-/// The metrics cannot be read, or the disk refuses.
-pub fn write(run: &Path, title: &str) -> Result<()> {
-    chart(&jsonl::read(&run.join(METRICS))?, title).write_svg(&run.join(CURVE)).map(drop)
+/// The metrics cannot be read at all, or the disk refuses.
+pub fn write(run: &Path, title: &str) -> Result<usize> {
+    let jsonl::Records { records, bad } = jsonl::read(&run.join(METRICS))?;
+    chart(&records, title).write_svg(&run.join(CURVE)).map(|_| bad.len())
 }
 
 fn chart(records: &[Map<String, Value>], title: &str) -> Chart {
@@ -103,7 +102,7 @@ fn chart(records: &[Map<String, Value>], title: &str) -> Chart {
 /// # Errors
 /// The metrics cannot be read.
 pub fn terminal(run: &Path, columns: usize) -> Result<Option<String>> {
-    let records = jsonl::read(&run.join(METRICS))?;
+    let records = jsonl::read(&run.join(METRICS))?.records;
     let percent = |metric: &str| -> Vec<(f64, f64)> {
         smooth(&points(&records, metric), 120).into_iter().map(|(step, y)| (step, 100.0 * y)).collect()
     };

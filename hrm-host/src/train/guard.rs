@@ -29,12 +29,21 @@ pub fn find_not_finite<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option
     find_bad_gradient(backend, plan)
 }
 
-/// The first gradient that is not finite: what must not reach the parameters.
+/// The first gradient that is not finite: what must not reach the parameters. That of the puzzle embedding is a row for
+/// each puzzle of the batch, beside the gradients of the other tensors.
 ///
 /// # Errors
 /// The backend fails.
 pub fn find_bad_gradient<K: Memory>(backend: &mut K, plan: &Plan) -> Result<Option<String>, K::Error> {
-    find_bad(backend, plan, Region::Gradients, "gradient of")
+    if let Some(found) = find_bad(backend, plan, Region::Gradients, "gradient of")? {
+        return Ok(Some(found));
+    }
+    match plan.backward.map(|backward| backward.dpuzzle) {
+        Some(rows) if !all_finite(backend, Region::Acts, rows.offset, rows.len())? => {
+            Ok(Some("gradient of the puzzle embedding".into()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The first trained tensor whose part of `region` is not finite.
@@ -106,4 +115,46 @@ fn all_finite<K: Memory>(
         done += piece;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use hrm_core::config::Config;
+    use hrm_core::plan::Mode;
+
+    use super::*;
+    use crate::backend::{HostBackend, Plain};
+
+    const CONFIG: Config = Config {
+        seq_len: 4,
+        vocab_size: 5,
+        hidden_size: 16,
+        num_heads: 1,
+        h_layers: 1,
+        l_layers: 1,
+        puzzle_emb_ndim: 16,
+        num_puzzle_identifiers: 3,
+        ..Config::SUDOKU_EXTREME
+    };
+
+    /// Every place that an update reads is looked at.
+    #[test]
+    fn no_gradient_is_overlooked() {
+        let plan = Plan::new(&CONFIG, 2, Mode::Training).unwrap();
+        let mut backend = Plain::create(&plan).unwrap();
+        assert_eq!(find_bad_gradient(&mut backend, &plan).unwrap(), None);
+        let rows = plan.backward.unwrap().dpuzzle;
+        let last = plan.params.tensors().filter(Tensor::is_trained).last().unwrap();
+        for (region, at, name) in [
+            (Region::Acts, rows.offset + rows.len() - 1, "the puzzle embedding".to_owned()),
+            (Region::Gradients, last.span.offset + last.span.len() - 1, last.name.to_string()),
+        ] {
+            for bad in [f32::NAN, f32::NEG_INFINITY] {
+                backend.write(region, at, &[bad]).unwrap();
+                let found = find_bad_gradient(&mut backend, &plan).unwrap();
+                assert_eq!(found, Some(format!("gradient of {name}")));
+            }
+            backend.write(region, at, &[0.0]).unwrap();
+        }
+    }
 }

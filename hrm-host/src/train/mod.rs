@@ -3,12 +3,15 @@
 
 pub mod checkpoint;
 pub mod curve;
+pub mod files;
 pub mod guard;
 pub mod presets;
 pub mod run;
 pub mod settings;
+pub mod steps;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,19 +20,22 @@ use hrm_core::init;
 use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan, PlanError};
 
+use checkpoint::NO_TEST;
 pub use checkpoint::{Best, TrainerState};
 pub use settings::{Arch, Augmentation, Settings};
+use steps::{StepEnd, TrainSteps};
 
 use crate::backend::TrainBackend;
-use crate::backend::steps::{StepEnd, TrainSteps};
 use crate::carry::{self, RowSnapshot};
 use crate::data::prefetch::{Prefetch, Prefetched};
 use crate::data::sudoku::{ShuffleExamples, Size};
 use crate::data::{Cursor, Dataset, Sampler, SamplerOptions};
 use crate::error::{Error, Result};
 use crate::evaluate::{EvalOptions, EvalReport, Sample, evaluate};
-use crate::files::{self, Existing};
+use crate::files::{Existing, write_dir};
+use crate::memory;
 use crate::row_metrics::MetricSums;
+use crate::runner::NotFinite;
 use crate::strategy::Strategy;
 
 /// Epochs that the sampler joins end to end.
@@ -66,6 +72,65 @@ pub fn planned_bytes<K: TrainBackend>(plan: &Plan) -> usize {
     K::planned_bytes(plan) + Prefetch::bytes(plan.batch, plan.config.seq_len) + RowSnapshot::bytes(plan)
 }
 
+/// A backend for `plan`, if the system has the memory for it.
+fn create<K: TrainBackend>(plan: &Plan) -> Result<K> {
+    if K::IN_HOST_MEMORY {
+        memory::expect_room(planned_bytes::<K>(plan) as u64)?;
+    }
+    K::create(plan).map_err(Error::backend)
+}
+
+/// Why a step, or an evaluation after it, cannot be: numbers have grown beyond all bounds. The parameters after the step
+/// before are the first that may be at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Diverged {
+    /// The step that failed.
+    pub step: u64,
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run has diverged by step {}", self.step)
+    }
+}
+
+impl std::error::Error for Diverged {}
+
+impl TrainerState {
+    /// Refuses to go on with another backend or other training data than the run began with.
+    ///
+    /// # Errors
+    /// They are other ones: a run's bits are those of its backend and data.
+    pub fn expect(&self, backend: &str, dataset: &Dataset) -> Result<()> {
+        if self.backend != backend {
+            let error = format!("the run is of the backend {}, cannot go on with {backend}", self.backend);
+            return Err(Error::input(error).hint(format!("add --backend {}", self.backend)));
+        }
+        other_data(dataset.path(), "training", &fingerprint(dataset)?, &self.data_fingerprint)
+    }
+
+    /// Refuses other held-out data than the run began with.
+    ///
+    /// # Errors
+    /// They are other ones, or they cannot be read.
+    pub fn expect_test(&self, test: Option<&Dataset>) -> Result<()> {
+        let Some(expected) = &self.test_fingerprint else { return Ok(()) };
+        let path = test.map_or(Path::new("test"), Dataset::path);
+        other_data(path, "held-out", &test_fingerprint(test)?, expected)
+    }
+}
+
+fn other_data(path: &Path, what: &str, found: &str, expected: &str) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::input(format!(
+        "{path}: other {what} data than the run began with: found {found}, expected {expected}"
+    ))
+    .hint("give the --data that the run began with, or begin a new run on this one"))
+}
+
 /// A training run in memory.
 pub struct Trainer<K: TrainBackend> {
     backend: K,
@@ -94,7 +159,7 @@ impl<K: TrainBackend> Trainer<K> {
             ))
             .hint("raise epochs, lower global_batch_size, or set steps"));
         }
-        let mut backend = K::create(&plan).map_err(Error::backend)?;
+        let mut backend: K = create(&plan)?;
         init::initialise(&mut backend, &plan, settings.seed).map_err(Error::backend)?;
         init::reset_carry(&mut backend, &plan).map_err(Error::backend)?;
         let state = TrainerState {
@@ -104,6 +169,7 @@ impl<K: TrainBackend> Trainer<K> {
             total_steps: settings.total_steps(dataset.metadata()),
             cursor: Cursor::default(),
             data_fingerprint: fingerprint(&dataset)?,
+            test_fingerprint: None,
             sums: MetricSums::default(),
             summed_steps: 0,
             metrics_bytes: 0,
@@ -120,22 +186,26 @@ impl<K: TrainBackend> Trainer<K> {
     /// # Errors
     /// The checkpoint is damaged, or does not fit data or backend.
     pub fn resume(dir: &Path, dataset: Arc<Dataset>) -> Result<Self> {
-        let state = checkpoint::read_state(dir)?;
-        let expect = |what: &str, found: &str, expected: &str| {
-            if found == expected {
-                return Ok(());
-            }
-            Err(Error::input(format!(
-                "{}: made with {what} {expected}, cannot go on with {found}",
-                dir.display()
-            )))
-        };
-        expect("backend", K::NAME, &state.backend)?;
-        expect("training data of fingerprint", &fingerprint(&dataset)?, &state.data_fingerprint)?;
+        let state = checkpoint::read_state(dir).map_err(|error| checkpoint::or_fall_back(error, dir))?;
+        state.expect(K::NAME, &dataset)?;
         let plan = plan(&state.settings, &dataset)?;
-        let mut backend = K::create(&plan).map_err(Error::backend)?;
-        let state = checkpoint::load(&mut backend, &plan, dir)?;
+        let mut backend: K = create(&plan)?;
+        let state = checkpoint::load(&mut backend, &plan, dir)
+            .map_err(|error| checkpoint::or_fall_back(error, dir))?;
         Self::assemble(backend, plan, state, dataset)
+    }
+
+    /// Notes the held-out data of a run that begins, and refuses other ones than it began with: what was best on one set of
+    /// puzzles says nothing on another.
+    ///
+    /// # Errors
+    /// It is other data, or it cannot be read.
+    pub fn expect_test(&mut self, test: Option<&Dataset>) -> Result<()> {
+        self.state.expect_test(test)?;
+        if self.state.test_fingerprint.is_none() {
+            self.state.test_fingerprint = Some(test_fingerprint(test)?);
+        }
+        Ok(())
     }
 
     fn assemble(mut backend: K, plan: Plan, state: TrainerState, dataset: Arc<Dataset>) -> Result<Self> {
@@ -238,7 +308,8 @@ impl<K: TrainBackend> Trainer<K> {
             Some(StepEnd::NotFinite) => {
                 let place = guard::find_not_finite(&mut self.backend, &self.plan).map_err(Error::backend)?;
                 let place = place.unwrap_or_else(|| "the losses alone".into());
-                Err(Error::failed(format!("step {step}: not a finite number in {place}")))
+                let message = format!("step {step}: not a finite number in {place}");
+                Err(Error::failed(message).with_source(Diverged { step }))
             }
             Some(StepEnd::Done(rows)) => {
                 let mut sums = MetricSums::default();
@@ -292,7 +363,13 @@ impl<K: TrainBackend> Trainer<K> {
         };
         let report = evaluate(&mut self.backend, &plan, dataset, &options, progress);
         rows.restore(&mut self.backend, &plan).map_err(Error::backend)?;
-        report
+        let step = self.state.step;
+        report.map_err(|error| match error.cause() {
+            Some(NotFinite) => {
+                error.with_source(Diverged { step: step + 1 }).context(format!("evaluating step {step}"))
+            }
+            None => error,
+        })
     }
 
     /// Notes the result of an evaluation and says whether it is the best so far: more puzzles solved or, where as many
@@ -322,10 +399,10 @@ impl<K: TrainBackend> Trainer<K> {
     ///
     /// # Errors
     /// A step is under way, a parameter is not finite, the backend fails, or the disk does.
-    pub fn save(&mut self, run: &Path, keep: usize) -> Result<PathBuf> {
+    pub fn save(&mut self, run: &Path) -> Result<PathBuf> {
         self.settled()?;
         self.refuse_bad_parameters()?;
-        checkpoint::save(&mut self.backend, &self.plan, run, &self.state, keep)
+        checkpoint::save(&mut self.backend, &self.plan, run, &self.state)
     }
 
     /// Writes the model alone to `dir`, replacing what is there.
@@ -334,7 +411,7 @@ impl<K: TrainBackend> Trainer<K> {
     /// A parameter is not finite, the backend fails, or the disk does.
     pub fn save_model(&mut self, dir: &Path) -> Result<()> {
         self.refuse_bad_parameters()?;
-        files::write_dir(dir, Existing::Replace, |staging| {
+        write_dir(dir, Existing::Replace, |staging| {
             let loss = self.state.settings.arch.loss;
             checkpoint::save_model(&mut self.backend, &self.plan, loss, staging.path())
         })
@@ -343,10 +420,11 @@ impl<K: TrainBackend> Trainer<K> {
     fn refuse_bad_parameters(&mut self) -> Result<()> {
         let bad = guard::find_bad_in_checkpoint(&mut self.backend, &self.plan).map_err(Error::backend)?;
         match bad {
-            Some(tensor) => Err(Error::failed(format!(
-                "step {}: {tensor} is not finite, so no checkpoint was written",
-                self.state.step
-            ))),
+            Some(tensor) => {
+                let step = self.state.step;
+                let message = format!("step {step}: {tensor} is not finite, so no checkpoint was written");
+                Err(Error::failed(message).with_source(Diverged { step: step + 1 }))
+            }
             None => Ok(()),
         }
     }
@@ -363,6 +441,21 @@ fn board_size(plan: &Plan) -> Result<Size> {
     Size::from_cells(cells).ok_or_else(|| {
         Error::input(format!("augment is sudoku, but the data has {cells} cells, expected 16 or 81"))
     })
+}
+
+/// A fingerprint of held-out data: as [`fingerprint`], and of the ratings, by which an evaluation chooses its puzzles.
+fn test_fingerprint(test: Option<&Dataset>) -> Result<String> {
+    let Some(test) = test else { return Ok(NO_TEST.to_owned()) };
+    let mut ratings = crc32fast::Hasher::new();
+    for set in test.sets() {
+        for group in 0..set.groups() {
+            let first = set.puzzle(set.group(group).start).start;
+            if let Some(rating) = set.rating_of(first) {
+                ratings.update(&rating.to_le_bytes());
+            }
+        }
+    }
+    Ok(format!("{}-{:08x}", fingerprint(test)?, ratings.finalize()))
 }
 
 /// A fingerprint of everything in `dataset` that training depends on: its shape, and a checksum over its groups,

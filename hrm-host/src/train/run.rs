@@ -6,22 +6,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Trainer, TrainerState};
+use super::files::{self, BEST, METRICS, RunDir, TIMING};
+use super::{Diverged, Trainer, TrainerState};
 use crate::backend::TrainBackend;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::EvalReport;
 use crate::metrics::{jsonl, tensorboard};
+use crate::model_dir::checkpoints;
 use crate::row_metrics::MetricSums;
 
-/// Metrics of a run: the same bytes whether it was interrupted or not.
-pub const METRICS: &str = "metrics.jsonl";
-/// Wall-clock times of a run.
-pub const TIMING: &str = "timing.jsonl";
-/// Settings of a run, as they were merged; its steps follow what a resumed run is asked for.
-pub const SETTINGS: &str = "settings.toml";
-/// The best model of a run.
-pub const BEST: &str = "best";
 /// Checkpoints kept: one to fall back to.
 const KEEP: usize = 2;
 
@@ -48,6 +42,8 @@ pub trait Observer {
     fn evaluated(&mut self, step: u64, report: &EvalReport, best: bool);
     /// After a checkpoint.
     fn saved(&mut self, path: &Path);
+    /// Something that is worth a line, and does not keep the run from going on.
+    fn noted(&mut self, text: &str);
     /// Whether to stop: asked often, answered at the next opportunity by a checkpoint and an orderly end.
     fn interrupted(&self) -> bool;
 }
@@ -96,18 +92,13 @@ struct Logs {
 }
 
 impl Logs {
-    /// Opens all files where a checkpoint of `state` left them, or anew.
-    fn open(dir: &Path, state: &TrainerState) -> Result<Self> {
-        let events = dir.join(tensorboard::EVENTS);
-        Ok(Self {
-            metrics: open_log(&dir.join(METRICS), Some(state.metrics_bytes))?,
-            timing: open_log(&dir.join(TIMING), None)?,
-            // A run can go on without the file that somebody cleared away.
-            events: match state.events_bytes {
-                offset if offset > 0 && events.exists() => tensorboard::Writer::open_at(&events, offset)?,
-                _ => tensorboard::Writer::create(&events)?,
-            },
-        })
+    /// Opens all files where a checkpoint of `state` left them, or anew, with what is to be said about them.
+    fn open(dir: &Path, state: &TrainerState) -> Result<(Self, Vec<String>)> {
+        let (metrics, lines) = jsonl::Writer::resume(&dir.join(METRICS), Some(state.metrics_bytes))?;
+        let (timing, _) = jsonl::Writer::resume(&dir.join(TIMING), None)?;
+        let (events, records) =
+            tensorboard::Writer::resume(&dir.join(tensorboard::EVENTS), state.events_bytes)?;
+        Ok((Self { metrics, timing, events }, lines.into_iter().chain(records).collect()))
     }
 
     /// One line of metrics, to every file that takes them.
@@ -124,16 +115,7 @@ impl Logs {
     }
 }
 
-/// A log that goes on at `offset`, or at its end; a new one if there is none.
-fn open_log(path: &Path, offset: Option<u64>) -> Result<jsonl::Writer> {
-    let length = path.metadata().map(|file| file.len()).unwrap_or(0);
-    match offset.unwrap_or(length) {
-        0 => jsonl::Writer::create(path),
-        offset => jsonl::Writer::open_at(path, offset),
-    }
-}
-
-/// Runs `trainer` to its end in the directory `dir`, evaluating on `test`; or until `limit` is over, if there is one.
+/// Runs `trainer` to its end in the directory `run`, evaluating on `test`; or until `limit` is over, if there is one.
 ///
 /// Training does not wait for metrics: they are written when they arrive, in the order of the steps. Before an
 /// evaluation, a checkpoint or the end all steps under way are waited for, so that what is written does not depend on
@@ -143,17 +125,30 @@ fn open_log(path: &Path, offset: Option<u64>) -> Result<jsonl::Writer> {
 /// Data, backend or disk fail, or a value is not finite. The last checkpoint is then intact.
 pub fn run<K: TrainBackend>(
     trainer: &mut Trainer<K>,
-    dir: &Path,
+    run: &RunDir,
     test: Option<&Dataset>,
     limit: Option<Duration>,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    let dir = run.path();
+    trainer.expect_test(test)?;
+    if !run.keeps_others_out() {
+        let dir = dir.display();
+        observer.noted(&format!(
+            "{dir}: no locks on this file system, so see to it that nobody else trains this run"
+        ));
+    }
+    let (logs, notes) = Logs::open(dir, trainer.state())?;
+    notes.iter().for_each(|note| observer.noted(note));
+    // A kill between a checkpoint's rename and the removal of the oldest leaves one too many.
+    files::trim(dir, KEEP)?;
     let mut session = Session {
-        logs: Logs::open(dir, trainer.state())?,
+        logs,
         started: Instant::now(),
         busy: Busy::default(),
         last: None,
         redraw: super::curve::Redraw::default(),
+        bad_lines: 0,
         // A resumed run stands on the checkpoint that it came from.
         saved_at: (trainer.state().step > 0).then_some(trainer.state().step),
         trainer,
@@ -168,7 +163,7 @@ pub fn run<K: TrainBackend>(
     Ok(Outcome {
         end,
         step: session.trainer.state().step,
-        checkpoint: super::checkpoint::newest(dir)?,
+        checkpoint: files::newest(dir)?,
         seconds: session.started.elapsed().as_secs_f64(),
         last: session.last,
     })
@@ -185,6 +180,8 @@ struct Session<'a, K: TrainBackend> {
     last: Option<EvalReport>,
     redraw: super::curve::Redraw,
     saved_at: Option<u64>,
+    /// Lines of the metrics that could not be read when the curve was last drawn.
+    bad_lines: usize,
 }
 
 impl<K: TrainBackend> Session<'_, K> {
@@ -222,7 +219,7 @@ impl<K: TrainBackend> Session<'_, K> {
                 return Ok(End::OutOfTime);
             }
             let began = Instant::now();
-            self.trainer.start().map_err(|e| with_last_checkpoint(e, self.dir))?;
+            self.trainer.start().map_err(|e| explained(e, self.dir))?;
             self.busy.time += began.elapsed();
             while self.hear(false)? {}
         }
@@ -238,7 +235,7 @@ impl<K: TrainBackend> Session<'_, K> {
     /// there were any to take.
     fn hear(&mut self, wait: bool) -> Result<bool> {
         let began = Instant::now();
-        let sums = self.trainer.finish(wait).map_err(|e| with_last_checkpoint(e, self.dir))?;
+        let sums = self.trainer.finish(wait).map_err(|e| explained(e, self.dir))?;
         self.busy.time += began.elapsed();
         let Some(sums) = sums else { return Ok(false) };
         self.busy.steps += 1;
@@ -263,14 +260,15 @@ impl<K: TrainBackend> Session<'_, K> {
         let report = self.trainer.evaluate(test, |done, of| {
             observer.evaluating(done, of);
             !observer.interrupted()
-        })?;
+        });
+        let report = report.map_err(|e| explained(e, self.dir))?;
         let Some(report) = report else { return Ok(false) };
         let step = self.trainer.state().step;
         self.logs.write(step, &eval_values(&report))?;
         let best = self.trainer.note(report.all.exact_accuracy, report.all.accuracy);
         if best {
             let saved = self.trainer.save_model(&self.dir.join(BEST));
-            saved.map_err(|e| with_last_checkpoint(e, self.dir))?;
+            saved.map_err(|e| explained(e, self.dir))?;
         }
         self.draw()?;
         self.observer.evaluated(step, &report, best);
@@ -278,10 +276,17 @@ impl<K: TrainBackend> Session<'_, K> {
         Ok(true)
     }
 
-    /// Draws the metrics that are written so far.
-    fn draw(&self) -> Result<()> {
+    /// Draws the curve, without the lines of the metrics that cannot be read: it is for people, and the run is not.
+    fn draw(&mut self) -> Result<()> {
         let state = self.trainer.state();
-        super::curve::write(self.dir, &format!("{} steps of {}", state.step, state.total_steps))
+        let bad = super::curve::write(self.dir, &format!("{} steps of {}", state.step, state.total_steps))?;
+        if bad > self.bad_lines {
+            let metrics = self.dir.join(METRICS);
+            let what = if bad == 1 { "1 line is" } else { &format!("{bad} lines are") };
+            self.observer.noted(&format!("{}: {what} damaged, the chart goes without", metrics.display()));
+        }
+        self.bad_lines = bad;
+        Ok(())
     }
 
     /// Writes a checkpoint, unless there is one of this step.
@@ -292,7 +297,8 @@ impl<K: TrainBackend> Session<'_, K> {
         }
         self.trainer.state_mut().metrics_bytes = self.logs.metrics.sync()?;
         self.trainer.state_mut().events_bytes = self.logs.events.sync()?;
-        let path = self.trainer.save(self.dir, KEEP).map_err(|e| with_last_checkpoint(e, self.dir))?;
+        let path = self.trainer.save(self.dir).map_err(|e| explained(e, self.dir))?;
+        files::trim(self.dir, KEEP)?;
         self.observer.saved(&path);
         self.saved_at = Some(step);
         Ok(())
@@ -335,13 +341,24 @@ fn eval_values(report: &EvalReport) -> Vec<(String, f64)> {
     .into()
 }
 
-fn with_last_checkpoint(error: Error, dir: &Path) -> Error {
-    // A full disk has its own hint.
-    if error.hint_text().is_some() {
-        return error;
+/// `error` with what is left to go on from.
+fn explained(error: Error, dir: &Path) -> Error {
+    let saved = checkpoints(dir);
+    if let Some(Diverged { step }) = error.cause().copied() {
+        // A checkpoint is known to be good once a step from it was.
+        let good = saved.iter().rev().find(|(saved, _)| saved + 1 < step);
+        let what = match (good, saved.last()) {
+            (Some((_, path)), _) => format!("; the last good checkpoint is {}", path.display()),
+            (None, Some((_, path))) => format!("; {} leads to this again", path.display()),
+            (None, None) => String::new(),
+        };
+        return error.hint(format!("begin again with a lower learning rate{what}"));
     }
-    match super::checkpoint::newest(dir) {
-        Ok(path) => error.hint(format!("the last good checkpoint is {}", path.display())),
-        Err(_) => error.hint("no checkpoint was written yet; a lower learning rate may help"),
+    // A full disk and the like have their own hint.
+    match saved.last() {
+        Some((_, path)) if error.hint_text().is_none() => {
+            error.hint(format!("{} is there to --resume from once this is mended", path.display()))
+        }
+        _ => error,
     }
 }

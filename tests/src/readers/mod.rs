@@ -28,7 +28,7 @@ use hrm_host::model_io::checkpoint::Checkpoint;
 use hrm_host::model_io::identifiers;
 use hrm_host::puzzle::Puzzle;
 use hrm_host::settings::Settings;
-use hrm_host::task::Task;
+use hrm_host::task::Task as Kind;
 use hrm_host::tensor_match::{compare, shape};
 use hrm_host::train;
 use zip::ZipWriter;
@@ -160,7 +160,7 @@ pub fn answers_jsonl(bytes: &[u8]) {
 pub fn puzzle_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for task in
-        [Task::Sudoku(Size::Nine), Task::Sudoku(Size::Four), Task::Maze { side: 3 }, Task::Arc { side: 30 }]
+        [Kind::Sudoku(Size::Nine), Kind::Sudoku(Size::Four), Kind::Maze { side: 3 }, Kind::Arc { side: 30 }]
     {
         let Ok(found) = Puzzle::parse_all(task, text) else { continue };
         assert!(!found.is_empty());

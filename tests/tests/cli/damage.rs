@@ -121,12 +121,3 @@ fn a_missing_file_is_named() {
         place.write(&name, whole);
     }
 }
-
-#[test]
-fn a_metrics_file_that_was_cut_is_refused_and_left_as_it_is() {
-    let place = Place::with_run();
-    let whole = place.read("run/metrics.jsonl");
-    place.write("run/metrics.jsonl", &whole[..whole.len() / 2]);
-    place.hrm(&format!("{RESUME} --steps 50")).expect(2, &["metrics.jsonl", "expected the"]);
-    assert_eq!(place.read("run/metrics.jsonl"), &whole[..whole.len() / 2]);
-}

@@ -42,6 +42,39 @@ fn an_evaluation_says_all_it_knows() {
     assert_eq!(json(&reference.out)["puzzles"], 3);
 }
 
+/// One walk to the maximum tells what halting on Q comes to, and as exactly as a walk of its own.
+#[test]
+fn an_evaluation_says_how_it_halted_and_what_the_other_way_gives() {
+    let place = Place::with_run();
+    let eval = |flags: &str| {
+        json(&place.hrm(&format!("eval --model run --data data --json {flags}")).expect(0, &[]).out)
+    };
+    for flags in ["", "--vote 4", "--answer best-q", "--max-steps 7", "--limit 9"] {
+        let (both, q) = (eval(flags), eval(&format!("--halt q {flags}")));
+        assert_eq!(
+            (&both["strategy"]["halt"], &both["on_q"]["strategy"]),
+            (&Value::from("max"), &q["strategy"])
+        );
+        for key in
+            ["puzzles", "solved", "exact_accuracy", "accuracy", "steps", "lm_loss", "lawful", "interval95"]
+        {
+            assert_eq!(both["on_q"][key], q[key], "{key} with {flags}");
+        }
+        assert!(q.get("on_q").is_none());
+    }
+    let table = |flags: &str| place.hrm(&format!("eval --model run --data data {flags}")).expect(0, &[]).out;
+    let both = table("");
+    for words in ["halt max: all at 4 steps", "halt q: at most 4 steps", "the last board counts"] {
+        assert!(both.contains(words), "{words:?} in {both}");
+    }
+    let q = table("--halt q --answer best-q");
+    assert!(
+        q.contains("halt q: at most 4 steps") && q.contains("Q likes best") && !q.contains("halt max"),
+        "{q}"
+    );
+    assert!(table("--halt 2").contains("halt 2: after 2 steps"));
+}
+
 #[test]
 fn a_sweep_agrees_with_what_it_recommends() {
     let place = Place::with_run();

@@ -49,3 +49,21 @@ fn a_second_ctrl_c_ends_at_once() {
     // What is left can be gone on with.
     place.hrm("train --resume --data data --out run --steps 1").expect(0, &["done after 1 steps"]);
 }
+
+/// A step of the published model takes minutes on a CPU: whoever asks for a stop is told within a second that it was heard.
+#[test]
+fn a_stop_in_the_midst_of_a_long_step_is_answered_at_once() {
+    let place = Place::with_data();
+    let slow = "train --preset sudoku-4x4 --set arch.hidden_size=512 --set arch.num_heads=8 --set arch.H_layers=4 \
+                --set arch.L_layers=4 --set global_batch_size=1024 --data data --out run";
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut running = Running::start(&mut place.command(slow));
+        assert!(running.wait_until(|running| running.err().contains("memory ")), "{}", running.err());
+        running.signal(signal);
+        let heard = running.wait_until(|running| running.err().contains("stopping after this step"));
+        assert!(heard, "{}", running.err());
+        running.child.kill().unwrap();
+        running.wait();
+        std::fs::remove_dir_all(place.path("run")).unwrap();
+    }
+}

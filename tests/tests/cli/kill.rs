@@ -116,3 +116,32 @@ fn a_run_killed_again_and_again_comes_to_the_same_end() {
     place.hrm(&line).expect(0, &["done after 40 steps"]);
     assert_same(&place.result("run"), &place.result("whole"), "killed eight times");
 }
+
+/// As many kills as `HRM_KILLS` says, of one run after the other, each killed one or more times before it comes to its end.
+#[test]
+#[ignore = "minutes; `just kills` runs it"]
+fn every_one_of_many_kills_is_survived() {
+    let wanted: u64 = std::env::var("HRM_KILLS").map_or(300, |kills| kills.parse().unwrap());
+    let (place, whole) = reference();
+    let expected = place.result("whole");
+    let (mut random, mut kills, mut runs, mut moment) = (Random(wanted), 0, 0u64, 0);
+    while kills < wanted {
+        runs += 1;
+        let mut line = tiny("run", "");
+        // One kill for most runs, several on the way of every fifth.
+        for _ in 0..if runs.is_multiple_of(5) { 4 } else { 1 } {
+            moment += 1;
+            let at = Moment::choose(moment, whole, &mut random);
+            kills += u64::from(at.kill(Running::start(&mut place.command(&line)), &place, "run"));
+            line = go_on(&place, "run");
+        }
+        place.hrm(&line).expect(0, &["done after 40 steps"]);
+        // No leftovers, two checkpoints, and the bits of the run that nobody disturbed.
+        assert_same(&place.result("run"), &expected, &format!("run {runs}, killed {kills} times in all"));
+        assert_eq!(crate::support::checkpoints(&place.path("run")).len(), 2);
+        fs::remove_dir_all(place.path("run")).unwrap();
+    }
+    println!(
+        "{kills} kills of {runs} runs: each came to the same bits, with two checkpoints and nothing else left"
+    );
+}

@@ -5,6 +5,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod accidents;
 mod commands;
 mod damage;
 mod datasets;
@@ -15,6 +16,7 @@ mod input;
 mod int8;
 mod interrupt;
 mod kill;
+mod limits;
 mod memory;
 mod model_files;
 mod not_finite;

@@ -24,6 +24,26 @@ fn an_absurd_learning_rate_stops_the_run() {
     }
 }
 
+/// One step at an absurd rate leaves numbers, and a model that has none to say.
+#[test]
+fn a_model_that_has_diverged_is_no_result() {
+    let place = Place::with_data();
+    let more = "--set lr=1e30 --set puzzle_emb_lr=1e30 --set lr_warmup_steps=0 --set eval_interval=0 \
+                --set checkpoint_interval=1 --set arch.loss=softmax_cross_entropy";
+    let ended =
+        place.train("run", more).expect(1, &["finite", "hint: begin again with a lower learning rate"]);
+    let newest = checkpoints(&place.path("run")).pop().unwrap();
+    assert!(!ended.err.contains(&format!("the last good checkpoint is run/{newest}")), "{}", ended.err);
+    assert!(ended.err.contains(&newest) || ended.err.contains("last good"), "{}", ended.err);
+    for flags in ["", " --json", " --halt q", " --sweep"] {
+        let line = format!("eval --model run/{newest} --data data{flags}");
+        let ended = place.hrm(&line).expect(1, &["error:", "expected a finite number", "diverged"]);
+        assert_eq!(ended.out, "", "{flags}");
+    }
+    let solved = place.hrm(&format!("solve --model run/{newest} 1.34341221434321"));
+    solved.expect(1, &["expected a finite number"]);
+}
+
 #[test]
 fn a_nan_in_the_weights_is_named_and_nothing_is_overwritten() {
     let place = Place::with_data();

@@ -75,6 +75,11 @@ impl Running {
         fs::read_to_string(self.output.path().join("err")).unwrap()
     }
 
+    /// What the process has written to standard output so far.
+    pub fn out(&self) -> String {
+        fs::read_to_string(self.output.path().join("out")).unwrap()
+    }
+
     /// Whether it still runs.
     pub fn alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -220,19 +225,16 @@ impl Place {
         found
     }
 
-    /// What a run has come to: its two newest checkpoints (all files: weights, moments, carry, cursor), its best model,
-    /// its metrics and settings. Left out is what holds wall-clock times: `timing.jsonl`, and of the event file all but its
-    /// length.
+    /// What a run has come to: its checkpoints (all files: weights, moments, carry, cursor), its best model, its metrics
+    /// and settings. Left out is what holds wall-clock times: `timing.jsonl`, and of the event file all but its length.
     pub fn result(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.files(run);
-        let leftover = |name: &&String| name.contains(".tmp-") || name.contains(".old-");
+        let leftover =
+            |name: &&String| name.contains(".tmp-") || name.contains(".old-") || name.as_str() == "run.lock";
         assert_eq!(files.keys().find(leftover), None, "left by a killed process");
-        let steps: Vec<String> = checkpoints(&self.path(run));
-        let kept = &steps[steps.len().saturating_sub(2)..];
-        files.retain(|name, _| {
-            let first = name.split('/').next().unwrap_or(name);
-            first != "timing.jsonl" && (!first.starts_with("step-") || kept.iter().any(|step| step == first))
-        });
+        let steps = checkpoints(&self.path(run));
+        assert!(steps.len() <= 2, "two checkpoints are kept, there are {steps:?}");
+        files.remove("timing.jsonl");
         for (name, bytes) in &mut files {
             if name.starts_with("events.") {
                 *bytes = bytes.len().to_string().into_bytes();

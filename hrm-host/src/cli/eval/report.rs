@@ -2,10 +2,12 @@
 
 use std::io::{Result, Write};
 
+use crate::cli::words::counted;
 use crate::data::Dataset;
 use crate::evaluate::interval::Interval;
 use crate::evaluate::{Coverage, EvalReport, Intervals, Means, Paired, laws};
 use crate::metrics::plot::{Chart, Series, sparkline};
+use crate::strategy::{Answer, Halt};
 use crate::style::{self, FAINT, STRONG};
 use crate::task::Task;
 
@@ -22,6 +24,7 @@ pub fn print(out: &mut impl Write, dataset: &Dataset, report: &EvalReport) -> Re
         report.seconds,
         between(all, |it| it.exact_accuracy, percent)
     )?;
+    halting(out, report)?;
     let metadata = dataset.metadata();
     let task = Task::of(metadata.seq_len, metadata.vocab_size as usize);
     if let Some(lawful) = all.lawful {
@@ -50,6 +53,25 @@ pub fn print(out: &mut impl Write, dataset: &Dataset, report: &EvalReport) -> Re
         }
     }
     by_step(out, report)
+}
+
+/// Says how the puzzles halted; where that was at the maximum, also what halting on Q comes to, on the same walk.
+fn halting(out: &mut impl Write, report: &EvalReport) -> Result<()> {
+    let most = counted(report.most_steps, "step");
+    let answer = match report.strategy.answer {
+        Answer::Last => "the last board counts",
+        Answer::BestQ => "the board that Q likes best counts",
+    };
+    let name = |halt: Halt| match halt {
+        Halt::Max => format!("halt max: all at {most}"),
+        Halt::Q => format!("halt q: at most {most}"),
+        Halt::Steps(_) => format!("halt {}: after {most}", report.most_steps),
+    };
+    let on_q = report.on_q.as_ref().map(|on_q| (on_q.strategy.halt, &on_q.means));
+    for (halt, means) in [(report.strategy.halt, &report.all)].into_iter().chain(on_q) {
+        writeln!(out, "  {:<28}{}", name(halt), short(means))?;
+    }
+    writeln!(out, "  {FAINT}{answer}; what follows is of {}{FAINT:#}", name(report.strategy.halt))
 }
 
 /// Says what part of the dataset was looked at, if not all of it.
