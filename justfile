@@ -51,10 +51,17 @@ bench:
 cuda-kernels:
     cargo run -p hrm-cuda --example kernel_report -- docs/cuda-kernels.md
 
-# the CUDA kernels on the CPU: the emulator's tests and the conformance suite (needs g++)
+# the CUDA kernels on the CPU, under AddressSanitizer: the emulator's tests and the conformance suite (needs g++)
 cuda-emulator:
-    cargo test -p hrm-cuda --features emulator
-    cargo test -p hrm-tests --features emulator --test cuda_emulator
+    bash .ci/run emulator
+
+# licences, doubled crates and sources of the dependencies, by deny.toml
+deny:
+    tools/deny
+
+# hrm-core's and hrm-host's own code under AddressSanitizer, the unsafe modules with it
+sanitize:
+    tests/sanitize
 
 # everything that is checked on a GPU; tools/cuda-pack makes a folder to take to a machine that has one
 cuda-verify *ARGS:

@@ -31,8 +31,12 @@ fn build() -> PathBuf {
         "debug" => "dev",
         other => other,
     };
+    // Of the whole workspace, with the tests' own features: nothing is built a second time.
+    let features: &[&str] =
+        if cfg!(feature = "emulator") { &["--features", "hrm-tests/emulator"] } else { &[] };
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--package", "hrm-host", "--bin", "hrm", "--message-format", "json"])
+        .args(["build", "--workspace", "--bin", "hrm", "--message-format", "json"])
+        .args(features)
         .args(["--profile", profile, "--target-dir"])
         .arg(directory.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))

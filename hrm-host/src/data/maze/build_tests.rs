@@ -189,8 +189,8 @@ fn what_cannot_be_built_is_an_error_and_leaves_nothing() {
     for options in [
         GenerateOptions { count: 0, ..good.clone() },
         GenerateOptions { recipe: Recipe { min_path: 9, ..recipe }, ..good.clone() },
-        // There is no such path, and there are not so many mazes.
         GenerateOptions { recipe: Recipe { min_path: 8, ..recipe }, ..good.clone() },
+        // There are not so many mazes.
         GenerateOptions { count: 1_000_000, ..good.clone() },
     ] {
         assert!(matches!(generate(&options, None), Err(Error::Argument { .. })), "{options:?}");

@@ -25,9 +25,10 @@ impl Recipe {
         if !(2..=MAX_SIDE).contains(&side) {
             return Err(Error::argument("--size", side, format!("2 to {MAX_SIDE}")));
         }
-        let longest = side * side - 1;
+        // Of four cells in a square a shortest path has at most three.
+        let longest = 3 * (side / 2).pow(2) + side % 2 * (2 * side - 1) - 1;
         if min_path as usize > longest || min_path == 0 {
-            let expected = format!("1 to {longest}, the moves that {side} x {side} cells have room for");
+            let expected = format!("1 to {longest}: no shortest path in {side} x {side} cells is longer");
             return Err(Error::argument("--min-path", min_path, expected));
         }
         Ok(())
@@ -151,8 +152,10 @@ mod tests {
     #[test]
     fn what_no_maze_can_be_is_refused() {
         let recipe = |side, min_path| Recipe { side, min_path, split: Split::Train, seed: 0 };
-        assert!(recipe(30, 109).check().is_ok() && recipe(2, 3).check().is_ok());
-        for (side, min_path) in [(1, 1), (0, 1), (256, 1), (10, 109), (30, 0), (30, 900)] {
+        for (side, min_path) in [(2, 2), (3, 7), (4, 11), (30, 109), (30, 674)] {
+            assert!(recipe(side, min_path).check().is_ok(), "{side} {min_path}");
+        }
+        for (side, min_path) in [(1, 1), (0, 1), (256, 1), (2, 3), (3, 8), (4, 12), (30, 0), (30, 675)] {
             assert!(recipe(side, min_path).check().is_err(), "{side} {min_path}");
         }
     }
