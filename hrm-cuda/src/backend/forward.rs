@@ -163,10 +163,10 @@ impl<L: Launcher> Kernels for Cuda<L> {
         let attention = self.attention_operands(&op.attention)?;
         fit_linear("linear_qkv", &linear)?;
         let rotated = attention::comes_rotated(&mut self.launcher, self.dtype, &attention.shape)?;
-        if let (true, Some(rope), Some(product)) = (rotated, attention.rope, self.product(op.x, op.w)?) {
-            if let Some(kernel) = gemm_sm90::LinearRope::new(&mut self.launcher, &product)? {
-                return kernel.run(&mut self.launcher, attention.qkv, rope, attention.shape.positions);
-            }
+        if let (true, Some(rope), Some(product)) = (rotated, attention.rope, self.product(op.x, op.w)?)
+            && let Some(kernel) = gemm_sm90::LinearRope::new(&mut self.launcher, &product)?
+        {
+            return kernel.run(&mut self.launcher, attention.qkv, rope, attention.shape.positions);
         }
         self.linear(&linear)?;
         attention::rotate(&mut self.launcher, self.dtype, &attention)
