@@ -2,7 +2,7 @@
 //! judges all others, so it is not judged by itself.
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
-use hrm_core::kernels::{Attention, Keep};
+use hrm_core::kernels::{Attention, Keep, Write};
 use hrm_core::plan::Plan;
 use hrm_host::golden::workbench::Contents;
 use hrm_tests::case::{Case, Kernel, Shape};
@@ -93,6 +93,27 @@ fn add() {
 fn product(x: &[f64], w: &[f64], cols: usize) -> Vec<f64> {
     let rows = x.chunks_exact(cols);
     rows.flat_map(|x| w.chunks_exact(cols).map(|w| x.iter().zip(w).map(|(x, w)| x * w).sum())).collect()
+}
+
+/// The gradient of a weight that is used several times is the sum of its uses' gradients.
+#[test]
+fn gradients_add() {
+    for write in [Write::Replace, Write::Accumulate] {
+        let (case, before, after) = run(Kernel::LinearVjpWeight(write));
+        let op = op!(case, LinearVjpWeight);
+        let (dy, x) = (values(&before, Place::Act(op.dy)), values(&before, Place::Act(op.x)));
+        let (outer, inner) = (op.dy.cols, op.x.cols);
+        let mut formula = match write {
+            Write::Replace => vec![0.0; outer * inner],
+            Write::Accumulate => values(&before, Place::Gradient(op.w)),
+        };
+        for (dy, x) in dy.chunks_exact(outer).zip(x.chunks_exact(inner)) {
+            for (i, sum) in formula.iter_mut().enumerate() {
+                *sum += dy[i / inner] * x[i % inner];
+            }
+        }
+        same(&values(&after, Place::Gradient(op.w)), &formula);
+    }
 }
 
 #[test]
