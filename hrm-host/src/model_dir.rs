@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::files;
+use crate::memory::human;
 use crate::model_io::foreign;
 use crate::model_io::keys::{self, Keys};
 use crate::numbers::Precision;
@@ -128,8 +129,10 @@ pub(crate) enum TextError {
 /// The text of a configuration, without a byte order mark.
 pub(crate) fn read_text(path: &Path) -> Result<String, TextError> {
     let file = files::try_open(path).map_err(TextError::Io)?;
-    if !file.metadata().map_err(TextError::Io)?.is_file() {
-        return Err(TextError::Other("expected a file of text".into()));
+    let length = file.metadata().map_err(TextError::Io)?.len();
+    if length > LONGEST {
+        let (found, most) = (human(length), human(LONGEST));
+        return Err(TextError::Other(format!("it has {found}, expected at most {most}")));
     }
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(TextError::Io)?;
@@ -140,7 +143,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, TextError> {
         )));
     }
     if bytes.len() as u64 > LONGEST {
-        return Err(TextError::Other(format!("it has more than {LONGEST} bytes, expected a configuration")));
+        return Err(TextError::Other(format!("it is longer, expected at most {}", human(LONGEST))));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -195,7 +195,9 @@ impl Known {
 fn read_file(path: &Path) -> Result<Keys> {
     let text = model_dir::read_text(path).map_err(|error| match error {
         TextError::Io(error) => read_error(path, error),
-        TextError::Other(problem) => Error::input(problem),
+        TextError::Other(problem) => {
+            Error::input(problem).hint("check the path: a configuration is a short file of text")
+        }
     })?;
     read_keys(&text).map_err(Error::input)
 }

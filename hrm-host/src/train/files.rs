@@ -4,6 +4,7 @@
 //! and nothing is ever removed that a run does not write itself.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::TRAINER;
@@ -62,7 +63,10 @@ impl RunDir {
     /// It is no run, another process trains it, or the disk refuses.
     pub fn reopen(path: &Path) -> Result<Self> {
         let known = |name: &str| owns(name).is_some() || files::is_leftover(name, &owns);
-        let entries = fs::read_dir(path).map_err(|error| files::read_error(path, error))?;
+        let entries = fs::read_dir(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => nothing_to_resume(path),
+            _ => files::read_error(path, error),
+        })?;
         if !entries.flatten().any(|entry| entry.file_name().to_str().is_some_and(known)) {
             return Err(nothing_to_resume(path));
         }

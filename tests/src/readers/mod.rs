@@ -28,7 +28,7 @@ use hrm_host::model_io::checkpoint::Checkpoint;
 use hrm_host::model_io::identifiers;
 use hrm_host::puzzle::Puzzle;
 use hrm_host::settings::Settings;
-use hrm_host::task::Task as Kind;
+use hrm_host::task;
 use hrm_host::tensor_match::{compare, shape};
 use hrm_host::train;
 use zip::ZipWriter;
@@ -159,9 +159,12 @@ pub fn answers_jsonl(bytes: &[u8]) {
 /// Puzzles as people write them, of every task; what is read is drawn and read again.
 pub fn puzzle_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    for task in
-        [Kind::Sudoku(Size::Nine), Kind::Sudoku(Size::Four), Kind::Maze { side: 3 }, Kind::Arc { side: 30 }]
-    {
+    for task in [
+        task::Task::Sudoku(Size::Nine),
+        task::Task::Sudoku(Size::Four),
+        task::Task::Maze { side: 3 },
+        task::Task::Arc { side: 30 },
+    ] {
         let Ok(found) = Puzzle::parse_all(task, text) else { continue };
         assert!(!found.is_empty());
         for asked in found.iter().take(4) {
