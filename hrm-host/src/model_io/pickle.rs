@@ -330,7 +330,7 @@ impl Walk<'_> {
             }
             b'(' => self.stack.push(Value::Mark),
             b'0' => drop(self.stack.pop().ok_or_else(short)?),
-            b'1' => self.to_mark().ok_or_else(short)?,
+            b'1' => self.pop_to_mark().ok_or_else(short)?,
             b'2' => self.stack.push(*self.stack.last().ok_or_else(short)?),
             b'N'
             | b'I'
@@ -357,7 +357,7 @@ impl Walk<'_> {
             b'X' | 0x8c | 0x8d => self.stack.push(text(self.at)),
             // Tuples, lists and dictionaries of what stands above the mark; a frozen set.
             b't' | b'l' | b'd' | 0x91 => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.stack.push(Value::Other);
             }
             0x85..=0x87 => {
@@ -378,11 +378,11 @@ impl Walk<'_> {
                 self.fill(b'}').ok_or_else(short)?;
             }
             b'e' | 0x90 => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.fill(b']').ok_or_else(short)?;
             }
             b'u' => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.fill(b'}').ok_or_else(short)?;
             }
             // The state of an object, and what it is set on, which stays.
@@ -477,7 +477,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn to_mark(&mut self) -> Option<()> {
+    fn pop_to_mark(&mut self) -> Option<()> {
         let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark))?;
         self.stack.truncate(mark);
         Some(())
