@@ -240,6 +240,9 @@ const DANGEROUS: &[&str] = &[
     "numpy.distutils",
 ];
 
+/// The longest pickle that is followed; an instruction of one byte becomes four at most where it is written again.
+const LONGEST: usize = 1 << 28;
+
 /// What following a pickle has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Followed {
@@ -255,11 +258,11 @@ enum Value {
     /// Where the items of a tuple, list or call begin.
     Mark,
     /// A text: its place in the pickle.
-    Text(usize, usize),
+    Text(u32, u32),
     /// The looked-up name of this number.
-    Name(usize),
+    Name(u32),
     /// An object in whose place an empty dictionary stands at this byte of what is written.
-    Object(usize),
+    Object(u32),
     Other,
 }
 
@@ -275,6 +278,10 @@ enum Arguments {
 /// # Errors
 /// It is no pickle, or puts together what it calls so that it cannot be known.
 pub(super) fn follow(pickle: &[u8]) -> Result<Followed, String> {
+    // What is kept of values counts bytes and names in 32 bits.
+    if pickle.len() > LONGEST {
+        return Err(format!("it has {} bytes, expected at most {LONGEST}", pickle.len()));
+    }
     let mut walk = Walk { pickle, ..Walk::default() };
     loop {
         match walk.step()? {
@@ -314,7 +321,7 @@ impl Walk<'_> {
             Arguments::Counted(width) => self.number(width).and_then(|count| self.take(count)),
         }
         .ok_or_else(truncated)?;
-        let text = Value::Text(argument, self.at);
+        let text = |end: usize| Value::Text(argument as u32, end as u32);
         let short = || format!("its pickle takes more from its stack than there is at byte {start}");
         match instruction {
             b'.' => {
@@ -323,7 +330,7 @@ impl Walk<'_> {
             }
             b'(' => self.stack.push(Value::Mark),
             b'0' => drop(self.stack.pop().ok_or_else(short)?),
-            b'1' => self.to_mark().ok_or_else(short)?,
+            b'1' => self.pop_to_mark().ok_or_else(short)?,
             b'2' => self.stack.push(*self.stack.last().ok_or_else(short)?),
             b'N'
             | b'I'
@@ -346,11 +353,11 @@ impl Walk<'_> {
             | 0x8f
             | 0x96
             | b'P' => self.stack.push(Value::Other),
-            b'V' => self.stack.push(Value::Text(argument, self.at - 1)),
-            b'X' | 0x8c | 0x8d => self.stack.push(text),
+            b'V' => self.stack.push(text(self.at - 1)),
+            b'X' | 0x8c | 0x8d => self.stack.push(text(self.at)),
             // Tuples, lists and dictionaries of what stands above the mark; a frozen set.
             b't' | b'l' | b'd' | 0x91 => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.stack.push(Value::Other);
             }
             0x85..=0x87 => {
@@ -371,11 +378,11 @@ impl Walk<'_> {
                 self.fill(b'}').ok_or_else(short)?;
             }
             b'e' | 0x90 => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.fill(b']').ok_or_else(short)?;
             }
             b'u' => {
-                self.to_mark().ok_or_else(short)?;
+                self.pop_to_mark().ok_or_else(short)?;
                 self.fill(b'}').ok_or_else(short)?;
             }
             // The state of an object, and what it is set on, which stays.
@@ -411,7 +418,8 @@ impl Walk<'_> {
                 let (Value::Text(name, name_end), Value::Text(module, module_end)) = (name, module) else {
                     return Err(format!("its pickle puts together what it calls at byte {start}"));
                 };
-                let text = |from, to| String::from_utf8_lossy(&self.pickle[from..to]).into_owned();
+                let text =
+                    |from, to| String::from_utf8_lossy(&self.pickle[from as usize..to as usize]).into_owned();
                 if let Some(refused) = self.name((text(module, module_end), text(name, name_end))) {
                     return Ok(Some(refused));
                 }
@@ -422,7 +430,7 @@ impl Walk<'_> {
                 let Value::Name(index) = self.stack.pop().ok_or_else(short)? else {
                     return Err(format!("its pickle puts together what it calls at byte {start}"));
                 };
-                let (module, name) = &self.names[index];
+                let (module, name) = &self.names[index as usize];
                 if instruction == b'R' && !is_harmless(module, name) {
                     return Ok(Some(Followed::Calls(format!("{module}.{name}"))));
                 }
@@ -431,7 +439,7 @@ impl Walk<'_> {
                 } else {
                     // The callable and its arguments go, and an empty dictionary comes.
                     self.out.extend(std::iter::repeat_n(b'0', if instruction == 0x92 { 3 } else { 2 }));
-                    self.stack.push(Value::Object(self.out.len()));
+                    self.stack.push(Value::Object(self.out.len() as u32));
                     self.out.push(b'}');
                     return Ok(None);
                 }
@@ -449,7 +457,7 @@ impl Walk<'_> {
         if !is_harmless(&module, &name) && is_dangerous(&module) {
             return Some(Followed::Calls(format!("{module}.{name}")));
         }
-        self.stack.push(Value::Name(self.names.len()));
+        self.stack.push(Value::Name(self.names.len() as u32));
         self.names.push((module, name));
         None
     }
@@ -457,7 +465,7 @@ impl Walk<'_> {
     /// Notes that items are put into the value on top: into an object, which then is of the kind that holds them.
     fn fill(&mut self, kind: u8) -> Option<()> {
         if let Value::Object(place) = *self.stack.last()? {
-            self.out[place] = kind;
+            self.out[place as usize] = kind;
             self.filled = true;
         }
         Some(())
@@ -469,7 +477,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn to_mark(&mut self) -> Option<()> {
+    fn pop_to_mark(&mut self) -> Option<()> {
         let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark))?;
         self.stack.truncate(mark);
         Some(())
