@@ -52,7 +52,11 @@ impl Config {
         if index >= all {
             return None;
         }
-        let state = if index % (self.l_cycles + 1) < self.l_cycles { State::L } else { State::H };
+        // A cycle has one application at least, but the compiler cannot know.
+        let state = match index.checked_rem(self.l_cycles.saturating_add(1)) {
+            Some(place) if place < self.l_cycles => State::L,
+            _ => State::H,
+        };
         Some(Application { index, state, kept: index.checked_sub(all - self.with_gradient()) })
     }
 

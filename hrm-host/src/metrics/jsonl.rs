@@ -60,7 +60,7 @@ impl Writer {
     /// gone missing do not keep a run from going on: what is there is kept up to the last whole line, and what is to be
     /// said about it comes back.
     pub fn resume(path: &Path, offset: Option<u64>) -> Result<(Self, Option<String>)> {
-        let (log, note) = Log::resume(path, offset, |file, from| line_end(file, from))?;
+        let (log, note) = Log::resume(path, offset, line_end)?;
         Ok((Self { log }, note))
     }
 
