@@ -43,6 +43,10 @@ fixtures:
 check-fixtures:
     python3 fixtures/reference.py check --golden {{shared}}/golden
 
+# hashes of what each backend computes: equal programs print equal lines (needs g++)
+hashes:
+    cargo run -p hrm-tests --features emulator --example hashes
+
 # our step times beside PyTorch's (needs fixtures/requirements.txt)
 bench:
     tools/bench

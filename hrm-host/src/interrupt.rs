@@ -161,7 +161,10 @@ mod tests {
     fn the_first_signal_sets_the_flag_and_the_second_exits_with_130() {
         let exit_code = |signals: &[i32]| {
             let list: Vec<String> = signals.iter().map(i32::to_string).collect();
-            std::process::Command::new(std::env::current_exe().unwrap())
+            // Whoever runs the tests may have hang-ups ignored, as nohup does.
+            std::process::Command::new("env")
+                .arg("--default-signal=HUP")
+                .arg(std::env::current_exe().unwrap())
                 .args(["--exact", "interrupt::tests::child_that_raises"])
                 .env(CHILD, list.join(","))
                 .output()

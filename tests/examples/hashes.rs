@@ -1,4 +1,4 @@
-//! Prints a hash of what each backend computes: three training steps of a small model, and two ACT steps after them. Two
+//! Prints a hash of what each backend computes: a few training steps of small models, and two ACT steps. Two
 //! programs that compute the same bits print the same lines.
 //!
 //!     cargo run -p hrm-tests --features emulator --example hashes
@@ -92,12 +92,12 @@ fn feed<K: Kernels>(k: &mut K, plan: &Plan, from: usize) -> Result<(), K::Error>
     Ok(())
 }
 
-fn trained<K: TrainKernels>(k: &mut K, plan: &Plan) -> Result<u64, K::Error> {
+fn trained<K: TrainKernels>(k: &mut K, plan: &Plan, steps: u64) -> Result<u64, K::Error> {
     let b = plan.backward.unwrap_or_else(|| panic!("a training plan has a backward part"));
     let mut hash = Hash(0xcbf2_9ce4_8422_2325);
     initialise(k, plan, 1)?;
     reset_carry(k, plan)?;
-    for step in 1..=3 {
+    for step in 1..=steps {
         feed(k, plan, step as usize)?;
         train_step(k, plan, &b, &TRAIN, &StepScalars { step, lr: 1e-3, puzzle_emb_lr: 1e-2, seed: 7 })?;
         hash.region(k, Region::Params, 0, plan.params.len)?;
@@ -148,34 +148,42 @@ fn main() {
         let said = |what: &str| format!("{name}, {what}");
         for (rounding, what) in [(Rounding::None, "reference f32"), (Rounding::Bf16, "reference bf16")] {
             let made = Reference::<f32, _>::owned(&train, rounding);
-            print(&said(&format!("{what}, training")), made.and_then(|mut k| trained(&mut k, &train)));
+            print(&said(&format!("{what}, training")), made.and_then(|mut k| trained(&mut k, &train, 3)));
             let made = Reference::<f32, _>::owned(&infer, rounding);
             print(&said(&format!("{what}, inference")), made.and_then(|mut k| inferred(&mut k, &infer)));
         }
         print(
             &said("reference f64, training"),
-            Reference::<f64, _>::owned(&train, Rounding::None).and_then(|mut k| trained(&mut k, &train)),
+            Reference::<f64, _>::owned(&train, Rounding::None).and_then(|mut k| trained(&mut k, &train, 3)),
         );
-        print(&said("cpu, training"), Cpu::new(&train).and_then(|mut k| trained(&mut k, &train)));
+        print(&said("cpu, training"), Cpu::new(&train).and_then(|mut k| trained(&mut k, &train, 3)));
         print(&said("cpu, inference"), Cpu::new(&infer).and_then(|mut k| inferred(&mut k, &infer)));
         print(&said("int8, inference"), Int8::new(&infer).and_then(|mut k| inferred(&mut k, &infer)));
         for (plan, what) in [(&infer, "portable, inference"), (&tiled, "portable, tiles")] {
             print(&said(what), OnReference::new(plan).and_then(|mut k| inferred(&mut k, plan)));
         }
-        #[cfg(feature = "emulator")]
-        for (precision, hopper, what) in [
-            (Precision::F32, false, "emulator f32"),
-            (Precision::Bf16, false, "emulator bf16"),
-            (Precision::Bf16, true, "emulator 9.0 bf16"),
-        ] {
-            let emulator = || {
-                let order = Order::Random(17);
-                if hopper { Emulator::hopper(order) } else { Emulator::new(order) }
-            };
-            let made = Cuda::new(emulator(), &train, precision);
-            print(&said(&format!("{what}, training")), made.and_then(|mut k| trained(&mut k, &train)));
-            let made = Cuda::new(emulator(), &infer, precision);
-            print(&said(&format!("{what}, inference")), made.and_then(|mut k| inferred(&mut k, &infer)));
-        }
+    }
+    #[cfg(feature = "emulator")]
+    emulated();
+}
+
+/// The CUDA kernels on the emulator, which takes its time: one step, one block of each level.
+#[cfg(feature = "emulator")]
+fn emulated() {
+    let small = Config { seq_len: 4, h_layers: 1, l_layers: 1, h_cycles: 1, puzzle_emb_ndim: 0, ..SMALL };
+    let wide = Config { hidden_size: 256, num_heads: 4, ..small };
+    for (config, precision, hopper, what) in [
+        (small, Precision::F32, false, "emulator f32"),
+        (small, Precision::Bf16, false, "emulator bf16"),
+        (wide, Precision::Bf16, true, "emulator 9.0 bf16"),
+    ] {
+        let order = Order::Random(17);
+        let emulator = || if hopper { Emulator::hopper(order) } else { Emulator::new(order) };
+        let train = Plan::new(&config, 1, Mode::Training).unwrap_or_else(|error| panic!("{error}"));
+        let infer = Plan::new(&config, 1, Mode::Inference).unwrap_or_else(|error| panic!("{error}"));
+        let made = Cuda::new(emulator(), &train, precision);
+        print(&format!("{what}, training"), made.and_then(|mut k| trained(&mut k, &train, 1)));
+        let made = Cuda::new(emulator(), &infer, precision);
+        print(&format!("{what}, inference"), made.and_then(|mut k| inferred(&mut k, &infer)));
     }
 }
