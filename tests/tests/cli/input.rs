@@ -284,7 +284,7 @@ fn a_run_is_not_overwritten_and_not_mixed_with_another() {
     place.hrm("data sudoku --generate 30 --size 4 --out other --split train --seed 9").expect(0, &[]);
     place
         .hrm("train --resume --data other --out run --steps 50")
-        .expect(2, &["training data", "run/step-00000040"]);
+        .expect(2, &["training data", "other/train"]);
     assert!(place.files("run") == before, "the run was changed");
     place.write("file", "");
     place.train("file", "").expect(2, &["file"]);
