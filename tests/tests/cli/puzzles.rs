@@ -42,7 +42,7 @@ fn a_file_of_any_form_is_solved() {
     }
     place.hrm(&format!("solve --model {MODEL} none.txt")).expect(2, &["none.txt", "is no file"]);
     place.write("bad.txt", rows(QUESTION).replacen("9.", "9", 1));
-    let words = ["while reading bad.txt", "line 3: found 8 cells", "expected"];
+    let words = ["while reading bad.txt", "line 8: found 8 cells", "expected"];
     place.hrm(&format!("solve --model {MODEL} bad.txt")).expect(2, &words);
     place.write("large.txt", ".".repeat(256));
     place.hrm(&format!("solve --model {MODEL} large.txt")).expect(2, &["16x16", "no other sizes"]);
