@@ -232,6 +232,7 @@ mod tests {
         let made = options(&["--generate", "10", "--size", "9", "--clues", "30"]).unwrap();
         let count = NonZeroU64::new(10).unwrap();
         assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30..=30) });
+        assert_eq!(options(&["--generate", "10", "--clues", "30"]).unwrap().source, made.source);
         let made = options(&["--generate", "10", "--size", "9", "--clues", "30-45"]).unwrap();
         assert_eq!(made.source, Source::Generate { count, size: GridSize::Nine, clues: Some(30..=45) });
     }
