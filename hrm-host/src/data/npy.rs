@@ -7,7 +7,6 @@ use super::error::{Error, Place, Result};
 use super::mmap;
 use crate::files::{self, Staged};
 use memmap2::Mmap;
-use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 

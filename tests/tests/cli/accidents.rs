@@ -112,7 +112,10 @@ fn the_chart_goes_without_what_is_wrong_with_the_metrics() {
         let place = Place::with_run();
         let mut bytes = place.read("run/metrics.jsonl");
         match damage {
-            "byte" => bytes[bytes.len() / 2] = 0,
+            "byte" => {
+                let middle = bytes.len() / 2;
+                bytes[middle] = 0;
+            }
             "cut" => bytes.truncate(bytes.len() / 2),
             _ => fs::remove_file(place.path("run/metrics.jsonl")).unwrap(),
         }

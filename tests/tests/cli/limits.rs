@@ -49,9 +49,9 @@ fn with_fewer_threads_the_work_goes_on() {
     let expected = place.hrm("eval --model run --data data --json").expect(0, &[]).out;
     let of = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["lm_loss"].clone();
     for threads in [2, 3, 5] {
-        let script = format!(
-            "ulimit -u {threads}; RAYON_NUM_THREADS=5 exec ./hrm eval --model run --data data --json"
-        );
+        let train = crate::support::tiny(&format!("trained-{threads}"), "");
+        let eval = "./hrm eval --model run --data data --json";
+        let script = format!("ulimit -u {threads}; export RAYON_NUM_THREADS=5; ./hrm {train} && exec {eval}");
         let mut command = Command::new("setpriv");
         let user = 60_000 + threads;
         command.args([
