@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::words::counted;
 use crate::evaluate::EvalReport;
 use crate::interrupt::{Interrupt, Listener};
 use crate::progress::{Mode, Progress, Snapshot, clock};
@@ -65,8 +66,9 @@ fn estimate(elapsed: Duration, steps: u64, left: u64) -> Option<String> {
     let step = seconds / steps.max(1) as f64;
     let pace = if step < 1.0 { format!("{:.1} steps/s", 1.0 / step) } else { format!("{step:.1} s a step") };
     Some(format!(
-        "about {} for the {left} steps to come, at {pace}, beside evaluations",
-        clock(step * left as f64)
+        "about {} for the {} to come, at {pace}, beside evaluations",
+        clock(step * left as f64),
+        counted(left as usize, "step")
     ))
 }
 
