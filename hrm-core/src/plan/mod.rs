@@ -216,17 +216,12 @@ impl Plan {
         Self { carry, ..self }
     }
 
-    /// The same with arenas of at least so many elements, all of the parameters trained: for kernels on operands beside the
-    /// model's.
+    /// The same with arenas of so many elements, all of the parameters trained: for kernels on operands other than the
+    /// model's, whose own spans need not lie in them.
     #[must_use]
-    pub fn with_arenas(self, params: usize, acts: usize, stats: usize, ids: usize) -> Self {
-        Self {
-            params: self.params.all_trained(self.params.len.max(params)),
-            acts_len: self.acts_len.max(acts),
-            stats_len: self.stats_len.max(stats),
-            ids_len: self.ids_len.max(ids),
-            ..self
-        }
+    pub const fn with_arenas(self, params: usize, acts: usize, stats: usize, ids: usize) -> Self {
+        let params = self.params.all_trained(params);
+        Self { params, acts_len: acts, stats_len: stats, ids_len: ids, ..self }
     }
 
     /// Rows N of a state: `batch * positions`.

@@ -510,7 +510,9 @@ impl<'a, K: TrainKernels, E: fmt::Display, F: Fn(&Plan) -> Result<K, E>> Functio
         let adam = AdamAtan2 { beta1, beta2, weight_decay: self.number(&["adam_atan2", "weight_decay"])? };
         let path = self.file.path();
         // The update takes the first parameters of the arena, whatever they are.
-        let plan = self.bench()?.plan();
+        let mut bench = self.bench()?;
+        let _ = bench.param(1, len, &[]);
+        let plan = bench.plan();
         let mut k = (self.factory)(&plan).map_err(failed(path))?;
         let start = read("p0")?;
         // The file's first parameters were kept after the first update, by which they cannot be judged then: the

@@ -85,7 +85,7 @@ impl Workbench {
         lay_out(&mut self.ids, 0, rows, cols, values)
     }
 
-    /// The plan that the backend gets: the configuration's, with arenas as large as the operands ask for.
+    /// The plan that the backend gets: the configuration's, with arenas that hold the operands and no more.
     #[must_use]
     pub fn plan(&self) -> Plan {
         self.plan.with_arenas(self.params.len(), self.acts.len(), self.stats.len(), self.ids.len())
