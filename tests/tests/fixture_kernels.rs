@@ -237,7 +237,10 @@ fn optimizers<K: TrainKernels>(make: &dyn Fn(&Plan) -> Result<K, K::Error>) {
             beta2: case.number("beta2"),
             weight_decay: case.number("weight_decay"),
         };
-        let mut k = make(&bench().plan()).unwrap();
+        // The update takes the first parameters of the arena, whatever they are.
+        let mut b = bench();
+        let _ = b.param(1, len, &[]);
+        let mut k = make(&b.plan()).unwrap();
         k.write(Region::Params, 0, &case.f32s("p0")).unwrap();
         for (step, lr) in (1..).zip(lrs.as_array().unwrap()) {
             k.write(Region::Gradients, 0, &case.f32s(&format!("g{step}"))).unwrap();
