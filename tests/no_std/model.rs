@@ -1,9 +1,9 @@
 //! A tiny model that computes once: shared by the program without std and by its counterpart with std, which must
 //! come to the same bits.
 
-use hrm_core::halting::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::backend::Error;
 use hrm_core::backend::reference::{Reference, Rounding, Storage};
+use hrm_core::halting::{ActStep, HaltOnQ, HaltPolicy};
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region};
 use hrm_core::model;

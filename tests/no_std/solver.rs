@@ -1,8 +1,8 @@
 //! A solver that solves once: shared by the program without std and by its counterpart with std, which must come to the
 //! same bits. The bundle is linked into the program.
 
-use hrm_core::halting::AlwaysMax;
 use hrm_core::bundle::Bundle;
+use hrm_core::halting::AlwaysMax;
 use hrm_core::solver::{Solver, SolverError, Step, scratch_bytes};
 
 use crate::puzzle::{CONFIG, HASH, PUZZLE, hash};

@@ -12,8 +12,8 @@
 use core::fmt::Display;
 
 use heapless::{String, Vec};
-use hrm_core::halting::HaltOnQ;
 use hrm_core::bundle::Bundle;
+use hrm_core::halting::HaltOnQ;
 use hrm_core::solver::{Solver, Step, Trace, scratch_bytes};
 
 use crate::board::{Board, token};

@@ -9,8 +9,8 @@ use hrm_core::backend::portable::{Arenas, Error, Lengths, Portable, Source};
 use hrm_core::bundle::Weights;
 use hrm_core::config::Config;
 use hrm_core::plan::{Mode, Plan};
-use hrm_core::rope::RopeTables;
 use hrm_core::rope;
+use hrm_core::rope::RopeTables;
 
 use crate::case::{Case, cases};
 use crate::hash::Hash;

@@ -6,8 +6,8 @@
 
 use core::panic::PanicInfo;
 
-use hrm_core::halting::HaltOnQ;
 use hrm_core::bundle::Bundle;
+use hrm_core::halting::HaltOnQ;
 use hrm_core::solver::{Solver, Step};
 
 /// Solves the puzzle in `cells` with the bundle in `flash`, and writes the answer over it. Returns the ACT steps; 0 if it

@@ -7,9 +7,9 @@ use cortex_m as _;
 use cortex_m_rt::{ExceptionFrame, entry, exception};
 use firmware::machine::Exit;
 use firmware::semihosted::end;
-use hrm_core::halting::HaltOnQ;
 use hrm_core::bundle::Bundle;
 use hrm_core::config::{Config, ForwardDtype};
+use hrm_core::halting::HaltOnQ;
 use hrm_core::solver::{Solver, SolverError, Step, scratch_bytes};
 use static_cell::ConstStaticCell;
 
