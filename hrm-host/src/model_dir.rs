@@ -80,7 +80,7 @@ impl<E> From<TensorFileError> for ModelError<E> {
     }
 }
 
-/// Reads a configuration in the published form, by the table of [`keys`].
+/// Reads a configuration in the published form, by the table of keys.
 ///
 /// # Errors
 /// The file cannot be read, is not JSON, lacks a field, has an unknown one, or one out of range.

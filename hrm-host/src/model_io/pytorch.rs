@@ -2,7 +2,7 @@
 //!
 //! `pytorch-reader` interprets the pickle in them; it runs nothing, and bounds nesting, copies and lengths. Around it
 //! stands what a command line needs besides: only ZIP containers (PyTorch 1.6 and later), a pickle of a size that a
-//! model's can have, no call in it that could do harm ([`pickle`]), and no more bytes than the file can account for.
+//! model's can have, no call in it that could do harm (`pickle`), and no more bytes than the file can account for.
 
 use std::collections::HashMap;
 use std::fs::File;

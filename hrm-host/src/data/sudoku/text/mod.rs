@@ -11,7 +11,7 @@
 //! taken away at its end. Titles (`Grid 01`) and comments (`# ...`) are passed over. A text holds any number of boards.
 //! What is left over is an error that names the line: no digit is ever passed over in silence.
 //!
-//! [`line`](self::line) says what a line is, [`assemble`] puts rows together, [`json`] reads values.
+//! `line` says what a line is, `assemble` puts rows together, `json` reads values.
 
 mod assemble;
 mod json;
