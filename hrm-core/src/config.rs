@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::halting::HaltRule;
+
 /// How positions enter the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -11,6 +13,74 @@ pub enum PosEncodings {
     Rope,
     /// A learned table, added to the input embedding.
     Learned,
+    /// They do not: for a model whose cells are mixed by a SwiGLU, which tells positions apart by its weights.
+    None,
+}
+
+/// Which stacks make the two states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum Stacks {
+    /// A stack for each: HRM.
+    #[default]
+    Separate,
+    /// One stack, of `L_layers` blocks, for both: TRM (Jolicoeur-Martineau 2025, section 4.3).
+    Shared,
+}
+
+/// How many applications of a stack, the last ones of a forward pass, have a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientSpan {
+    /// So many. HRM has two, the last of L and the last of H: its one-step gradient.
+    Applications(usize),
+    /// Those of the last cycle, `L_cycles + 1`: TRM (Jolicoeur-Martineau 2025, section 4.1).
+    Cycle,
+}
+
+impl GradientSpan {
+    /// How [`Cycle`](Self::Cycle) is written.
+    pub const CYCLE: &str = "cycle";
+}
+
+impl Default for GradientSpan {
+    fn default() -> Self {
+        Self::Applications(2)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for GradientSpan {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Applications(n) => serializer.serialize_u64(*n as u64),
+            Self::Cycle => serializer.serialize_str(Self::CYCLE),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for GradientSpan {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = GradientSpan;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of applications, or \"cycle\"")
+            }
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<GradientSpan, E> {
+                usize::try_from(n).map(GradientSpan::Applications).map_err(E::custom)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<GradientSpan, E> {
+                if text == GradientSpan::CYCLE {
+                    return Ok(GradientSpan::Cycle);
+                }
+                Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// The precision in which a model was trained, and in which its states are stored.
@@ -24,7 +94,8 @@ pub enum ForwardDtype {
     Float32,
 }
 
-/// The architecture of one HRM. Field names are those of the published `config.json`.
+/// The architecture of a model: HRM, TRM, or what lies between them. Field names are those of the published `config.json`;
+/// those that only one of the two programs knows have the other's way as their default.
 ///
 /// ```
 /// use hrm_core::config::Config;
@@ -48,10 +119,16 @@ pub struct Config {
     /// SwiGLU expansion; [`Config::inter_size`] gives the width it leads to.
     #[cfg_attr(feature = "serde", serde(default = "defaults::expansion"))]
     pub expansion: f64,
-    /// Blocks of the slow module (H, the planner).
+    /// Which stacks make the two states.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub stacks: Stacks,
+    /// Whether cells are mixed by a SwiGLU over positions in place of attention (MLP-Mixer, Tolstikhin et al. 2021).
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub mlp_t: bool,
+    /// Blocks of the slow module (H, the planner). With a shared stack it says nothing.
     #[cfg_attr(feature = "serde", serde(rename = "H_layers"))]
     pub h_layers: usize,
-    /// Blocks of the fast module (L, the executor).
+    /// Blocks of the fast module (L, the executor), or of the shared stack.
     #[cfg_attr(feature = "serde", serde(rename = "L_layers"))]
     pub l_layers: usize,
     /// N of the paper: applications of H in one forward pass.
@@ -60,9 +137,15 @@ pub struct Config {
     /// T of the paper: applications of L for each one of H.
     #[cfg_attr(feature = "serde", serde(rename = "L_cycles"))]
     pub l_cycles: usize,
-    /// Width of a puzzle's embedding; 0 for none. It fills `ceil(ndim / D)` positions before the tokens.
+    /// How far the gradient goes back.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub gradient: GradientSpan,
+    /// Width of a puzzle's embedding; 0 for none. It fills the positions before the tokens.
     #[cfg_attr(feature = "serde", serde(default))]
     pub puzzle_emb_ndim: usize,
+    /// Positions before the tokens, for the puzzle's embedding and zeros behind it; 0 for as many as it needs.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub puzzle_emb_len: usize,
     /// How positions enter the model.
     pub pos_encodings: PosEncodings,
     /// Added to the mean square inside RMSNorm.
@@ -75,9 +158,21 @@ pub struct Config {
     pub halt_max_steps: usize,
     /// Probability that a training row must go on for a random number of steps.
     pub halt_exploration_prob: f64,
+    /// Whether the value of going on is not learned: then a row halts where `q_halt > 0`, and a training step needs no second
+    /// forward pass.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, rename = "no_ACT_continue", skip_serializing_if = "is_default")
+    )]
+    pub no_act_continue: bool,
     /// The precision the model was trained in.
     #[cfg_attr(feature = "serde", serde(default = "defaults::forward_dtype"))]
     pub forward_dtype: ForwardDtype,
+}
+
+#[cfg(feature = "serde")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(feature = "serde")]
@@ -107,28 +202,50 @@ impl Config {
         hidden_size: 512,
         num_heads: 8,
         expansion: 4.0,
+        stacks: Stacks::Separate,
+        mlp_t: false,
         h_layers: 4,
         l_layers: 4,
         h_cycles: 2,
         l_cycles: 2,
+        gradient: GradientSpan::Applications(2),
         puzzle_emb_ndim: 512,
+        puzzle_emb_len: 0,
         pos_encodings: PosEncodings::Rope,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
         halt_max_steps: 16,
         halt_exploration_prob: 0.1,
+        no_act_continue: false,
         forward_dtype: ForwardDtype::Bfloat16,
+    };
+
+    /// The Tiny Recursive Model at Sudoku's sizes, its cells mixed by a SwiGLU: 5,028,866 trained parameters.
+    pub const TRM_SUDOKU: Self = Self {
+        stacks: Stacks::Shared,
+        mlp_t: true,
+        h_layers: 0,
+        l_layers: 2,
+        h_cycles: 3,
+        l_cycles: 6,
+        gradient: GradientSpan::Cycle,
+        puzzle_emb_len: 16,
+        pos_encodings: PosEncodings::None,
+        no_act_continue: true,
+        ..Self::SUDOKU_EXTREME
     };
 
     /// Width F of the SwiGLU hidden layer: `expansion * D * 2/3`, rounded half to even, then up to a multiple
     /// of 256.
     #[must_use]
     pub const fn inter_size(&self) -> usize {
-        let exact = self.expansion * self.hidden_size as f64 * 2.0 / 3.0;
-        let floor = exact as usize;
-        let fraction = exact - floor as f64;
-        let up = fraction > 0.5 || (fraction == 0.5 && floor % 2 == 1);
-        (floor + up as usize).div_ceil(256) * 256
+        swiglu_width(self.expansion, self.hidden_size)
+    }
+
+    /// The same of the SwiGLU over positions: `expansion * S * 2/3` and so on.
+    #[must_use]
+    pub const fn token_inter_size(&self) -> usize {
+        swiglu_width(self.expansion, self.positions())
     }
 
     /// Width of one attention head; 0 without heads, which no valid configuration has.
@@ -140,10 +257,22 @@ impl Config {
         }
     }
 
-    /// Positions P that the puzzle embedding fills before the tokens; 0 at width 0, which no valid configuration has.
+    /// Positions P before the tokens: `puzzle_emb_len`, or `ceil(ndim / D)`; 0 at width 0, which no valid configuration has.
     #[must_use]
     pub const fn prefix_len(&self) -> usize {
-        if self.hidden_size == 0 { 0 } else { self.puzzle_emb_ndim.div_ceil(self.hidden_size) }
+        if self.puzzle_emb_len > 0 {
+            self.puzzle_emb_len
+        } else if self.hidden_size == 0 {
+            0
+        } else {
+            self.puzzle_emb_ndim.div_ceil(self.hidden_size)
+        }
+    }
+
+    /// When a row halts by its Q values.
+    #[must_use]
+    pub const fn halt_rule(&self) -> HaltRule {
+        if self.no_act_continue { HaltRule::Positive } else { HaltRule::Larger }
     }
 
     /// Positions S of a sequence: prefix and tokens.
@@ -189,11 +318,33 @@ impl Config {
             "an even head dimension (hidden_size / num_heads) for rotary positions"
         );
         check!(expansion, "expansion", self.expansion > 0.0 && self.expansion <= 64.0, "above 0, at most 64");
-        check!(h_layers, "H_layers", in_range(self.h_layers, 1, 1024), "1 to 1024");
+        check!(
+            h_layers,
+            "H_layers",
+            in_range(self.h_layers, 1, 1024) || matches!(self.stacks, Stacks::Shared),
+            "1 to 1024"
+        );
         check!(l_layers, "L_layers", in_range(self.l_layers, 1, 1024), "1 to 1024");
         check!(h_cycles, "H_cycles", in_range(self.h_cycles, 1, 1024), "1 to 1024");
         check!(l_cycles, "L_cycles", in_range(self.l_cycles, 1, 1024), "1 to 1024");
+        if let GradientSpan::Applications(n) = self.gradient
+            && !in_range(n, 2, self.applications())
+        {
+            return Err(ConfigError {
+                field: "gradient",
+                given: n as f64,
+                expected: "2 to H_cycles (L_cycles + 1), or \"cycle\"",
+            });
+        }
         check!(puzzle_emb_ndim, "puzzle_emb_ndim", self.puzzle_emb_ndim <= 1 << 20, "0 to 2^20");
+        check!(
+            puzzle_emb_len,
+            "puzzle_emb_len",
+            self.puzzle_emb_len == 0
+                || in_range(self.puzzle_emb_len, self.puzzle_emb_ndim.div_ceil(self.hidden_size), 1 << 16)
+                    && self.puzzle_emb_ndim > 0,
+            "0, or puzzle_emb_ndim / hidden_size to 65536"
+        );
         check!(
             rms_norm_eps,
             "rms_norm_eps",
@@ -210,6 +361,15 @@ impl Config {
         );
         Ok(())
     }
+}
+
+/// `expansion * width * 2/3`, rounded half to even, then up to a multiple of 256.
+const fn swiglu_width(expansion: f64, width: usize) -> usize {
+    let exact = expansion * width as f64 * 2.0 / 3.0;
+    let floor = exact as usize;
+    let fraction = exact - floor as f64;
+    let up = fraction > 0.5 || (fraction == 0.5 && floor % 2 == 1);
+    (floor + up as usize).div_ceil(256) * 256
 }
 
 const fn in_range(value: usize, low: usize, high: usize) -> bool {
@@ -258,6 +418,19 @@ mod tests {
     }
 
     #[test]
+    fn trm_has_its_published_sizes() {
+        let config = Config::TRM_SUDOKU;
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!((config.positions(), config.token_inter_size()), (97, 512));
+        assert_eq!((config.applications(), config.with_gradient()), (21, 7));
+        let plan = crate::plan::Plan::new(&config, 1, crate::plan::Mode::Inference).unwrap();
+        assert_eq!(plan.params.trained_parameters(), 5_028_866);
+        let attention = Config { mlp_t: false, pos_encodings: PosEncodings::Rope, ..config };
+        let plan = crate::plan::Plan::new(&attention, 1, crate::plan::Mode::Inference).unwrap();
+        assert_eq!(plan.params.trained_parameters(), 6_828_034);
+    }
+
+    #[test]
     fn bad_fields_are_named() {
         let field = |config: Config| config.validate().unwrap_err().field;
         let good = Config::SUDOKU_EXTREME;
@@ -269,6 +442,10 @@ mod tests {
         assert_eq!(field(Config { h_cycles: 0, ..good }), "H_cycles");
         assert_eq!(field(Config { halt_max_steps: 0, ..good }), "halt_max_steps");
         assert_eq!(field(Config { halt_exploration_prob: 1.5, ..good }), "halt_exploration_prob");
+        assert_eq!(field(Config { puzzle_emb_ndim: 0, puzzle_emb_len: 3, ..good }), "puzzle_emb_len");
+        assert_eq!(field(Config { puzzle_emb_ndim: 1025, puzzle_emb_len: 2, ..good }), "puzzle_emb_len");
+        assert_eq!(field(Config { gradient: GradientSpan::Applications(1), ..good }), "gradient");
+        assert_eq!(field(Config { gradient: GradientSpan::Applications(7), ..good }), "gradient");
         let learned = Config { num_heads: 512, pos_encodings: PosEncodings::Learned, ..good };
         assert_eq!(learned.validate(), Ok(()));
     }

@@ -3,7 +3,7 @@
 use crate::arena::Param;
 use crate::config::ForwardDtype;
 use crate::kernels::{Memory, Region};
-use crate::plan::{Plan, Stack};
+use crate::plan::Plan;
 use crate::rng::{Rng, Stream};
 use crate::rope;
 
@@ -62,8 +62,8 @@ pub fn initialise<M: Memory>(memory: &mut M, plan: &Plan, seed: u64) -> Result<(
     if let Some(positions) = p.embed_pos {
         draw(memory, positions, linear(positions), false)?;
     }
-    for block in p.stacks().iter().flat_map(Stack::blocks) {
-        for w in [block.qkv, block.o, block.gate_up, block.down] {
+    for block in p.stacks().flat_map(|stack| stack.blocks()) {
+        for (_, w) in block.weights() {
             draw(memory, w, linear(w), false)?;
         }
     }
@@ -86,6 +86,21 @@ pub fn write_constants<M: Memory>(memory: &mut M, plan: &Plan) -> Result<(), M::
     let at = |i: usize| rope::cos_sin(theta, head_dim, i / tables.cos.cols, i % tables.cos.cols);
     fill(memory, tables.cos, |i| at(i).0)?;
     fill(memory, tables.sin, |i| at(i).1)
+}
+
+/// Makes the averages the parameters, as they are before the first step. Without averages there is nothing to do.
+///
+/// # Errors
+/// Those of the backend's memory.
+pub fn begin_averages<M: Memory>(memory: &mut M, plan: &Plan) -> Result<(), M::Error> {
+    let len = if plan.averages { plan.params.trained } else { 0 };
+    let mut buffer = [0.0; 256];
+    for at in (0..len).step_by(buffer.len()) {
+        let part = buffer.len().min(len - at);
+        memory.read(Region::Params, at, &mut buffer[..part])?;
+        memory.write(Region::Averages, at, &buffer[..part])?;
+    }
+    Ok(())
 }
 
 /// Marks every row as halted and clears what the first step would otherwise read unwritten, so that the first

@@ -27,7 +27,7 @@
 //!
 //! fn solve(bundle: Bundle<'_>, ram: &mut [u8; N], puzzle: &[u8; 16]) -> Result<[i32; 16], SolverError> {
 //!     let mut solver = Solver::new(bundle, ram)?;
-//!     let mut policy = HaltOnQ { max_steps: CONFIG.halt_max_steps };
+//!     let mut policy = HaltOnQ::of(&CONFIG);
 //!     solver.start(puzzle, 0)?;
 //!     loop {
 //!         match solver.step(&mut policy)? {

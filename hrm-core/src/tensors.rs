@@ -35,6 +35,10 @@ pub enum BlockTensor {
     Qkv,
     /// Attention output.
     O,
+    /// Gate and up of the SwiGLU over positions.
+    TokenGateUp,
+    /// Output of the SwiGLU over positions.
+    TokenDown,
     /// SwiGLU gate and up.
     GateUp,
     /// SwiGLU output.
@@ -56,6 +60,8 @@ impl fmt::Display for TensorName {
                 let part = match tensor {
                     BlockTensor::Qkv => "self_attn.qkv_proj",
                     BlockTensor::O => "self_attn.o_proj",
+                    BlockTensor::TokenGateUp => "mlp_t.gate_up_proj",
+                    BlockTensor::TokenDown => "mlp_t.down_proj",
                     BlockTensor::GateUp => "mlp.gate_up_proj",
                     BlockTensor::Down => "mlp.down_proj",
                 };
@@ -100,15 +106,9 @@ impl ParamPlan {
             tensor(TensorName::QBias, self.q_bias),
         ];
         let positions = self.embed_pos.map(|span| tensor(TensorName::EmbedPos, span));
-        let blocks = self.stacks().into_iter().flat_map(move |stack: Stack| {
+        let blocks = self.stacks().flat_map(move |stack: Stack| {
             stack.blocks().enumerate().flat_map(move |(layer, w)| {
-                [
-                    (BlockTensor::Qkv, w.qkv),
-                    (BlockTensor::O, w.o),
-                    (BlockTensor::GateUp, w.gate_up),
-                    (BlockTensor::Down, w.down),
-                ]
-                .map(|(part, span)| tensor(TensorName::Block(stack.level, layer, part), span))
+                w.weights().map(|(part, span)| tensor(TensorName::Block(stack.level, layer, part), span))
             })
         });
         let states = [tensor(TensorName::HInit, self.h_init), tensor(TensorName::LInit, self.l_init)];
@@ -132,5 +132,9 @@ mod tests {
         let trained: usize = plan.params.tensors().filter(Tensor::is_trained).map(|t| t.span.len()).sum();
         assert_eq!(trained, plan.params.trained_parameters());
         assert_eq!(plan.params.tensors().count(), 4 + 8 * 4 + 3);
+        let plan = Plan::new(&Config::TRM_SUDOKU, 1, Mode::Inference).unwrap();
+        let names: std::vec::Vec<_> = plan.params.tensors().map(|tensor| tensor.name.to_string()).collect();
+        assert_eq!(names[4], "L_level.layers.0.mlp_t.gate_up_proj.weight");
+        assert_eq!(names.len(), 4 + 2 * 4 + 3);
     }
 }

@@ -52,14 +52,15 @@ DEVICE int min_steps(const StepScalars *scalars, u32 row, int max_steps, double 
     return 2 + (int)((u64)words[1] * (u64)(max_steps - 1) >> 32);
 }
 
-// steps[b] = (halted[b] ? 0 : steps[b]) + 1; halted[b] = last step, or q_halt > q_continue unless b explores.
+// steps[b] = (halted[b] ? 0 : steps[b]) + 1; halted[b] = last step, or q_halt > q_continue unless b explores; where the value
+// of going on is not learned, q_halt > 0.
 KERNEL(advance)(const float *q, int *steps, int *halted, const StepScalars *scalars, int batch, int max_steps,
-                double exploration) {
+                int positive, double exploration) {
     wait_for_launch_before();
     int b = thread_index();
     if (b >= batch) return;
     int step = halted[b] ? 1 : steps[b] + 1;
-    bool halts = step >= max_steps || q[2 * b] > q[2 * b + 1];
+    bool halts = step >= max_steps || q[2 * b] > (positive ? 0.0f : q[2 * b + 1]);
     steps[b] = step;
     halted[b] = halts && step >= min_steps(scalars, b, max_steps, exploration);
 }

@@ -127,3 +127,46 @@ KERNEL(round_parameters)(bf16 *shadow, const float *params, u64 len) {
     }
 }
 EXPORT_KERNEL(round_parameters)
+
+// a = (1 - rate) p + rate a, averages of `len` parameters, 4 by each thread. Both products are rounded before they are added.
+KERNEL(average)(float *averages, const float *params, const u64 *fault, u64 len, double rate) {
+    wait_for_launch_before();
+    if (*fault) return;
+    const float fresh = (float)(1.0 - rate), old = (float)rate;
+    const auto moved = [&](float a, float p) { return __fadd_rn(__fmul_rn(fresh, p), __fmul_rn(old, a)); };
+    constexpr int WIDTH = PACK<float>;
+    u64 at = (u64)thread_index() * WIDTH;
+    if (at + WIDTH <= len) {
+        float a[WIDTH], p[WIDTH];
+        load(a, averages + at);
+        load(p, params + at);
+#pragma unroll
+        for (int i = 0; i < WIDTH; i++) a[i] = moved(a[i], p[i]);
+        store(averages + at, a);
+    } else {
+        for (; at < len; at++) averages[at] = moved(averages[at], params[at]);
+    }
+}
+EXPORT_KERNEL(average)
+
+// Exchanges `len` parameters and their averages, 4 by each thread, and writes the parameters' copy in bf16 where there is one.
+KERNEL(swap_averages)(float *params, bf16 *shadow, float *averages, u64 len) {
+    wait_for_launch_before();
+    constexpr int WIDTH = PACK<float>;
+    u64 at = (u64)thread_index() * WIDTH;
+    if (at + WIDTH <= len) {
+        float p[WIDTH], a[WIDTH];
+        load(p, params + at);
+        load(a, averages + at);
+        store(params + at, a);
+        store(averages + at, p);
+        if (shadow) *(uint2 *)(shadow + at) = uint2{bf16_pair(a[0], a[1]), bf16_pair(a[2], a[3])};
+    } else {
+        for (; at < len; at++) {
+            const float p = params[at], a = averages[at];
+            params[at] = a, averages[at] = p;
+            if (shadow) shadow[at] = from_float<bf16>(a);
+        }
+    }
+}
+EXPORT_KERNEL(swap_averages)

@@ -115,6 +115,7 @@ impl Case {
             gradients: &mut [],
             first: &mut [],
             second: &mut [],
+            averages: &mut [],
             acts: &mut acts,
             stats: &mut stats,
             ids: &mut [],

@@ -84,7 +84,7 @@ impl Strategy {
         let max_steps = self.most_steps(config);
         match self.halt {
             Halt::Max => Box::new(AlwaysMax { max_steps }),
-            Halt::Q => Box::new(HaltOnQ { max_steps }),
+            Halt::Q => Box::new(HaltOnQ { max_steps, rule: config.halt_rule() }),
             Halt::Steps(steps) => Box::new(FixedSteps(steps)),
         }
     }

@@ -29,7 +29,7 @@ pub fn solve<M: Storage<f32>>(store: M) -> Result<(usize, u64), Error> {
     init::reset_carry(&mut backend, &PLAN)?;
     backend.write_ids(PLAN.incoming.inputs.offset, &PUZZLE.map(i32::from))?;
     backend.write_ids(PLAN.incoming.puzzle_ids.offset, &[0])?;
-    let policy = HaltOnQ { max_steps: CONFIG.halt_max_steps };
+    let policy = HaltOnQ::of(&CONFIG);
     let mut logits = [0.0; PLAN.logits.len()];
     let mut q = [0.0; 2];
     let mut sum = HASH;

@@ -5,13 +5,15 @@
 
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::config::{Config, PosEncodings};
+use hrm_core::halting::HaltRule;
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Keep, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Plus, QHead, QLoss,
-    SwiGlu, Write,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Keep, Linear,
+    LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
+    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, Write,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::plan::TokenScratch;
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope;
 use hrm_core::rope::RopeTables;
@@ -70,6 +72,9 @@ pub enum Kernel {
     LinearSwiGlu(Keep),
     LinearAddRmsNorm,
     LinearAddRmsNormPlus(Keep),
+    TakeColumns,
+    PutColumns,
+    TokenMix,
     QHead,
     ResetRows,
     ReplaceRows,
@@ -83,10 +88,11 @@ pub enum Kernel {
     SwiGluVjp,
     LinearSwiGluVjp,
     AddRmsNormVjp,
+    TokenMixVjp(Write),
     QHeadVjp,
     LmLoss(LossKind),
     QLoss { next: bool },
-    Advance,
+    Advance(HaltRule),
     AdamAtan2,
     SignSgd,
 }
@@ -99,11 +105,12 @@ impl Kernel {
         !matches!(
             self,
             Self::LinearVjpWeight(_)
+                | Self::TokenMixVjp(_)
                 | Self::EmbedVjp { .. }
                 | Self::QHeadVjp
                 | Self::AdamAtan2
                 | Self::SignSgd
-        ) && !matches!(self, Self::Advance)
+        ) && !matches!(self, Self::Advance(_))
     }
 }
 
@@ -480,6 +487,64 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             let op = LinearAddRmsNorm { y, rstd, x, t, inner, w, eps: 0.25, plus };
             (vec![Op::LinearAddRmsNorm(op)], outputs)
         }
+        Kernel::TakeColumns | Kernel::PutColumns => {
+            // In two parts, the second of which begins somewhere.
+            let half = (b * d).div_ceil(2);
+            let parts = [(0, half), (half, b * d - half)];
+            let (rows, z) = match kernel {
+                Kernel::TakeColumns => (bench_.act(b * d, s, &[]), draw.act(bench_, s, d)),
+                _ => (draw.act(bench_, d, s), bench_.act(n, d, &[])),
+            };
+            let part = |(first, count)| Columns { rows: rows.rows_from(first, count), z, first };
+            let parts = parts.into_iter().filter(|(_, count)| *count > 0).map(part);
+            if kernel == Kernel::TakeColumns {
+                (parts.map(Op::TakeColumns).collect(), vec![Place::Act(rows)])
+            } else {
+                (parts.map(Op::PutColumns).collect(), vec![Place::Act(z)])
+            }
+        }
+        Kernel::TokenMix | Kernel::TokenMixVjp(_) => {
+            let x = draw.act(bench_, s, d);
+            let (gate_up, down) = (draw.param(bench_, 2 * wide, s), draw.param(bench_, s, wide));
+            let (y, rstd) = (bench_.act(n, d, &[]), bench_.stat(b * d, 1, &[]));
+            // All columns at once, which the vjp asks for, or some.
+            let columns = if kernel == Kernel::TokenMix { (b * d).div_ceil(2) } else { b * d };
+            let mut act = |cols| bench_.act(columns, cols, &[]);
+            let own = TokenScratch { x: act(s), y: act(s), t: act(s), gate_up: act(2 * wide), a: act(wide) };
+            scratch.extend([own.x, own.y, own.t, own.gate_up, own.a].map(Place::Act));
+            let forward = TokenMix { y, rstd, x, gate_up, down, eps: 0.25, scratch: own };
+            // Products of two sums are summed.
+            magnitude = s as f64 * root(wide);
+            match kernel {
+                Kernel::TokenMixVjp(write) => {
+                    let (dy, dx) = (draw.act(bench_, s, d), bench_.act(n, d, &[]));
+                    let op = Op::TokenMixVjp(TokenMixVjp { forward, dy, dx, write });
+                    let weights = [gate_up, down];
+                    let mut zeroed = Vec::new();
+                    if write == Write::Accumulate {
+                        for w in weights {
+                            let lane = draw.next();
+                            bench_.gradient(w, &draw.values(lane, w.len()));
+                            zeroed.push(Place::Gradient(w));
+                        }
+                    }
+                    scratch.extend([Place::Act(y), Place::Stat(rstd)]);
+                    magnitude *= s as f64 * root(b * d);
+                    let mut inputs = vec![(Place::Act(x), Place::Act(dx))];
+                    inputs.extend(weights.map(|w| (Place::Param(w), Place::Gradient(w))));
+                    let results = inputs.iter().map(|(_, cotangent)| *cotangent).collect();
+                    adjoint = Some(Adjoint {
+                        forward: vec![Op::TokenMix(forward)],
+                        inputs,
+                        outputs: vec![(Place::Act(y), Cotangent::At(Place::Act(dy)))],
+                        backward: vec![op],
+                        zeroed,
+                    });
+                    (vec![Op::TokenMix(forward), op], results)
+                }
+                _ => (vec![Op::TokenMix(forward)], vec![Place::Act(y), Place::Stat(rstd)]),
+            }
+        }
         Kernel::QHead | Kernel::QHeadVjp => {
             let z = draw.act(bench_, s, d);
             let (w, bias) = (draw.param(bench_, 2, d), draw.param(bench_, 1, 2));
@@ -566,12 +631,12 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             });
             (vec![op], vec![Place::Stat(dq), Place::Stat(losses)])
         }
-        Kernel::Advance => {
+        Kernel::Advance(rule) => {
             let values = draw.by_row(2);
             let q = bench_.stat(b, 2, &values);
             let (steps, halted) = (draw.ids(bench_, 1, 0, 5), draw.ids(bench_, 1, 0, 2));
             let scalars = StepScalars { step: 7, lr: 0.0, puzzle_emb_lr: 0.0, seed: shape.seed };
-            let op = Advance { q, steps, halted, max_steps: 4, exploration: 0.5 };
+            let op = Advance { q, steps, halted, max_steps: 4, rule, exploration: 0.5 };
             let ops = vec![Op::BeginStep(scalars), Op::Advance(op)];
             (ops, vec![Place::Ids(steps), Place::Ids(halted)])
         }

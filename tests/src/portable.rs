@@ -8,11 +8,11 @@ use hrm_core::backend::reference::{Owned, Reference, Rounding, TrainArenas, Trai
 use hrm_core::bundle::{Precision, Weights};
 use hrm_core::config::Config;
 use hrm_core::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Memory, QHead, QLoss,
-    Region, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Kernels, Linear,
+    LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
+    Memory, QHead, QLoss, Region, SwiGlu, TokenMix, TokenMixVjp, TrainKernels,
 };
-use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use hrm_core::plan::{Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope::RopeTables;
@@ -166,6 +166,9 @@ impl Kernels for OnReference {
         fn add_rms_norm(op: &AddRmsNorm);
         fn linear_swiglu(op: &LinearSwiGlu);
         fn linear_add_rms_norm(op: &LinearAddRmsNorm);
+        fn take_columns(op: &Columns);
+        fn put_columns(op: &Columns);
+        fn token_mix(op: &TokenMix);
         fn q_head(op: &QHead);
         fn reset_rows(z: Act, init: Param, halted: Ids);
         fn replace_rows(current: Ids, incoming: Ids, halted: Ids);
@@ -184,11 +187,14 @@ impl TrainKernels for OnReference {
         fn swiglu_vjp(op: &SwiGlu);
         fn linear_swiglu_vjp(op: &LinearSwiGluVjp);
         fn add_rms_norm_vjp(ds: Act, dy: Act, y: Act, rstd: Stat);
+        fn token_mix_vjp(op: &TokenMixVjp);
         fn q_head_vjp(op: &QHead, dz: Act);
         fn lm_loss(op: &LmLoss);
         fn q_loss(op: &QLoss);
         fn advance(op: &Advance);
         fn adam_atan2(len: usize, optimizer: &AdamAtan2);
+        fn average(len: usize, average: &Average);
+        fn swap_averages(len: usize);
         fn sign_sgd(table: Param, ids: Ids, gradients: Act, optimizer: &SignSgd);
     }
 }

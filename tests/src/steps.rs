@@ -47,6 +47,7 @@ impl<L: Queue, S: TrainSteps<Cuda<L>>> Run<L, S> {
             loss: LossKind::Stablemax,
             adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 },
             puzzle_emb: SignSgd { weight_decay: 0.1 },
+            average: None,
             global_batch_size: BATCH,
         };
         let steps = S::new(&mut k, &plan, &b, &train)?;

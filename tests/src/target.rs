@@ -18,6 +18,7 @@ pub(crate) const TRAIN: TrainConfig = TrainConfig {
     loss: LossKind::Stablemax,
     adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 },
     puzzle_emb: SignSgd { weight_decay: 0.1 },
+    average: None,
     global_batch_size: BATCH,
 };
 

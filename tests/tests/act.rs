@@ -2,7 +2,7 @@
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::config::Config;
-use hrm_core::halting::{ActStep, Exploring, HaltPolicy};
+use hrm_core::halting::{ActStep, Exploring, HaltPolicy, HaltRule};
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{LmLoss, Memory, Region, TrainKernels};
 use hrm_core::loss::LossKind;
@@ -34,6 +34,7 @@ const TRAIN: TrainConfig = TrainConfig {
     loss: LossKind::Stablemax,
     adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 },
     puzzle_emb: SignSgd { weight_decay: 0.1 },
+    average: None,
     global_batch_size: 4,
 };
 
@@ -185,7 +186,7 @@ proptest! {
                 row.1 += 1;
                 let mut q = [0.0; 2];
                 model.k.read(Region::Stats, model.plan.q.offset + 2 * i, &mut q).unwrap();
-                let policy = Exploring { max_steps: 4, exploration, seed: 3, train_step: step };
+                let policy = Exploring { max_steps: 4, rule: HaltRule::Larger, exploration, seed: 3, train_step: step };
                 let act = ActStep { row: i, step: row.1 as usize, q_halt: q[0], q_continue: q[1] };
                 row.0 = row.1 >= 4 || (q[0] > q[1] && row.1 as usize >= policy.min_steps(i));
                 prop_assert_eq!(row.0, policy.halts(&act));

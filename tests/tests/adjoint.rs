@@ -214,8 +214,13 @@ impl Model {
         ids(plan.incoming.labels.offset, &labels);
         ids(plan.incoming.puzzle_ids.offset, &[2, 0, 2]);
         let adam = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.1 };
-        let train =
-            TrainConfig { loss, adam, puzzle_emb: SignSgd { weight_decay: 0.1 }, global_batch_size: 5 };
+        let train = TrainConfig {
+            loss,
+            adam,
+            puzzle_emb: SignSgd { weight_decay: 0.1 },
+            average: None,
+            global_batch_size: 5,
+        };
         Self { k, plan, b: plan.backward.unwrap(), train }
     }
 

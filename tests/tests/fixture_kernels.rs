@@ -4,7 +4,9 @@ use hrm_core::arena::Param;
 use hrm_core::backend::cpu::Cpu;
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::config::Config;
-use hrm_core::halting::{ActStep, HaltOnQ, HaltPolicy, PublishedQ, QLearning, bce_with_logits, sigmoid};
+use hrm_core::halting::{
+    ActStep, HaltOnQ, HaltPolicy, HaltRule, PublishedQ, QLearning, bce_with_logits, sigmoid,
+};
 use hrm_core::init::truncated_normal;
 use hrm_core::kernels::{
     AddRmsNorm, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearVjpInput,
@@ -327,7 +329,9 @@ fn halting() {
                     q_halt: q_halt[row],
                     q_continue: q_continue[row],
                 };
-                i32::from(HaltOnQ { max_steps }.halts(&step) && steps[row] >= least[row])
+                i32::from(
+                    HaltOnQ { max_steps, rule: HaltRule::Larger }.halts(&step) && steps[row] >= least[row],
+                )
             })
             .collect();
         assert_eq!(halted, case.get("halted").i32s());

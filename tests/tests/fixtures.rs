@@ -133,6 +133,7 @@ fn training<K: TrainKernels>(fixture: &Fixture, make: impl Fn(&Plan) -> K) {
         loss: if fixture.meta["loss"] == "softmax" { LossKind::Softmax } else { LossKind::Stablemax },
         adam: AdamAtan2 { beta1: hyper("beta1"), beta2: hyper("beta2"), weight_decay: hyper("weight_decay") },
         puzzle_emb: SignSgd { weight_decay: hyper("puzzle_emb_weight_decay") },
+        average: None,
         global_batch_size: hyper("global_batch_size") as usize,
     };
     for step in 1..=3 {

@@ -29,7 +29,7 @@ const CONFIG: Config = Config {
 
 /// Every ACT step of a batch, halting on Q; the predictions of the rows in `predictions`.
 fn solve(arenas: Borrowed<f32>, plan: &Plan, predictions: &mut [i32]) -> Result<usize, &'static str> {
-    let policy = HaltOnQ { max_steps: plan.config.halt_max_steps };
+    let policy = HaltOnQ::of(&plan.config);
     let failed = |_| "the reference failed";
     let mut k = Reference::new(arenas, plan, Rounding::None).map_err(failed)?;
     reset_carry(&mut k, plan).map_err(failed)?;

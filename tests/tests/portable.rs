@@ -243,7 +243,7 @@ fn what_is_not_finite_stays_in_its_row() {
     let table = Table::new(&Bundle::parse(&bytes).unwrap(), &plan, &mut rotary).unwrap();
     let mut lent = Lent::new(&plan);
     let mut k = Portable::new(&table, lent.arenas(), &plan).unwrap();
-    let w = plan.params.stack(hrm_core::plan::State::H).block(1).qkv;
+    let w = plan.params.stack(hrm_core::plan::State::H).block(1).weights()[0].1;
     let (x, y) = (Act::new(0, 3, 32), Act::new(96, 3, 96));
     for (position, odd) in [1.0, f32::INFINITY, 1.0].into_iter().enumerate() {
         k.write(Region::Acts, 32 * position, &[[1.0; 31].as_slice(), &[odd]].concat()).unwrap();
@@ -303,7 +303,7 @@ fn what_does_not_fit_is_an_error() {
 
     let mut lent = lent.clone();
     let mut k = Portable::new(&table, lent.arenas(), &plan).unwrap();
-    let qkv = plan.params.stack(hrm_core::plan::State::H).block(0).qkv;
+    let qkv = plan.params.stack(hrm_core::plan::State::H).block(0).weights()[0].1;
     let op = Linear { y: Act::new(0, 1, 96), x: Act::new(96, 1, 32), w: qkv };
     for w in
         [Param::new(qkv.offset + 1, 96, 32), Param::new(qkv.offset, 95, 32), Param::new(qkv.offset, 32, 96)]

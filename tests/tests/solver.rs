@@ -4,7 +4,7 @@ use hrm_core::backend::portable::{Lengths, Portable, Table};
 use hrm_core::backend::reference::{Reference, Rounding};
 use hrm_core::bundle::Bundle;
 use hrm_core::config::{Config, PosEncodings};
-use hrm_core::halting::{ActStep, AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy};
+use hrm_core::halting::{ActStep, AlwaysMax, FixedSteps, HaltOnQ, HaltPolicy, HaltRule};
 use hrm_core::init::{reset_carry, write_constants};
 use hrm_core::kernels::{Kernels, Memory, Region};
 use hrm_core::model;
@@ -154,7 +154,10 @@ fn the_policy_decides() {
     let all = solve(&mut solver, &PUZZLES[1], &mut AlwaysMax { max_steps: 6 }).unwrap();
     let wants = |(_, _, q): &Shown| f32::from_bits(q[0]) > f32::from_bits(q[1]);
     let expected = all.iter().position(wants).map_or(6, |i| i + 1);
-    assert_eq!(solve(&mut solver, &PUZZLES[1], &mut HaltOnQ { max_steps: 6 }).unwrap().len(), expected);
+    assert_eq!(
+        solve(&mut solver, &PUZZLES[1], &mut HaltOnQ { max_steps: 6, rule: HaltRule::Larger }).unwrap().len(),
+        expected
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Backends: implementations of [`Kernels`](crate::kernels::Kernels) and
 //! [`TrainKernels`](crate::kernels::TrainKernels).
 
+mod columns;
 #[cfg(feature = "std")]
 pub mod cpu;
 #[cfg(all(feature = "std", feature = "bundle"))]

@@ -8,8 +8,8 @@ use super::{BundleError, Precision, Weights};
 
 /// How a bundle begins: a byte above 127 and both kinds of line ends, which no text survives and no text begins with.
 pub const MAGIC: [u8; 8] = *b"\x89HRM\r\n\x1a\n";
-/// Version of the format.
-pub const VERSION: u32 = 1;
+/// Latest version of the format.
+pub const VERSION: u32 = 2;
 /// Bytes before the header.
 pub const PREAMBLE: usize = 32;
 /// Every tensor begins at a multiple of this many bytes.
@@ -20,6 +20,8 @@ const CHECKED: usize = 16;
 /// The fixed part before the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preamble {
+    /// Version of the format, 1 to [`VERSION`]: [`StoredConfig::version`](super::StoredConfig::version).
+    pub version: u32,
     /// Length of the header in bytes.
     pub header_len: u32,
     /// Length of the whole in bytes.
@@ -41,7 +43,7 @@ impl Preamble {
     pub fn to_bytes(&self, crc: u32) -> [u8; PREAMBLE] {
         let mut bytes = [0; PREAMBLE];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..CHECKED].copy_from_slice(&crc.to_le_bytes());
         bytes[CHECKED..].copy_from_slice(&self.checked_bytes());
         bytes
@@ -59,10 +61,11 @@ impl Preamble {
         };
         let word = |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
         let (version, expected_crc) = (word(8), word(12));
-        if version != VERSION {
+        if version == 0 || version > VERSION {
             return Err(BundleError::Version { found: version });
         }
-        let preamble = Self { header_len: word(16), len: u64::from(word(24)) | u64::from(word(28)) << 32 };
+        let len = u64::from(word(24)) | u64::from(word(28)) << 32;
+        let preamble = Self { version, header_len: word(16), len };
         if preamble.len != found {
             return Err(BundleError::Length { found, expected: preamble.len });
         }

@@ -6,12 +6,12 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0 .. 8 | [`MAGIC`] |
-//! | 8 .. 12 | format version, [`VERSION`] |
+//! | 8 .. 12 | format version: that of the [`StoredConfig`], at most [`VERSION`] |
 //! | 12 .. 16 | CRC-32 (IEEE 802.3) of everything after it |
 //! | 16 .. 20 | length of the header |
 //! | 20 .. 24 | zero |
 //! | 24 .. 32 | length of the whole |
-//! | 32 .. | the header: in postcard, a tuple of the [`Config`], the list of [`Entry`]s, and the list of the tokens' names |
+//! | 32 .. | the header: in postcard, a tuple of the [`StoredConfig`], the list of [`Entry`]s, and the list of the tokens' names |
 //! | | the tensors, each at a multiple of [`ALIGN`] bytes, in the order of the list, zeros between them |
 //!
 //! A block's weight may be of integers ([`Precision::Int8`], see [`quantize`](crate::quantize)). Then the scales of its rows,
@@ -25,6 +25,7 @@
 //! assert_eq!(Bundle::parse(b"not a bundle").unwrap_err(), BundleError::Magic);
 //! ```
 
+mod config;
 mod error;
 mod header;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod weights;
 
 use serde::de::Deserialize;
 
+pub use config::StoredConfig;
 pub use error::{BundleError, TensorProblem};
 pub use header::{ALIGN, Entry, MAGIC, PREAMBLE, Preamble, VERSION};
 pub use weights::{Precision, Weights};
@@ -66,7 +68,7 @@ impl<'a> Bundle<'a> {
             .get(PREAMBLE..)
             .and_then(|rest| rest.split_at_checked(preamble.header_len as usize))
             .ok_or(BundleError::Header)?;
-        let (config, rest) = take::<Config>(header)?;
+        let (config, rest) = StoredConfig::take(preamble.version, header)?;
         let plan = Plan::new(&config, 1, Mode::Inference).map_err(|error| match error {
             PlanError::Config(error) => BundleError::Config(error),
             _ => BundleError::TooLarge,

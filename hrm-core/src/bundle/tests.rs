@@ -60,7 +60,7 @@ fn bundle(precision: Precision, words: &[&str], spoil: Option<(usize, Edit)>) ->
             })
             .collect();
         let mut buffer = [0; 4096];
-        postcard::to_slice(&(CONFIG, &entries[..], words), &mut buffer).unwrap().to_vec()
+        postcard::to_slice(&(StoredConfig(CONFIG), &entries[..], words), &mut buffer).unwrap().to_vec()
     };
     // Offsets of a size that encodes alike, whatever the header's length.
     let first = 4096;
@@ -103,7 +103,11 @@ fn bundle(precision: Precision, words: &[&str], spoil: Option<(usize, Edit)>) ->
 
 /// Puts a preamble before `rest`, the first `header_len` bytes of which are the header.
 fn finish(header_len: usize, rest: &[u8]) -> Vec<u8> {
-    let preamble = Preamble { header_len: header_len as u32, len: (PREAMBLE + rest.len()) as u64 };
+    let preamble = Preamble {
+        version: StoredConfig(CONFIG).version(),
+        header_len: header_len as u32,
+        len: (PREAMBLE + rest.len()) as u64,
+    };
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     let mut digest = crc.digest();
     digest.update(&preamble.checked_bytes());
@@ -227,11 +231,36 @@ fn lengths_that_do_not_agree_are_no_weights() {
     }
 }
 
+/// What the first version cannot say stands behind what it says, in the second.
+#[test]
+fn a_configuration_of_the_second_version_comes_back() {
+    let attention = Config { mlp_t: false, pos_encodings: PosEncodings::Rope, ..Config::TRM_SUDOKU };
+    let ablation = Config { puzzle_emb_len: 3, ..Config::SUDOKU_EXTREME };
+    for (config, version) in [
+        (Config::SUDOKU_EXTREME, 1),
+        (CONFIG, 1),
+        (Config::TRM_SUDOKU, 2),
+        (attention, 2),
+        (ablation, 2),
+        (Config { pos_encodings: PosEncodings::None, ..Config::SUDOKU_EXTREME }, 2),
+    ] {
+        let mut buffer = [0; 160];
+        let stored = StoredConfig(config);
+        assert_eq!(stored.version(), version);
+        let bytes = postcard::to_slice(&stored, &mut buffer).unwrap();
+        assert_eq!(StoredConfig::take(version, bytes), Ok((config, &[][..])));
+    }
+    let mut buffer = [0; 160];
+    let bytes = postcard::to_slice(&StoredConfig(Config::TRM_SUDOKU), &mut buffer).unwrap();
+    // No positions are none of the first version's.
+    assert_eq!(StoredConfig::take(1, bytes), Err(BundleError::Header));
+}
+
 /// The encoding of a configuration is part of the format: a new field needs a new version.
 #[test]
 fn the_encoding_of_a_configuration_is_pinned() {
     let mut buffer = [0; 128];
-    let bytes = postcard::to_slice(&Config::SUDOKU_EXTREME, &mut buffer).unwrap();
+    let bytes = postcard::to_slice(&StoredConfig(Config::SUDOKU_EXTREME), &mut buffer).unwrap();
     let mut expected = Vec::from([81, 11, 1, 0x80, 4, 8]);
     expected.extend(4.0f64.to_le_bytes());
     expected.extend([4, 4, 2, 2, 0x80, 4, 0]);
@@ -240,7 +269,7 @@ fn the_encoding_of_a_configuration_is_pinned() {
     expected.push(16);
     expected.extend(0.1f64.to_le_bytes());
     expected.push(0);
-    assert_eq!((&bytes[..], VERSION), (&expected[..], 1));
+    assert_eq!((&bytes[..], VERSION), (&expected[..], 2));
 }
 
 #[test]
@@ -300,7 +329,7 @@ fn the_preamble_and_the_header_are_checked() {
         bytes
     };
     assert_eq!(Bundle::parse(&with(0, b'P')).unwrap_err(), BundleError::Magic);
-    assert_eq!(Bundle::parse(&with(8, 2)).unwrap_err(), BundleError::Version { found: 2 });
+    assert_eq!(Bundle::parse(&with(8, 3)).unwrap_err(), BundleError::Version { found: 3 });
     assert!(matches!(Bundle::parse(&with(12, !good[12])).unwrap_err(), BundleError::Checksum { .. }));
     // A header that claims to be longer than the whole, with a checksum that agrees.
     let rest = &good[PREAMBLE..];
@@ -312,9 +341,10 @@ fn the_preamble_and_the_header_are_checked() {
     );
     let mut buffer = [0; 256];
     let none: &[Entry<'_>] = &[];
-    let header = postcard::to_slice(&(Config { num_heads: 0, ..CONFIG }, none), &mut buffer).unwrap();
+    let header =
+        postcard::to_slice(&(StoredConfig(Config { num_heads: 0, ..CONFIG }), none), &mut buffer).unwrap();
     assert!(matches!(Bundle::parse(&finish(header.len(), header)).unwrap_err(), BundleError::Config(_)));
-    let header = postcard::to_slice(&(CONFIG, none), &mut buffer).unwrap();
+    let header = postcard::to_slice(&(StoredConfig(CONFIG), none), &mut buffer).unwrap();
     let missing = BundleError::Tensor { index: 0, problem: TensorProblem::Missing };
     assert_eq!(Bundle::parse(&finish(header.len(), header)).unwrap_err(), missing);
 }

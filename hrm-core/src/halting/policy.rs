@@ -1,5 +1,6 @@
 //! Adaptive computation time: when a row halts (paper, section 2, "Adaptive computational time").
 
+use crate::config::Config;
 use crate::rng::{Stream, philox4x32};
 
 /// What a policy may look at after an ACT step of one row.
@@ -40,16 +41,46 @@ impl HaltPolicy for AlwaysMax {
     }
 }
 
-/// Halts when the model says so: `q_halt > q_continue`, at the latest after `max_steps`.
+/// When the Q values say that a row is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaltRule {
+    /// `q_halt > q_continue`: HRM.
+    Larger,
+    /// `q_halt > 0`, more likely right than wrong: TRM, which learns no value of going on (`no_ACT_continue`).
+    Positive,
+}
+
+impl HaltRule {
+    /// What `q_halt` must exceed.
+    #[must_use]
+    pub const fn threshold(self, q_continue: f32) -> f32 {
+        match self {
+            Self::Larger => q_continue,
+            Self::Positive => 0.0,
+        }
+    }
+}
+
+/// Halts when the model says so, at the latest after `max_steps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HaltOnQ {
     /// Steps after which a row halts whatever its Q values.
     pub max_steps: usize,
+    /// When the Q values say that it is done.
+    pub rule: HaltRule,
+}
+
+impl HaltOnQ {
+    /// The rule and the maximum that a model was trained with.
+    #[must_use]
+    pub const fn of(config: &Config) -> Self {
+        Self { max_steps: config.halt_max_steps, rule: config.halt_rule() }
+    }
 }
 
 impl HaltPolicy for HaltOnQ {
     fn halts(&self, step: &ActStep) -> bool {
-        step.step >= self.max_steps || step.q_halt > step.q_continue
+        step.step >= self.max_steps || step.q_halt > self.rule.threshold(step.q_continue)
     }
 }
 
@@ -72,6 +103,8 @@ impl HaltPolicy for FixedSteps {
 pub struct Exploring {
     /// `halt_max_steps` of the model.
     pub max_steps: usize,
+    /// When the Q values say that a row is done.
+    pub rule: HaltRule,
     /// `halt_exploration_prob` of the model.
     pub exploration: f64,
     /// Seed of the run.
@@ -102,7 +135,8 @@ impl Exploring {
 
 impl HaltPolicy for Exploring {
     fn halts(&self, step: &ActStep) -> bool {
-        HaltOnQ { max_steps: self.max_steps }.halts(step) && step.step >= self.min_steps(step.row)
+        HaltOnQ { max_steps: self.max_steps, rule: self.rule }.halts(step)
+            && step.step >= self.min_steps(step.row)
     }
 }
 
@@ -117,9 +151,10 @@ mod tests {
     #[test]
     fn the_last_step_always_halts() {
         assert!(AlwaysMax { max_steps: 4 }.halts(&step(4, -1.0, 1.0)));
-        assert!(HaltOnQ { max_steps: 4 }.halts(&step(4, -1.0, 1.0)));
+        assert!(HaltOnQ { max_steps: 4, rule: HaltRule::Larger }.halts(&step(4, -1.0, 1.0)));
         for train_step in 0..1000 {
-            let policy = Exploring { max_steps: 4, exploration: 1.0, seed: 5, train_step };
+            let policy =
+                Exploring { rule: HaltRule::Larger, max_steps: 4, exploration: 1.0, seed: 5, train_step };
             assert!(policy.halts(&step(4, -1.0, 1.0)));
             assert!(!policy.halts(&step(1, 1.0, -1.0)), "exploration asks for at least two steps");
         }
@@ -127,16 +162,25 @@ mod tests {
 
     #[test]
     fn equal_values_go_on() {
-        assert!(!HaltOnQ { max_steps: 4 }.halts(&step(1, 0.5, 0.5)));
-        assert!(HaltOnQ { max_steps: 4 }.halts(&step(1, 0.6, 0.5)));
-        assert!(!HaltOnQ { max_steps: 4 }.halts(&step(1, f32::NAN, 0.5)));
+        assert!(!HaltOnQ { max_steps: 4, rule: HaltRule::Larger }.halts(&step(1, 0.5, 0.5)));
+        assert!(HaltOnQ { max_steps: 4, rule: HaltRule::Larger }.halts(&step(1, 0.6, 0.5)));
+        assert!(!HaltOnQ { max_steps: 4, rule: HaltRule::Larger }.halts(&step(1, f32::NAN, 0.5)));
+    }
+
+    #[test]
+    fn without_a_value_of_going_on_halting_is_a_matter_of_its_sign() {
+        let policy = HaltOnQ { max_steps: 4, rule: HaltRule::Positive };
+        assert!(policy.halts(&step(1, 0.1, 5.0)));
+        assert!(!policy.halts(&step(1, 0.0, -5.0)) && !policy.halts(&step(1, -0.1, -5.0)));
+        assert!(policy.halts(&step(4, -0.1, -5.0)));
     }
 
     #[test]
     fn exploration_has_its_probability_and_range() {
         let mut counts = [0u32; 17];
         for train_step in 0..100_000 {
-            let policy = Exploring { max_steps: 16, exploration: 0.1, seed: 1, train_step };
+            let policy =
+                Exploring { rule: HaltRule::Larger, max_steps: 16, exploration: 0.1, seed: 1, train_step };
             counts[policy.min_steps(3)] += 1;
         }
         assert!((89_500..90_500).contains(&counts[0]), "{counts:?}");

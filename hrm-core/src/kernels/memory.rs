@@ -11,6 +11,8 @@ pub enum Region {
     FirstMoments,
     /// Second moments of the optimizer.
     SecondMoments,
+    /// Averages of the trained parameters, where the plan has them.
+    Averages,
     /// Activations.
     Acts,
     /// Statistics.

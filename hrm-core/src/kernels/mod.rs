@@ -11,7 +11,8 @@
 //! No kernel has a default body: a backend that lacks one does not compile. Some kernels are several others in one, so
 //! that a backend need not write to memory what lies between them: [`Kernels::linear_swiglu`],
 //! [`Kernels::linear_add_rms_norm`] (with [`Kernels::add`] where [`Plus`] says so), [`Kernels::linear_qkv`] with
-//! [`Kernels::attention`], and [`TrainKernels::linear_swiglu_vjp`]. A backend that gains nothing by that runs their parts:
+//! [`Kernels::attention`], [`Kernels::token_mix`], [`TrainKernels::linear_swiglu_vjp`] and
+//! [`TrainKernels::token_mix_vjp`]. A backend that gains nothing by that runs their parts:
 //! their operands have an `apart` for it.
 //!
 //! | module | holds |
@@ -30,9 +31,9 @@ use crate::arena::{Act, Ids, Param};
 
 pub use memory::{Memory, Region};
 pub use ops::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Keep, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Plus, QHead, QLoss,
-    SwiGlu, Write,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Keep, Linear,
+    LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
+    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, Write,
 };
 pub use train::TrainKernels;
 
@@ -104,6 +105,27 @@ pub trait Kernels: Memory {
     /// # Errors
     /// The device fails.
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), Self::Error>;
+
+    /// Columns of the sequences as rows: `rows[i, s] = z[b, s, d]`, where column `d` of sequence `b` is number
+    /// `b D + d = first + i`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Self::Error>;
+
+    /// The inverse of [`Kernels::take_columns`], which is also its vjp: `z[b, s, d] = rows[i, s]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Self::Error>;
+
+    /// Cells mixed by a SwiGLU over positions (MLP-Mixer, Tolstikhin et al. 2021; TRM, section 4.5), by column `c` of each
+    /// sequence: `[gate, up] = W_gate_up x[:, c]`, `s = x[:, c] + W_down (silu(gate) * up)`,
+    /// `rstd = 1 / sqrt(mean(s^2) + eps)`, `y[:, c] = s * rstd`. Keeps `rstd` for the vjp.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Self::Error>;
 
     /// `q[b] = W z[b, 0] + bias` (paper, eq. for `Q^ = sigma(theta_Q^T z_H)`, without the sigmoid).
     ///

@@ -1,12 +1,12 @@
 //! Every kernel as a value, and a backend that watches each call of another one.
 
 use super::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Memory, QHead, QLoss,
-    Region, SwiGlu, TrainKernels,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Kernels, Linear,
+    LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
+    Memory, QHead, QLoss, Region, SwiGlu, TokenMix, TokenMixVjp, TrainKernels,
 };
 use crate::arena::{Act, Ids, Param, Stat};
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 
 /// One call of a kernel, with its operands.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,9 @@ pub enum Op {
     AddRmsNorm(AddRmsNorm),
     LinearSwiGlu(LinearSwiGlu),
     LinearAddRmsNorm(LinearAddRmsNorm),
+    TakeColumns(Columns),
+    PutColumns(Columns),
+    TokenMix(TokenMix),
     QHead(QHead),
     ResetRows { z: Act, init: Param, halted: Ids },
     ReplaceRows { current: Ids, incoming: Ids, halted: Ids },
@@ -35,11 +38,14 @@ pub enum Op {
     SwiGluVjp(SwiGlu),
     LinearSwiGluVjp(LinearSwiGluVjp),
     AddRmsNormVjp { ds: Act, dy: Act, y: Act, rstd: Stat },
+    TokenMixVjp(TokenMixVjp),
     QHeadVjp { op: QHead, dz: Act },
     LmLoss(LmLoss),
     QLoss(QLoss),
     Advance(Advance),
     AdamAtan2 { len: usize, optimizer: AdamAtan2 },
+    Average { len: usize, average: Average },
+    SwapAverages { len: usize },
     SignSgd { table: Param, ids: Ids, gradients: Act, optimizer: SignSgd },
 }
 
@@ -58,6 +64,9 @@ impl Op {
             Self::AddRmsNorm(_) => "add_rms_norm",
             Self::LinearSwiGlu(_) => "linear_swiglu",
             Self::LinearAddRmsNorm(_) => "linear_add_rms_norm",
+            Self::TakeColumns(_) => "take_columns",
+            Self::PutColumns(_) => "put_columns",
+            Self::TokenMix(_) => "token_mix",
             Self::QHead(_) => "q_head",
             Self::ResetRows { .. } => "reset_rows",
             Self::ReplaceRows { .. } => "replace_rows",
@@ -71,11 +80,14 @@ impl Op {
             Self::SwiGluVjp(_) => "swiglu_vjp",
             Self::LinearSwiGluVjp(_) => "linear_swiglu_vjp",
             Self::AddRmsNormVjp { .. } => "add_rms_norm_vjp",
+            Self::TokenMixVjp(_) => "token_mix_vjp",
             Self::QHeadVjp { .. } => "q_head_vjp",
             Self::LmLoss(_) => "lm_loss",
             Self::QLoss(_) => "q_loss",
             Self::Advance(_) => "advance",
             Self::AdamAtan2 { .. } => "adam_atan2",
+            Self::Average { .. } => "average",
+            Self::SwapAverages { .. } => "swap_averages",
             Self::SignSgd { .. } => "sign_sgd",
         }
     }
@@ -96,6 +108,9 @@ impl Op {
             Self::AddRmsNorm(ref op) => k.add_rms_norm(op),
             Self::LinearSwiGlu(ref op) => k.linear_swiglu(op),
             Self::LinearAddRmsNorm(ref op) => k.linear_add_rms_norm(op),
+            Self::TakeColumns(ref op) => k.take_columns(op),
+            Self::PutColumns(ref op) => k.put_columns(op),
+            Self::TokenMix(ref op) => k.token_mix(op),
             Self::QHead(ref op) => k.q_head(op),
             Self::ResetRows { z, init, halted } => k.reset_rows(z, init, halted),
             Self::ReplaceRows { current, incoming, halted } => k.replace_rows(current, incoming, halted),
@@ -109,11 +124,14 @@ impl Op {
             Self::SwiGluVjp(ref op) => k.swiglu_vjp(op),
             Self::LinearSwiGluVjp(ref op) => k.linear_swiglu_vjp(op),
             Self::AddRmsNormVjp { ds, dy, y, rstd } => k.add_rms_norm_vjp(ds, dy, y, rstd),
+            Self::TokenMixVjp(ref op) => k.token_mix_vjp(op),
             Self::QHeadVjp { ref op, dz } => k.q_head_vjp(op, dz),
             Self::LmLoss(ref op) => k.lm_loss(op),
             Self::QLoss(ref op) => k.q_loss(op),
             Self::Advance(ref op) => k.advance(op),
             Self::AdamAtan2 { len, ref optimizer } => k.adam_atan2(len, optimizer),
+            Self::Average { len, ref average } => k.average(len, average),
+            Self::SwapAverages { len } => k.swap_averages(len),
             Self::SignSgd { table, ids, gradients, ref optimizer } => {
                 k.sign_sgd(table, ids, gradients, optimizer)
             }
@@ -193,6 +211,15 @@ impl<K: Kernels, O: Observer<K>> Kernels for Observed<K, O> {
     fn linear_add_rms_norm(&mut self, op: &LinearAddRmsNorm) -> Result<(), K::Error> {
         self.observer.around(&mut self.backend, Op::LinearAddRmsNorm(*op), |k| k.linear_add_rms_norm(op))
     }
+    fn take_columns(&mut self, op: &Columns) -> Result<(), K::Error> {
+        self.observer.around(&mut self.backend, Op::TakeColumns(*op), |k| k.take_columns(op))
+    }
+    fn put_columns(&mut self, op: &Columns) -> Result<(), K::Error> {
+        self.observer.around(&mut self.backend, Op::PutColumns(*op), |k| k.put_columns(op))
+    }
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), K::Error> {
+        self.observer.around(&mut self.backend, Op::TokenMix(*op), |k| k.token_mix(op))
+    }
     fn q_head(&mut self, op: &QHead) -> Result<(), K::Error> {
         self.observer.around(&mut self.backend, Op::QHead(*op), |k| k.q_head(op))
     }
@@ -242,6 +269,9 @@ impl<K: TrainKernels, O: Observer<K>> TrainKernels for Observed<K, O> {
         let call = Op::AddRmsNormVjp { ds, dy, y, rstd };
         self.observer.around(&mut self.backend, call, |k| k.add_rms_norm_vjp(ds, dy, y, rstd))
     }
+    fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), K::Error> {
+        self.observer.around(&mut self.backend, Op::TokenMixVjp(*op), |k| k.token_mix_vjp(op))
+    }
     fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), K::Error> {
         let call = Op::QHeadVjp { op: *op, dz };
         self.observer.around(&mut self.backend, call, |k| k.q_head_vjp(op, dz))
@@ -258,6 +288,13 @@ impl<K: TrainKernels, O: Observer<K>> TrainKernels for Observed<K, O> {
     fn adam_atan2(&mut self, len: usize, optimizer: &AdamAtan2) -> Result<(), K::Error> {
         let call = Op::AdamAtan2 { len, optimizer: *optimizer };
         self.observer.around(&mut self.backend, call, |k| k.adam_atan2(len, optimizer))
+    }
+    fn average(&mut self, len: usize, average: &Average) -> Result<(), K::Error> {
+        let call = Op::Average { len, average: *average };
+        self.observer.around(&mut self.backend, call, |k| k.average(len, average))
+    }
+    fn swap_averages(&mut self, len: usize) -> Result<(), K::Error> {
+        self.observer.around(&mut self.backend, Op::SwapAverages { len }, |k| k.swap_averages(len))
     }
     fn sign_sgd(
         &mut self,

@@ -2,7 +2,9 @@
 
 use super::{Kernels, TrainKernels};
 use crate::arena::{Act, Ids, Param, Stat};
+use crate::halting::HaltRule;
 use crate::loss::LossKind;
+use crate::plan::TokenScratch;
 use crate::rope::RopeTables;
 
 /// What becomes of what a result's place held before.
@@ -255,6 +257,96 @@ impl LinearAddRmsNorm {
     }
 }
 
+/// Operands of [`Kernels::take_columns`] and [`Kernels::put_columns`].
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// Columns of the sequences as rows `[C, S]`.
+    pub rows: Act,
+    /// Sequences `[N, D]`.
+    pub z: Act,
+    /// The column of the first row: column `d` of sequence `b` is number `b D + d`.
+    pub first: usize,
+}
+
+/// Operands of [`Kernels::token_mix`].
+#[derive(Clone, Copy, Debug)]
+pub struct TokenMix {
+    /// Result `[N, D]`.
+    pub y: Act,
+    /// Reciprocal root mean square, by column of each sequence `[B * D, 1]`.
+    pub rstd: Stat,
+    /// Residual stream and input `[N, D]`.
+    pub x: Act,
+    /// Weight of gate and up `[2F', S]`.
+    pub gate_up: Param,
+    /// Weight of the output `[S, F']`.
+    pub down: Param,
+    /// Added to the mean square.
+    pub eps: f64,
+    /// Scratch for so many columns as are worked on at once.
+    pub scratch: TokenScratch,
+}
+
+impl TokenMix {
+    /// The kernels it consists of, one after the other: the columns become rows, as many at once as there is scratch for,
+    /// and then it is the SwiGLU of any block.
+    ///
+    /// # Errors
+    /// Those of the kernels.
+    pub fn apart<K: Kernels + ?Sized>(&self, k: &mut K) -> Result<(), K::Error> {
+        let Self { rstd, eps, scratch, .. } = *self;
+        let tile = scratch.x.rows.max(1);
+        for first in (0..rstd.rows).step_by(tile) {
+            let count = tile.min(rstd.rows - first);
+            let TokenScratch { x, y, t, gate_up, a } = scratch.rows_from(0, count);
+            k.take_columns(&Columns { rows: x, z: self.x, first })?;
+            k.linear_swiglu(&LinearSwiGlu { a, gate_up, keep: Keep::Nothing, x, w: self.gate_up })?;
+            let rstd = rstd.rows_from(first, count);
+            let norm = LinearAddRmsNorm { y, rstd, x, t, inner: a, w: self.down, eps, plus: None };
+            k.linear_add_rms_norm(&norm)?;
+            k.put_columns(&Columns { rows: y, z: self.y, first })?;
+        }
+        Ok(())
+    }
+}
+
+/// Operands of [`TrainKernels::token_mix_vjp`].
+#[derive(Clone, Copy, Debug)]
+pub struct TokenMixVjp {
+    /// What the forward kernel was given, and its results. Its scratch is for all columns at once.
+    pub forward: TokenMix,
+    /// Cotangent of its result `[N, D]`.
+    pub dy: Act,
+    /// Result: cotangent of its input `[N, D]`.
+    pub dx: Act,
+    /// Whether the gradients of the weights replace what is there, or are added to it.
+    pub write: Write,
+}
+
+impl TokenMixVjp {
+    /// The kernels it consists of, one after the other, on columns that became rows. Gate and up are computed again.
+    ///
+    /// # Errors
+    /// Those of the kernels.
+    pub fn apart<K: TrainKernels + ?Sized>(&self, k: &mut K) -> Result<(), K::Error> {
+        let Self { forward, dy, dx, write } = *self;
+        let TokenMix { gate_up: w, down, .. } = forward;
+        // What is in `t` goes into the norm's vjp alone, which gate and up come after.
+        let TokenScratch { x: turned, y: ds, t, gate_up, a } = forward.scratch;
+        k.take_columns(&Columns { rows: t, z: dy, first: 0 })?;
+        k.take_columns(&Columns { rows: turned, z: forward.y, first: 0 })?;
+        k.add_rms_norm_vjp(ds, t, turned, forward.rstd)?;
+        k.take_columns(&Columns { rows: turned, z: forward.x, first: 0 })?;
+        k.linear(&Linear { y: gate_up, x: turned, w })?;
+        k.linear_swiglu_vjp(&LinearSwiGluVjp { a, gate_up, dy: ds, w: down })?;
+        k.linear_vjp_weight(&LinearVjpWeight { w: down, dy: ds, x: a, write })?;
+        // ds holds the cotangent of the residual; that of the other path is added.
+        k.linear_vjp_input(&LinearVjpInput { dx: ds, dy: gate_up, w, write: Write::Accumulate })?;
+        k.linear_vjp_weight(&LinearVjpWeight { w, dy: gate_up, x: turned, write })?;
+        k.put_columns(&Columns { rows: ds, z: dx, first: 0 })
+    }
+}
+
 /// Operands of [`Kernels::q_head`].
 #[derive(Clone, Copy, Debug)]
 pub struct QHead {
@@ -424,6 +516,8 @@ pub struct Advance {
     pub halted: Ids,
     /// Steps after which every row halts.
     pub max_steps: usize,
+    /// When the Q values say that a row is done.
+    pub rule: HaltRule,
     /// Probability of exploration.
     pub exploration: f64,
 }

@@ -2,10 +2,10 @@
 
 use super::{
     Advance, AttentionVjp, EmbedVjp, Kernels, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
-    QHead, QLoss, SwiGlu,
+    QHead, QLoss, SwiGlu, TokenMixVjp,
 };
 use crate::arena::{Act, Ids, Param, Stat};
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 
 /// The kernels that training needs beside the forward ones.
 pub trait TrainKernels: Kernels {
@@ -73,6 +73,13 @@ pub trait TrainKernels: Kernels {
     /// The device fails.
     fn add_rms_norm_vjp(&mut self, ds: Act, dy: Act, y: Act, rstd: Stat) -> Result<(), Self::Error>;
 
+    /// vjp of [`Kernels::token_mix`] by its input and its weights: those of the norm, of both products and of the SwiGLU,
+    /// on columns. Gate and up are computed again; the scratch of the forward kernel is spent.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), Self::Error>;
+
     /// vjp of [`Kernels::q_head`]: adds `dq W` to the first position of each sequence of `dz`, and overwrites the
     /// gradients of weight and bias. `op.q` holds the cotangent `dq`.
     ///
@@ -104,6 +111,18 @@ pub trait TrainKernels: Kernels {
     /// # Errors
     /// The device fails.
     fn adam_atan2(&mut self, len: usize, optimizer: &AdamAtan2) -> Result<(), Self::Error>;
+
+    /// Moves the averages of the first `len` parameters towards the parameters, see [`Average`].
+    ///
+    /// # Errors
+    /// There are no averages, or the device fails.
+    fn average(&mut self, len: usize, average: &Average) -> Result<(), Self::Error>;
+
+    /// Exchanges the first `len` parameters and their averages: a model is evaluated with its averages, and trained without.
+    ///
+    /// # Errors
+    /// As there.
+    fn swap_averages(&mut self, len: usize) -> Result<(), Self::Error>;
 
     /// One sign-SGD update of the rows `ids` of `table`: `p = p (1 - lr wd) - lr sign(sum of its gradients)`,
     /// once for each distinct row.

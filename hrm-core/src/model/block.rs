@@ -1,15 +1,15 @@
 //! One transformer block, post-norm (paper, section 2, "architecture").
 //!
 //! ```text
-//! y1 = rms(x  + attention(x))      cells are mixed
+//! y1 = rms(x  + attention(x))      cells are mixed, or by a SwiGLU over them
 //! y  = rms(y1 + swiglu(y1))        channels are mixed
 //! ```
 //!
 //! Each line is a [mixer](super::mixer): a sublayer with its residual and its norm, forward beside backward.
 
-use super::mixer::{attention, channels};
-use crate::kernels::{Keep, Kernels, Plus, TrainKernels, Write};
-use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Plan};
+use super::mixer::{Pullback, attention, channels, tokens};
+use crate::kernels::{Keep, Kernels, Plus, TrainKernels};
+use crate::plan::{BackwardPlan, BlockParams, BlockSlot, CellParams, Plan};
 
 /// Applies a block to `slot.x` and leaves the result in `slot.y`, unless `plus` wants no more than a sum of it.
 ///
@@ -23,12 +23,15 @@ pub fn forward<K: Kernels>(
     keep: Keep,
     plus: Option<Plus>,
 ) -> Result<(), K::Error> {
-    attention::forward(k, plan, w, slot)?;
+    match w.cells {
+        CellParams::Attention { qkv, o } => attention::forward(k, plan, (qkv, o), slot)?,
+        CellParams::Tokens { gate_up, down } => tokens::forward(k, plan, (gate_up, down), slot)?,
+    }
     channels::forward(k, plan, w, slot, keep, plus)
 }
 
-/// Turns `b.dy`, the cotangent of the block's output, into that of its input, and writes the weights' gradients. `slot` holds
-/// what [`forward`] kept; its `gate_up` is spent.
+/// Turns `back.dy`, the cotangent of the block's output, into that of its input, and writes the weights' gradients. `slot`
+/// holds what [`forward`] kept; its `gate_up` is spent.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -38,8 +41,12 @@ pub fn backward<K: TrainKernels>(
     b: &BackwardPlan,
     w: &BlockParams,
     slot: &BlockSlot,
-    write: Write,
+    back: &Pullback,
 ) -> Result<(), K::Error> {
-    channels::backward(k, b, w, slot, write)?; // dy -> ds, the cotangent of y1
-    attention::backward(k, plan, b, w, slot, write) // ds -> dy, the cotangent of x
+    channels::backward(k, b, w, slot, back)?; // dy -> ds, the cotangent of y1
+    match w.cells {
+        // ds -> dx, the cotangent of x
+        CellParams::Attention { qkv, o } => attention::backward(k, plan, b, (qkv, o), slot, back),
+        CellParams::Tokens { gate_up, down } => tokens::backward(k, plan, b, (gate_up, down), slot, back),
+    }
 }

@@ -1,12 +1,12 @@
 //! The forward pass that bootstraps the Q target (paper, section 2, "Adaptive computational time").
 //!
-//! The Q head reads the first position of each sequence, and positions meet in attention alone. So the last block of the last
-//! application does no other positions behind attention: its rows are B there, not N.
+//! The Q head reads the first position of each sequence, and positions meet in what mixes the cells alone. So the last block
+//! of the last application does no other positions behind that: its rows are B there, not N.
 
-use super::mixer::{attention, channels};
+use super::mixer::{attention, channels, tokens};
 use super::{q_head, recurrence};
 use crate::kernels::{Keep, TrainKernels};
-use crate::plan::{Application, BackwardPlan, Plan};
+use crate::plan::{Application, BackwardPlan, CellParams, Plan};
 
 /// Q values of the step after this one into `b.next_q`: those of a forward pass from the carry, without gradient. They have
 /// the bits of those of a whole pass, where a row's bits do not depend on how many there are.
@@ -37,10 +37,18 @@ fn leading<K: TrainKernels>(
         if layer + 1 < stack.layers {
             super::block::forward(k, plan, &w, &slot, Keep::Nothing, None)?;
         } else {
-            attention::mix(k, plan, &w, &slot)?;
-            k.take_first(b.leading.x, slot.x)?;
-            k.take_first(b.leading.o, slot.o)?;
-            attention::project(k, plan, &w, &b.leading)?;
+            match w.cells {
+                CellParams::Attention { qkv, o } => {
+                    attention::mix(k, plan, qkv, &slot)?;
+                    k.take_first(b.leading.x, slot.x)?;
+                    k.take_first(b.leading.o, slot.o)?;
+                    attention::project(k, plan, o, &b.leading)?;
+                }
+                CellParams::Tokens { gate_up, down } => {
+                    tokens::forward(k, plan, (gate_up, down), &slot)?;
+                    k.take_first(b.leading.y1, slot.y1)?;
+                }
+            }
             channels::forward(k, plan, &w, &b.leading, Keep::Nothing, None)?;
         }
         k.poll();

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`recurrence`] | the nested cycles, their gradient and their memory |
 //! | [`stack`], [`block`], [`mixer`] | what is applied in them |
+//! | `cotangents` | what goes back from one application to the one before |
 //! | `sums` | the sums that an application starts from, formed with the product before |
 //! | [`bootstrap`] | the pass that the Q target comes from |
 //! | [`train_step`] | an ACT step with its losses, the backward pass and the update |
 
 pub mod block;
 pub mod bootstrap;
+mod cotangents;
 pub mod mixer;
 pub mod recurrence;
 pub mod stack;

@@ -1,4 +1,4 @@
-//! The recurrence, its gradient and its memory (paper, section 2).
+//! The recurrence, its gradient and its memory (HRM, section 2; TRM, section 4).
 //!
 //! ```text
 //! H_cycles times:
@@ -6,13 +6,18 @@
 //!     once:            z_h = H(z_h + z_l)
 //! ```
 //!
+//! TRM has one stack for both: `L = H = net`.
+//!
 //! **Gradient.** Only the last applications of a stack have one ([`Application::kept`]): HRM's one-step gradient goes through
-//! the last of L and the last of H. The states before them are constants, so the cotangent of H's input goes on as that of
-//! L's result, and the cotangent of L's input as that of the embedding.
+//! the last of L and the last of H, TRM's through the whole last cycle. The states before them are constants. The cotangent
+//! of an application's input goes on to all that the input is the sum of; see `cotangents`. A stack that is applied several
+//! times has the sum of its gradients.
 //!
 //! **Memory.** An application that has a gradient works in slots of its own and keeps its activations; all others share one
-//! slot and overwrite it ([`Plan::slots`]). The code is the same for both.
+//! slot and overwrite it ([`Plan::slots`]). The code is the same for both. A plan may also keep the inputs alone: then the
+//! backward pass computes the activations of one application after the other again.
 
+use super::cotangents::Cotangents;
 use super::sums::Sums;
 use super::{heads_vjp, stack};
 use crate::kernels::{EmbedVjp, Keep, Kernels, TrainKernels};
@@ -62,12 +67,18 @@ pub(super) fn apply<K: Kernels>(
 /// Those of the kernels.
 pub fn backward<K: TrainKernels>(k: &mut K, plan: &Plan, b: &BackwardPlan) -> Result<(), K::Error> {
     heads_vjp(k, plan, b)?;
+    let mut d = Cotangents::of_result(b);
     for app in plan.applications().rev().take(plan.config.with_gradient()) {
-        let slots = plan.slots(&app, Keep::All, plan.carry);
-        stack::backward(k, plan, b, &app, &slots)?;
+        let slots = plan.kept_slots(&app, b);
+        if plan.recomputes(&app) {
+            stack::forward(k, plan, &app, &slots, None)?;
+        }
+        let [dy, dx] = d.through(&app);
+        stack::backward(k, plan, b, &app, &slots, [dy, dx])?;
+        d.hand_on(k, plan, &app, dx)?;
     }
     k.embed_vjp(&EmbedVjp {
-        dy: b.dy,
+        dy: d.of_embedding(),
         dpuzzle: b.dpuzzle,
         inputs: plan.current.inputs,
         tokens: plan.params.embed_tokens,

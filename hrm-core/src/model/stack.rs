@@ -1,6 +1,8 @@
 //! A stack of blocks, applied once.
 
 use super::block;
+use super::mixer::Pullback;
+use crate::arena::Act;
 use crate::kernels::{Kernels, Plus, TrainKernels};
 use crate::plan::{Application, BackwardPlan, Plan, Slots};
 
@@ -25,8 +27,8 @@ pub fn forward<K: Kernels>(
     Ok(())
 }
 
-/// Turns `b.dy`, the cotangent of the result of `app`, into that of its input, and forms or adds to the gradients of its
-/// weights.
+/// Turns `dy`, the cotangent of the result of `app`, into that of its input, in `dx`, and forms or adds to the gradients of
+/// its weights.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -36,10 +38,12 @@ pub fn backward<K: TrainKernels>(
     b: &BackwardPlan,
     app: &Application,
     slots: &Slots,
+    [mut dy, dx]: [Act; 2],
 ) -> Result<(), K::Error> {
     let write = plan.write(app);
     for (layer, w) in plan.params.stack(app.state).blocks().enumerate().rev() {
-        block::backward(k, plan, b, &w, &slots.block(layer), write)?;
+        block::backward(k, plan, b, &w, &slots.block(layer), &Pullback { dy, dx, write })?;
+        dy = dx;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{bootstrap, recurrence};
 use crate::kernels::{Advance, Keep, LmLoss, QLoss, TrainKernels};
 use crate::loss::LossKind;
 use crate::model;
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use crate::plan::{BackwardPlan, Plan};
 
 /// What stays the same over all steps of a training run.
@@ -16,6 +16,8 @@ pub struct TrainConfig {
     pub adam: AdamAtan2,
     /// The optimizer of the puzzle embedding.
     pub puzzle_emb: SignSgd,
+    /// Averages of the parameters, if they are kept; the plan has room for them then.
+    pub average: Option<Average>,
     /// Rows over which the loss is averaged: the batch, unless it is one part of several.
     pub global_batch_size: usize,
 }
@@ -26,7 +28,7 @@ pub struct TrainConfig {
 /// The order is the published one: halted rows take their incoming puzzles; forward pass; losses; every row
 /// counts its step and halts or not; a second forward pass, without gradient and from scratch states,
 /// bootstraps the Q target from the next step. Without a second step to speak of (`halt_max_steps` 1) there is
-/// neither target nor exploration.
+/// neither target nor exploration. Nor is there a target, and no second pass, where the value of going on is not learned.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -58,9 +60,10 @@ pub fn gradients<K: TrainKernels>(
         steps: plan.steps,
         halted: plan.halted,
         max_steps: config.halt_max_steps,
+        rule: config.halt_rule(),
         exploration: config.halt_exploration_prob,
     })?;
-    let next_q = if config.halt_max_steps > 1 {
+    let next_q = if config.halt_max_steps > 1 && !config.no_act_continue {
         bootstrap::next_q(k, plan, b)?;
         Some(b.next_q)
     } else {
@@ -97,7 +100,7 @@ pub fn train_step<K: TrainKernels>(
 }
 
 /// The update of all parameters by the gradients that [`gradients`] left: the puzzle embedding first, then
-/// everything else, as published. A caller that wants to look at the losses first calls
+/// everything else, as published, then the averages. A caller that wants to look at the losses first calls
 /// [`TrainKernels::begin_step`], [`gradients`] and this in turn.
 ///
 /// # Errors
@@ -111,5 +114,9 @@ pub fn update<K: TrainKernels>(
     if !plan.params.puzzle_emb.is_empty() {
         k.sign_sgd(plan.params.puzzle_emb, plan.current.puzzle_ids, b.dpuzzle, &train.puzzle_emb)?;
     }
-    k.adam_atan2(plan.params.trained, &train.adam)
+    k.adam_atan2(plan.params.trained, &train.adam)?;
+    match &train.average {
+        Some(average) => k.average(plan.params.trained, average),
+        None => Ok(()),
+    }
 }

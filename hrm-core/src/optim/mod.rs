@@ -1,10 +1,12 @@
 //! The optimizers, element by element, and the learning-rate schedule.
 
 mod adam_atan2;
+mod average;
 mod schedule;
 mod sign_sgd;
 
 pub use adam_atan2::{AdamAtan2, AdamFactors};
+pub use average::Average;
 pub use schedule::CosineSchedule;
 pub use sign_sgd::SignSgd;
 

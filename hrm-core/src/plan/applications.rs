@@ -4,12 +4,12 @@
 //! H_cycles times { L_cycles times { z_l = L(z_l + (z_h + emb)) }, z_h = H(z_h + z_l) }
 //! ```
 //!
-//! The gradient runs through the last [`with_gradient`](crate::config::Config::with_gradient) applications (paper, section 2,
-//! "Approximate gradient"): what comes before them only moves the states, and is a constant.
+//! The gradient runs through the last [`with_gradient`](crate::config::Config::with_gradient) applications (HRM, section 2,
+//! "Approximate gradient"; TRM, section 4.1): what comes before them only moves the states, and is a constant.
 
 use super::{Carry, Plan};
 use crate::arena::Act;
-use crate::config::Config;
+use crate::config::{Config, GradientSpan, Stacks};
 use crate::kernels::Write;
 
 /// One of the two recurrent states.
@@ -39,10 +39,13 @@ impl Config {
         self.h_cycles * (self.l_cycles + 1)
     }
 
-    /// How many of them, the last ones, have a gradient: the last one of L and the last one of H.
+    /// How many of them, the last ones, have a gradient.
     #[must_use]
     pub const fn with_gradient(&self) -> usize {
-        2
+        match self.gradient {
+            GradientSpan::Applications(n) => n,
+            GradientSpan::Cycle => self.l_cycles + 1,
+        }
     }
 
     /// Application `index` of a forward pass, if it has so many.
@@ -85,14 +88,20 @@ impl Config {
     /// Blocks of the stack that makes `state`.
     #[must_use]
     pub const fn layers(&self, state: State) -> usize {
-        match state {
-            State::H => self.h_layers,
-            State::L => self.l_layers,
+        match (state, self.stacks) {
+            (State::H, Stacks::Separate) => self.h_layers,
+            _ => self.l_layers,
         }
     }
 }
 
 impl Application {
+    /// Whether an earlier application with a gradient makes `state`, so that its cotangent is wanted.
+    pub(crate) fn follows_kept(&self, config: &Config, state: State) -> bool {
+        (0..self.kept.unwrap_or(0))
+            .any(|kept| config.kept_application(kept).is_some_and(|earlier| earlier.state == state))
+    }
+
     /// Whether a later application makes the same state anew, so that this one's result has no place in the carry.
     pub(super) const fn is_overwritten(&self, config: &Config) -> bool {
         let mut index = self.index + 1;
@@ -177,5 +186,18 @@ mod tests {
         let last: Vec<Application> = plan.applications().skip(6).collect();
         assert!(last.iter().all(|app| plan.write(app) == Write::Replace && !app.is_overwritten(&config)));
         assert!(plan.applications().take(5).all(|app| app.is_overwritten(&config)));
+    }
+
+    #[test]
+    fn one_stack_for_both_states_has_the_sum_of_its_gradients() {
+        let config = Config { l_cycles: 2, ..Config::TRM_SUDOKU };
+        let plan = Plan::new(&config, 1, Mode::Training).unwrap();
+        let kept: Vec<Application> = plan.applications().filter(|app| app.kept.is_some()).collect();
+        assert_eq!(kept.iter().map(|app| app.state).collect::<Vec<_>>(), [State::L, State::L, State::H]);
+        let writes: Vec<Write> = kept.iter().map(|app| plan.write(app)).collect();
+        assert_eq!(writes, [Write::Accumulate, Write::Accumulate, Write::Replace]);
+        // A cycle begins with constants.
+        assert!(kept.iter().all(|app| !app.follows_kept(&config, State::H)));
+        assert!(kept[2].follows_kept(&config, State::L) && !kept[0].follows_kept(&config, State::L));
     }
 }

@@ -2,14 +2,15 @@
 
 use super::places::Places;
 use super::slots::SlotRow;
-use super::{BlockSlot, Carry};
+use super::{BlockSlot, Carry, State};
 use crate::arena::{Act, Ids, Layout, Stat};
 use crate::config::Config;
 
 /// The scratch of the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackwardPlan {
-    /// Cotangent of a block's output, then of its input `[N, D]`. It lies over `target.z_h`.
+    /// Cotangent of the result of a forward pass `[N, D]`, and the first of the places of cotangents: it lies over
+    /// `target.z_h`.
     pub dy: Act,
     /// Cotangent between a block's two halves `[N, D]`. It lies over `target.z_l`.
     pub ds: Act,
@@ -31,8 +32,13 @@ pub struct BackwardPlan {
     pub leading: BlockSlot,
     /// The slots of the applications with a gradient, in their order.
     pub(super) slots: SlotRow,
-    /// The results of those that a later application overwrites `[applications N, D]`.
+    /// The results of those that a later application overwrites `[applications N, D]`; of one where activations are computed
+    /// again.
     pub(super) kept_states: Act,
+    /// The inputs of all but the last one `[applications N, D]`, where activations are computed again from them.
+    kept_inputs: Act,
+    /// The cotangents of states and embedding that are alive together, beside `dy` `[places N, D]`.
+    cotangents: Act,
     /// Loss of the tokens, by row `[B, 1]`.
     pub lm_loss: Stat,
     /// Halt and continue losses, by row `[B, 2]`.
@@ -54,21 +60,25 @@ impl BackwardPlan {
         batch: usize,
         places: &Places,
         shared: &BlockSlot,
+        recompute: bool,
         [acts, stats, ids]: [&mut Layout; 3],
     ) -> Self {
         let (n, d, f) = (shared.x.rows, config.hidden_size, config.inter_size());
         acts.rewind(places.work);
         let da = acts.span(n, f);
         acts.rewind(places.work);
-        let (dqkv, d_o) = (acts.span(n, 3 * d), acts.span(n, d));
+        let attended = if config.mlp_t { 0 } else { n };
+        let (dqkv, d_o) = (acts.span(attended, 3 * d), acts.span(attended, d));
         acts.reach(da.offset.saturating_add(da.rows.saturating_mul(da.cols)));
         acts.reach(places.end);
         let target = Carry { z_h: acts.span(n, d), z_l: acts.span(n, d) };
         let leading_x = target.z_h.rows_from(0, batch);
+        // What the channels are mixed of is taken from attention's output, or from what a SwiGLU has made of all.
+        let taken = places.t.rows_from(0, batch);
         let leading = BlockSlot {
             x: leading_x,
-            o: places.t.rows_from(0, batch),
-            y1: places.y1.rows_from(0, batch),
+            o: taken,
+            y1: if config.mlp_t { taken } else { places.y1.rows_from(0, batch) },
             rstd1: shared.rstd1.rows_from(0, batch),
             gate_up: places.gate_up.rows_from(0, batch),
             y: leading_x,
@@ -86,8 +96,11 @@ impl BackwardPlan {
             dpuzzle: acts.span(batch, config.puzzle_emb_ndim),
             target,
             leading,
-            slots: slots(config, batch, n, acts, stats),
-            kept_states: kept_states(config, n, acts),
+            slots: slots(config, batch, n, recompute, acts, stats),
+            kept_states: kept_states(config, n, recompute, acts),
+            kept_inputs: acts
+                .span(if recompute { n.saturating_mul(config.with_gradient() - 1) } else { 0 }, d),
+            cotangents: acts.span(n.saturating_mul(cotangents(config) - 1), d),
             lm_loss: stats.span(batch, 1),
             q_losses: stats.span(batch, 2),
             next_q: stats.span(batch, 2),
@@ -98,26 +111,67 @@ impl BackwardPlan {
     }
 }
 
-/// A slot for each block of each application with a gradient.
-const fn slots(config: &Config, batch: usize, n: usize, acts: &mut Layout, stats: &mut Layout) -> SlotRow {
+impl BackwardPlan {
+    /// The places of the cotangents that are alive together, `[N, D]` each; the first is [`dy`](Self::dy).
+    pub(crate) fn cotangent_places(&self) -> impl Iterator<Item = Act> + use<> {
+        let (dy, more) = (self.dy, self.cotangents);
+        let places = more.rows.checked_div(dy.rows).unwrap_or(0);
+        core::iter::once(dy).chain((0..places).map(move |i| more.rows_from(i * dy.rows, dy.rows)))
+    }
+
+    /// The input of the application with a gradient of place `kept`.
+    pub(super) const fn kept_input(&self, kept: usize) -> Act {
+        self.kept_inputs.rows_from(kept * self.dy.rows, self.dy.rows)
+    }
+}
+
+/// How many cotangents of states and embedding are alive together: one, if only the last of L and the last of H have a
+/// gradient; that of the embedding, its next sum and that of L within a cycle; beyond it that of H as well.
+const fn cotangents(config: &Config) -> usize {
+    let n = config.with_gradient();
+    if n <= 2 {
+        1
+    } else if n <= config.l_cycles + 1 {
+        3
+    } else {
+        4
+    }
+}
+
+/// A slot for each block of each application with a gradient; of one application where activations are computed again.
+const fn slots(
+    config: &Config,
+    batch: usize,
+    n: usize,
+    recompute: bool,
+    acts: &mut Layout,
+    stats: &mut Layout,
+) -> SlotRow {
     let (d, f) = (config.hidden_size, config.inter_size());
+    let (attended, sequences) = if config.mlp_t { (0, 0) } else { (n, batch) };
     let start = [acts.position(), stats.position()];
     let x = acts.span(n, d);
     let base = BlockSlot {
         x,
-        qkv: acts.span(n, 3 * d),
-        o: acts.span(n, d),
-        lse: stats.span(batch * config.num_heads, config.positions()),
+        qkv: acts.span(attended, 3 * d),
+        o: acts.span(attended, d),
+        lse: stats.span(sequences * config.num_heads, config.positions()),
         y1: acts.span(n, d),
-        rstd1: stats.span(n, 1),
+        rstd1: stats.span(first_norms(config, batch, n), 1),
         gate_up: acts.span(n, 2 * f),
         // Of the next slot, or elsewhere.
         y: x,
         rstd2: stats.span(n, 1),
     };
     let stride = [acts.position() - start[0], stats.position() - start[1]];
+    let (h, l) = (config.layers(State::H), config.layers(State::L));
+    let blocks = match (recompute, h > l) {
+        (false, _) => config.blocks_with_gradient(),
+        (true, true) => h,
+        (true, false) => l,
+    };
     let mut block = 1;
-    while block < config.blocks_with_gradient() {
+    while block < blocks {
         let _: Act = acts.span(1, stride[0]);
         let _: Stat = stats.span(1, stride[1]);
         block += 1;
@@ -125,13 +179,18 @@ const fn slots(config: &Config, batch: usize, n: usize, acts: &mut Layout, stats
     SlotRow { base, stride }
 }
 
+/// Statistics of a block's first norm: one a row, or one a column of each sequence.
+pub(super) const fn first_norms(config: &Config, batch: usize, n: usize) -> usize {
+    if config.mlp_t { batch.saturating_mul(config.hidden_size) } else { n }
+}
+
 /// A place for the result of each application with a gradient, up to the last one that a later one overwrites.
-const fn kept_states(config: &Config, n: usize, acts: &mut Layout) -> Act {
+const fn kept_states(config: &Config, n: usize, recompute: bool, acts: &mut Layout) -> Act {
     let (mut kept, mut places) = (0, 0);
     while let Some(app) = config.kept_application(kept) {
         kept += 1;
         if app.is_overwritten(config) {
-            places = kept;
+            places = if recompute { 1 } else { kept };
         }
     }
     acts.span(n.saturating_mul(places), config.hidden_size)

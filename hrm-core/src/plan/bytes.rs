@@ -27,6 +27,8 @@ pub struct Bytes {
     pub gradients: usize,
     /// Both moments of the optimizer.
     pub moments: usize,
+    /// Averages of the parameters.
+    pub averages: usize,
     /// Activations.
     pub acts: usize,
     /// Statistics.
@@ -39,7 +41,7 @@ impl Bytes {
     /// The sum.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.params + self.gradients + self.moments + self.acts + self.stats + self.ids
+        self.params + self.gradients + self.moments + self.averages + self.acts + self.stats + self.ids
     }
 }
 
@@ -55,6 +57,7 @@ impl Plan {
             params: self.params.len * sizes.param,
             gradients: trained * sizes.param,
             moments: 2 * trained * sizes.param,
+            averages: if self.averages { trained * sizes.param } else { 0 },
             acts: self.acts_len * sizes.act,
             stats: self.stats_len * sizes.stat,
             ids: self.ids_len * 4,

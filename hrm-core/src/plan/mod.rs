@@ -30,9 +30,10 @@ use crate::config::{Config, ConfigError};
 pub use applications::{Application, State};
 pub use backward::BackwardPlan;
 pub use bytes::{Bytes, ElementSizes};
-pub use params::{BlockParams, Level, ParamPlan, Stack};
-pub use slots::{BlockSlot, Carry, Slots};
+pub use params::{BlockParams, CellParams, Level, ParamPlan, Stack};
+pub use slots::{BlockSlot, Carry, Slots, TokenScratch};
 
+use backward::first_norms;
 use places::Places;
 
 /// What a plan is for.
@@ -92,6 +93,12 @@ pub struct Plan {
     pub branch: Act,
     /// Scratch: the SwiGLU activation `[tile, F]`.
     pub a: Act,
+    /// Scratch of what mixes the cells, where that is a SwiGLU over positions.
+    pub tokens: Option<TokenScratch>,
+    /// Whether the backward pass computes activations again, from the input of each application, in place of keeping them.
+    pub recompute: bool,
+    /// Whether averages of the parameters are kept.
+    pub averages: bool,
     shared: BlockSlot,
     /// Logits `[N, V]`, prefix positions included.
     pub logits: Act,
@@ -123,7 +130,22 @@ impl Plan {
     /// # Errors
     /// A field of the configuration is out of range, the batch is empty, or the sizes overflow.
     pub const fn new(config: &Config, batch: usize, mode: Mode) -> Result<Self, PlanError> {
-        Self::lay_out(config, batch, mode, None)
+        Self::lay_out(config, batch, mode, None, false)
+    }
+
+    /// As [`new`](Self::new) for training in less memory: only the input of each application that has a gradient is kept, and
+    /// the backward pass computes its activations again, one application at a time. A result has the same bits.
+    ///
+    /// # Errors
+    /// As there.
+    pub const fn recomputing(config: &Config, batch: usize) -> Result<Self, PlanError> {
+        Self::lay_out(config, batch, Mode::Training, None, true)
+    }
+
+    /// The same with averages of the parameters, in a region of their own.
+    #[must_use]
+    pub const fn with_averages(self) -> Self {
+        Self { averages: true, ..self }
     }
 
     /// As [`new`](Self::new) for inference in little memory: what treats each row alone is done in tiles of `tile` rows
@@ -135,7 +157,7 @@ impl Plan {
         if tile == 0 {
             return Err(PlanError::EmptyTile);
         }
-        Self::lay_out(config, batch, Mode::Inference, Some(tile))
+        Self::lay_out(config, batch, Mode::Inference, Some(tile), false)
     }
 
     const fn lay_out(
@@ -143,6 +165,7 @@ impl Plan {
         batch: usize,
         mode: Mode,
         tile: Option<usize>,
+        recompute: bool,
     ) -> Result<Self, PlanError> {
         if let Err(error) = config.validate() {
             return Err(PlanError::Config(error));
@@ -163,9 +186,10 @@ impl Plan {
             None => Places::whole(&mut acts, config, n),
             Some(tile) => Places::tiled(&mut acts, config, n, if tile < n { tile } else { n }),
         };
-        let Places { x, t, logits, y1, qkv, o, gate_up, branch, a, .. } = places;
-        let lse = stats.span(batch * config.num_heads, config.positions());
-        let (rstd1, rstd2) = (stats.span(n, 1), stats.span(n, 1));
+        let Places { x, t, logits, y1, qkv, o, gate_up, branch, a, tokens, .. } = places;
+        let heads = if config.mlp_t { 0 } else { batch * config.num_heads };
+        let lse = stats.span(heads, config.positions());
+        let (rstd1, rstd2) = (stats.span(first_norms(config, batch, n), 1), stats.span(n, 1));
         let shared = BlockSlot { x, qkv, o, lse, y1, rstd1, gate_up, y: x, rstd2 };
 
         let current = RowPlan::lay_out(&mut ids, config, batch, mode);
@@ -177,7 +201,7 @@ impl Plan {
         let backward = match mode {
             Mode::Training => {
                 let layouts = [&mut acts, &mut stats, &mut ids];
-                Some(BackwardPlan::new(config, batch, &places, &shared, layouts))
+                Some(BackwardPlan::new(config, batch, &places, &shared, recompute, layouts))
             }
             Mode::Inference => None,
         };
@@ -195,6 +219,9 @@ impl Plan {
             tile: branch.rows,
             branch,
             a,
+            tokens,
+            recompute,
+            averages: false,
             shared,
             logits,
             q,

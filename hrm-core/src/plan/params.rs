@@ -1,8 +1,9 @@
 //! Where the parameters lie.
 
 use crate::arena::{Layout, Param};
-use crate::config::{Config, PosEncodings};
+use crate::config::{Config, PosEncodings, Stacks};
 use crate::rope::RopeTables;
+use crate::tensors::BlockTensor;
 
 use super::State;
 
@@ -11,7 +12,7 @@ use super::State;
 pub enum Level {
     /// The slow module, the planner.
     H,
-    /// The fast module, the executor.
+    /// The fast module, the executor; or the one stack of both.
     L,
 }
 
@@ -26,13 +27,30 @@ impl Level {
     }
 }
 
+/// The weights of what mixes the cells, each `[out, in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellParams {
+    /// Attention.
+    Attention {
+        /// Queries, keys and values of all heads, in this order: `[3D, D]`.
+        qkv: Param,
+        /// Output: `[D, D]`.
+        o: Param,
+    },
+    /// A SwiGLU over positions, of which there are S, and F' within it.
+    Tokens {
+        /// Gate (first half) and up (second half): `[2F', S]`.
+        gate_up: Param,
+        /// Output: `[S, F']`.
+        down: Param,
+    },
+}
+
 /// The weights of one block, each `[out, in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockParams {
-    /// Queries, keys and values of all heads, in this order: `[3D, D]`.
-    pub qkv: Param,
-    /// Attention output: `[D, D]`.
-    pub o: Param,
+    /// What mixes the cells.
+    pub cells: CellParams,
     /// SwiGLU gate (first half) and up (second half): `[2F, D]`.
     pub gate_up: Param,
     /// SwiGLU output: `[D, F]`.
@@ -40,9 +58,49 @@ pub struct BlockParams {
 }
 
 impl BlockParams {
+    const fn lay_out(layout: &mut Layout, config: &Config) -> Self {
+        let (d, f, s) = (config.hidden_size, config.inter_size(), config.positions());
+        let cells = if config.mlp_t {
+            let f = config.token_inter_size();
+            CellParams::Tokens { gate_up: layout.span(2 * f, s), down: layout.span(s, f) }
+        } else {
+            CellParams::Attention { qkv: layout.span(3 * d, d), o: layout.span(d, d) }
+        };
+        Self { cells, gate_up: layout.span(2 * f, d), down: layout.span(d, f) }
+    }
+
+    /// All of them, in the order of the arena.
+    #[must_use]
+    pub const fn weights(&self) -> [(BlockTensor, Param); 4] {
+        let [(first, a), (second, b)] = match self.cells {
+            CellParams::Attention { qkv, o } => [(BlockTensor::Qkv, qkv), (BlockTensor::O, o)],
+            CellParams::Tokens { gate_up, down } => {
+                [(BlockTensor::TokenGateUp, gate_up), (BlockTensor::TokenDown, down)]
+            }
+        };
+        [(first, a), (second, b), (BlockTensor::GateUp, self.gate_up), (BlockTensor::Down, self.down)]
+    }
+
+    /// The same, `by` elements further on.
+    const fn shifted(&self, by: usize) -> Self {
+        const fn shift(span: Param, by: usize) -> Param {
+            Param::new(span.offset + by, span.rows, span.cols)
+        }
+        let cells = match self.cells {
+            CellParams::Attention { qkv, o } => {
+                CellParams::Attention { qkv: shift(qkv, by), o: shift(o, by) }
+            }
+            CellParams::Tokens { gate_up, down } => {
+                CellParams::Tokens { gate_up: shift(gate_up, by), down: shift(down, by) }
+            }
+        };
+        Self { cells, gate_up: shift(self.gate_up, by), down: shift(self.down, by) }
+    }
+
     /// Elements of all of them.
     const fn len(&self) -> usize {
-        self.qkv.len() + self.o.len() + self.gate_up.len() + self.down.len()
+        let [(_, a), (_, b), (_, c), (_, d)] = self.weights();
+        a.len() + b.len() + c.len() + d.len()
     }
 }
 
@@ -59,14 +117,8 @@ pub struct Stack {
 
 impl Stack {
     const fn lay_out(layout: &mut Layout, config: &Config, level: Level, layers: usize) -> Self {
-        let (d, f) = (config.hidden_size, config.inter_size());
         let start = layout.position();
-        let base = BlockParams {
-            qkv: layout.span(3 * d, d),
-            o: layout.span(d, d),
-            gate_up: layout.span(2 * f, d),
-            down: layout.span(d, f),
-        };
+        let base = BlockParams::lay_out(layout, config);
         let stride = layout.position() - start;
         let mut layer = 1;
         while layer < layers {
@@ -79,16 +131,7 @@ impl Stack {
     /// The weights of block `layer`, which counts from 0 and must be below [`layers`](Self::layers).
     #[must_use]
     pub const fn block(&self, layer: usize) -> BlockParams {
-        let by = layer * self.stride;
-        const fn shift(span: Param, by: usize) -> Param {
-            Param::new(span.offset + by, span.rows, span.cols)
-        }
-        BlockParams {
-            qkv: shift(self.base.qkv, by),
-            o: shift(self.base.o, by),
-            gate_up: shift(self.base.gate_up, by),
-            down: shift(self.base.down, by),
-        }
+        self.base.shifted(layer * self.stride)
     }
 
     /// The weights of all blocks, first to last.
@@ -118,7 +161,8 @@ pub struct ParamPlan {
     pub q_bias: Param,
     /// Learned positions `[S, D]`, if the model has them.
     pub embed_pos: Option<Param>,
-    h: Stack,
+    /// That of H, if it has one of its own.
+    h: Option<Stack>,
     l: Stack,
     /// Elements of the trained part.
     pub trained: usize,
@@ -145,9 +189,12 @@ impl ParamPlan {
         let q_bias = layout.span(1, 2);
         let embed_pos = match config.pos_encodings {
             PosEncodings::Learned => Some(layout.span(s, d)),
-            PosEncodings::Rope => None,
+            PosEncodings::Rope | PosEncodings::None => None,
         };
-        let h = Stack::lay_out(&mut layout, config, Level::H, config.h_layers);
+        let h = match config.stacks {
+            Stacks::Separate => Some(Stack::lay_out(&mut layout, config, Level::H, config.h_layers)),
+            Stacks::Shared => None,
+        };
         let l = Stack::lay_out(&mut layout, config, Level::L, config.l_layers);
         let trained = layout.position();
         let h_init = layout.span(1, d);
@@ -155,11 +202,12 @@ impl ParamPlan {
         let identifiers = if config.puzzle_emb_ndim == 0 { 0 } else { config.num_puzzle_identifiers };
         let puzzle_emb = layout.span(identifiers, config.puzzle_emb_ndim);
         let rope = match config.pos_encodings {
-            PosEncodings::Rope => {
+            // What does not attend has nothing to rotate.
+            PosEncodings::Rope if !config.mlp_t => {
                 let half = config.head_dim() / 2;
                 Some(RopeTables { cos: layout.span(s, half), sin: layout.span(s, half) })
             }
-            PosEncodings::Learned => None,
+            _ => None,
         };
         let plan = Self {
             embed_tokens,
@@ -186,16 +234,16 @@ impl ParamPlan {
 
     /// The stacks of the model, in the order of the arena. Whoever goes over all of them goes over this.
     #[must_use]
-    pub const fn stacks(&self) -> [Stack; 2] {
-        [self.h, self.l]
+    pub fn stacks(&self) -> impl DoubleEndedIterator<Item = Stack> + use<> {
+        self.h.into_iter().chain([self.l])
     }
 
     /// The stack whose result is `state`.
     #[must_use]
     pub const fn stack(&self, state: State) -> &Stack {
-        match state {
-            State::H => &self.h,
-            State::L => &self.l,
+        match (state, &self.h) {
+            (State::H, Some(h)) => h,
+            _ => &self.l,
         }
     }
 
@@ -208,11 +256,10 @@ impl ParamPlan {
             None => 0,
         };
         let heads = self.embed_tokens.len() + self.lm_head.len() + self.q_weight.len() + self.q_bias.len();
-        let (stacks, mut i, mut sum) = (self.stacks(), 0, heads + positions);
-        while i < stacks.len() {
-            sum += stacks[i].parameters();
-            i += 1;
-        }
-        sum
+        let own = match &self.h {
+            Some(h) => h.parameters(),
+            None => 0,
+        };
+        heads + positions + own + self.l.parameters()
     }
 }

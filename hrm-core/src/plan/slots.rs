@@ -1,6 +1,6 @@
 //! Where the blocks of an application work.
 
-use super::{Application, Plan};
+use super::{Application, BackwardPlan, Plan};
 use crate::arena::{Act, Stat};
 use crate::kernels::Keep;
 
@@ -18,7 +18,7 @@ pub struct Carry {
 pub struct BlockSlot {
     /// Input `[N, D]`.
     pub x: Act,
-    /// Queries, keys and values `[N, 3D]`.
+    /// Queries, keys and values `[N, 3D]`; empty where no attention mixes the cells, as the next two.
     pub qkv: Act,
     /// Attention output before its projection `[N, D]`.
     pub o: Act,
@@ -26,7 +26,8 @@ pub struct BlockSlot {
     pub lse: Stat,
     /// Output of the first norm `[N, D]`. In a tiled plan it lies over queries, keys and values: it comes after attention.
     pub y1: Act,
-    /// Reciprocal root mean square of the first norm `[N, 1]`.
+    /// Reciprocal root mean square of the first norm: by row `[N, 1]`, or by column of each sequence `[B * D, 1]` where a
+    /// SwiGLU over positions mixes the cells.
     pub rstd1: Stat,
     /// Gate and up `[tile, 2F]`.
     pub gate_up: Act,
@@ -59,6 +60,35 @@ impl BlockSlot {
     }
 }
 
+/// Where a SwiGLU over positions works: on columns of the states as rows, C of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenScratch {
+    /// Its input, turned `[C, S]`.
+    pub x: Act,
+    /// Its result, before it is turned back `[C, S]`.
+    pub y: Act,
+    /// What it adds to its input `[C, S]`. It lies over `gate_up`.
+    pub t: Act,
+    /// Gate and up `[C, 2F']`.
+    pub gate_up: Act,
+    /// The activation `[C, F']`.
+    pub a: Act,
+}
+
+impl TokenScratch {
+    /// The same of `count` columns, from row `first` on.
+    #[must_use]
+    pub const fn rows_from(&self, first: usize, count: usize) -> Self {
+        Self {
+            x: self.x.rows_from(first, count),
+            y: self.y.rows_from(first, count),
+            t: self.t.rows_from(first, count),
+            gate_up: self.gate_up.rows_from(first, count),
+            a: self.a.rows_from(first, count),
+        }
+    }
+}
+
 /// Equal slots, one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotRow {
@@ -82,6 +112,8 @@ pub struct Slots {
     row: SlotRow,
     from: usize,
     layers: usize,
+    /// Where the input is, if not in the first slot.
+    x: Option<Act>,
     y: Act,
 }
 
@@ -91,7 +123,11 @@ impl Slots {
     pub const fn block(&self, layer: usize) -> BlockSlot {
         let slot = self.row.at(self.from + layer);
         let y = if layer + 1 < self.layers { self.row.at(self.from + layer + 1).x } else { self.y };
-        BlockSlot { y, ..slot }
+        let x = match self.x {
+            Some(x) if layer == 0 => x,
+            _ => slot.x,
+        };
+        BlockSlot { x, y, ..slot }
     }
 
     /// Input of the application `[N, D]`.
@@ -111,31 +147,62 @@ impl Plan {
     /// Where `app` works in a pass with results in `to`. A training plan keeps the activations of the applications with a
     /// gradient if the pass keeps all; otherwise all applications share.
     ///
-    /// A kept result that a later application overwrites has a place of its own, since the backward pass reads it.
+    /// A kept result that a later application overwrites has a place of its own, since the backward pass reads it. Where
+    /// activations are computed again, only the inputs are kept, and all activations of the last application.
     #[must_use]
     pub const fn slots(&self, app: &Application, keep: Keep, to: Carry) -> Slots {
-        let layers = self.config.layers(app.state);
         let y = to.get(app.state);
         match (&self.backward, keep, app.kept) {
-            (Some(backward), Keep::All, Some(kept)) => {
-                let (mut earlier, mut from) = (0, 0);
-                while earlier < kept {
-                    if let Some(app) = self.config.kept_application(earlier) {
-                        from += self.config.layers(app.state);
-                    }
-                    earlier += 1;
-                }
-                let y = if app.is_overwritten(&self.config) {
-                    backward.kept_states.rows_from(kept * y.rows, y.rows)
-                } else {
-                    y
-                };
-                Slots { keep, row: backward.slots, from, layers, y }
+            (Some(backward), Keep::All, Some(kept)) if self.recompute && !self.is_last(app) => {
+                Slots { x: Some(backward.kept_input(kept)), ..self.shared_slots(app, y) }
             }
-            _ => {
-                let row = SlotRow { base: self.shared, stride: [0, 0] };
-                Slots { keep: Keep::Nothing, row, from: 0, layers, y }
-            }
+            (Some(backward), Keep::All, Some(kept)) => self.own_slots(backward, app, kept, y),
+            _ => self.shared_slots(app, y),
         }
+    }
+
+    /// Where the backward pass finds the activations of `app`, which has a gradient: where [`slots`](Self::slots) kept them,
+    /// or where they are computed again from its input.
+    #[must_use]
+    pub const fn kept_slots(&self, app: &Application, backward: &BackwardPlan) -> Slots {
+        let y = self.carry.get(app.state);
+        match app.kept {
+            Some(kept) => self.own_slots(backward, app, kept, y),
+            None => self.shared_slots(app, y),
+        }
+    }
+
+    /// Whether the backward pass computes the activations of `app` again.
+    #[must_use]
+    pub const fn recomputes(&self, app: &Application) -> bool {
+        self.recompute && app.kept.is_some() && !self.is_last(app)
+    }
+
+    const fn is_last(&self, app: &Application) -> bool {
+        app.index + 1 == self.config.applications()
+    }
+
+    const fn shared_slots(&self, app: &Application, y: Act) -> Slots {
+        let row = SlotRow { base: self.shared, stride: [0, 0] };
+        Slots { keep: Keep::Nothing, row, from: 0, layers: self.config.layers(app.state), x: None, y }
+    }
+
+    const fn own_slots(&self, backward: &BackwardPlan, app: &Application, kept: usize, y: Act) -> Slots {
+        let layers = self.config.layers(app.state);
+        let (mut earlier, mut from) = (0, 0);
+        while !self.recompute && earlier < kept {
+            if let Some(app) = self.config.kept_application(earlier) {
+                from += self.config.layers(app.state);
+            }
+            earlier += 1;
+        }
+        let y = if app.is_overwritten(&self.config) {
+            let place = if self.recompute { 0 } else { kept };
+            backward.kept_states.rows_from(place * y.rows, y.rows)
+        } else {
+            y
+        };
+        let x = if self.recomputes(app) { Some(backward.kept_input(kept)) } else { None };
+        Slots { keep: Keep::All, row: backward.slots, from, layers, x, y }
     }
 }

@@ -2,15 +2,15 @@
 
 use hrm_core::arena::{Act, Ids, Param};
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Keep, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu,
-    Plus, QHead, SwiGlu, Write,
+    AddRmsNorm, Argmax, Attention, Columns, Embed, Keep, Kernels, Linear, LinearAddRmsNorm, LinearQkv,
+    LinearSwiGlu, Plus, QHead, SwiGlu, TokenMix, Write,
 };
 
 use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher};
 use crate::ops::{
-    Product, attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head,
+    Product, attention, carry, columns, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head,
 };
 
 impl<L: Launcher> Cuda<L> {
@@ -51,6 +51,20 @@ impl<L: Launcher> Cuda<L> {
         }
         let (rows, inner, outer) = (x.rows, w.cols, w.rows);
         Ok(Some(Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
+    }
+
+    /// The operands of a copy of columns, resolved.
+    fn columns(&self, kernel: &str, op: &Columns) -> Result<columns::Columns, Error> {
+        let (columns, positions, width) = (op.rows.rows, op.rows.cols, op.z.cols);
+        let sequences = op.z.rows / positions.max(1);
+        let last = (op.first + columns).min(sequences * width);
+        let sizes = [
+            ("rows of z", op.z.rows, sequences * positions),
+            ("one past the last column", op.first + columns, last),
+        ];
+        fit(kernel, &sizes)?;
+        let (rows, z, first) = (self.act(op.rows)?, self.act(op.z)?, op.first);
+        Ok(columns::Columns { rows, z, first, columns, positions, width })
     }
 
     /// The operands of the Q head, resolved.
@@ -249,6 +263,20 @@ impl<L: Launcher> Kernels for Cuda<L> {
                 return kernel.run(&mut self.launcher, &norm);
             }
         }
+        op.apart(self)
+    }
+
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        let op = self.columns("take_columns", op)?;
+        columns::take_columns(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        let op = self.columns("put_columns", op)?;
+        columns::put_columns(&mut self.launcher, self.dtype, &op)
+    }
+
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
         op.apart(self)
     }
 

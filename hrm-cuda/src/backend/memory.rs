@@ -21,6 +21,7 @@ impl<L: Launcher> Cuda<L> {
             Region::Gradients => &self.gradients,
             Region::FirstMoments => &self.first,
             Region::SecondMoments => &self.second,
+            Region::Averages => &self.averages,
             Region::Acts => &self.acts,
             Region::Stats => &self.stats,
             Region::Ids => &self.ids,

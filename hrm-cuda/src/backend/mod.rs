@@ -58,6 +58,8 @@ pub struct Cuda<L: Launcher> {
     gradients: Arena,
     first: Arena,
     second: Arena,
+    /// Averages of the trained parameters; empty if the plan has none.
+    averages: Arena,
     acts: Arena,
     stats: Arena,
     ids: Arena,
@@ -69,7 +71,7 @@ pub struct Cuda<L: Launcher> {
 }
 
 /// The arenas of a plan, in the order of the fields of [`Cuda`].
-fn sizes(plan: &Plan, precision: Precision) -> [Size; 10] {
+fn sizes(plan: &Plan, precision: Precision) -> [Size; 11] {
     let size = |name, len, element| Size { name, len, element };
     let trained = if plan.mode == Mode::Training { plan.params.trained } else { 0 };
     let copied = if precision == Precision::Bf16 { plan.params.trained } else { 0 };
@@ -79,6 +81,7 @@ fn sizes(plan: &Plan, precision: Precision) -> [Size; 10] {
         size("gradients", trained, 4),
         size("first moments", trained, 4),
         size("second moments", trained, 4),
+        size("averages", if plan.averages { trained } else { 0 }, 4),
         size("activations", plan.acts_len, precision.dtype().bytes()),
         size("statistics", plan.stats_len, 4),
         size("integers", plan.ids_len, 4),
@@ -114,7 +117,8 @@ fn scratch_bytes(plan: &Plan) -> usize {
             let (cols, outer) = (config.inter_size(), config.hidden_size);
             let block = gemm_sm90::LinearSwiGluVjp::scratch(&gemm_sm90::GatedSizes { rows, cols, outer });
             let embedding = embedding::embed_vjp_scratch(&sizes);
-            embedding.max(attention::rope_attention_vjp_scratch(&shape)).max(head).max(block)
+            let attended = if config.mlp_t { 0 } else { attention::rope_attention_vjp_scratch(&shape) };
+            embedding.max(attended).max(head).max(block)
         }
     }
 }
@@ -129,7 +133,7 @@ impl<L: Launcher> Cuda<L> {
         let bytes = sizes.iter().map(Size::bytes).sum();
         launcher.room_for(bytes)?;
         let mut arena = |size| Arena::new(&mut launcher, size);
-        let [params, shadow, gradients, first, second, acts, stats, ids, scratch, control] = sizes;
+        let [params, shadow, gradients, first, second, averages, acts, stats, ids, scratch, control] = sizes;
         Ok(Self {
             dtype: precision.dtype(),
             params: arena(params)?,
@@ -137,6 +141,7 @@ impl<L: Launcher> Cuda<L> {
             gradients: arena(gradients)?,
             first: arena(first)?,
             second: arena(second)?,
+            averages: arena(averages)?,
             acts: arena(acts)?,
             stats: arena(stats)?,
             ids: arena(ids)?,
@@ -172,6 +177,7 @@ impl<L: Launcher> Cuda<L> {
             &self.gradients,
             &self.first,
             &self.second,
+            &self.averages,
             &self.acts,
             &self.stats,
             &self.ids,

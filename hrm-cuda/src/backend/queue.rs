@@ -1,10 +1,11 @@
 //! Steps that are recorded once and replayed, and numbers that come back without anyone waiting for them.
 
 use hrm_core::arena::{Ids, Stat};
+use hrm_core::kernels::TrainKernels;
 use hrm_core::loss::LossKind;
 use hrm_core::model;
 use hrm_core::model::train_step::{self, TrainConfig};
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd};
 use hrm_core::plan::Plan;
 
 use super::{Cuda, Precision};
@@ -45,11 +46,16 @@ impl<L: Queue> Cuda<L> {
                     loss: LossKind::Stablemax,
                     adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.0 },
                     puzzle_emb: SignSgd { weight_decay: 0.0 },
+                    average: plan.averages.then_some(Average { rate: 0.5 }),
                     global_batch_size: plan.batch,
                 };
                 train_step::gradients(&mut k, plan, b, &train)
                     .and_then(|()| k.check_finite(b))
                     .and_then(|()| train_step::update(&mut k, plan, b, &train))
+                    .and_then(|()| match plan.averages {
+                        true => k.swap_averages(plan.params.trained),
+                        false => Ok(()),
+                    })
             }
             None => model::act_step(&mut k, plan),
         };

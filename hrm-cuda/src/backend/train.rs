@@ -3,15 +3,15 @@
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
     Advance, AttentionVjp, EmbedVjp, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, QHead, QLoss,
-    SwiGlu, TrainKernels, Write,
+    SwiGlu, TokenMixVjp, TrainKernels, Write,
 };
-use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use hrm_core::plan::BackwardPlan;
 
 use super::forward::cells;
 use super::{Cuda, fit};
 use crate::error::Error;
-use crate::launch::{Dtype, Gemm, Launcher};
+use crate::launch::{Dtype, Gemm, Launcher, Ptr};
 use crate::ops::{
     attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, optimizer, q_head,
     scalars,
@@ -36,6 +36,16 @@ impl<L: Launcher> Cuda<L> {
         }
         let (dpuzzle, len) = (self.act(b.dpuzzle)?, b.dpuzzle.len());
         optimizer::check_finite(&mut self.launcher, self.dtype, dpuzzle, len, fault)
+    }
+}
+
+impl<L: Launcher> Cuda<L> {
+    /// The copies in bf16 of trained parameters, where there are such.
+    fn copies(&self, span: Param) -> Result<Option<Ptr>, Error> {
+        match self.dtype {
+            Dtype::F32 => Ok(None),
+            Dtype::Bf16 => self.shadow.at(span).map(Some),
+        }
     }
 }
 
@@ -207,6 +217,10 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         norm::add_rms_norm_vjp(&mut self.launcher, self.dtype, &op)
     }
 
+    fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), Error> {
+        op.apart(self)
+    }
+
     fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), Error> {
         fit("q_head_vjp", &[("length of dz", dz.len(), op.z.len())])?;
         let (dz, dw, dbias) = (self.act(dz)?, self.gradient(op.w)?, self.gradient(op.bias)?);
@@ -279,6 +293,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             halted: self.ids(op.halted)?,
             batch,
             max_steps: op.max_steps,
+            rule: op.rule,
             exploration: op.exploration,
             scalars: self.scalars(),
         };
@@ -289,10 +304,7 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
         let all = Param::new(0, 1, len);
         let op = optimizer::AdamOperands {
             params: self.master(all)?,
-            shadow: match self.dtype {
-                Dtype::F32 => None,
-                Dtype::Bf16 => Some(self.shadow.at(all)?),
-            },
+            shadow: self.copies(all)?,
             gradients: self.gradient(all)?,
             first: self.first.at(all)?,
             second: self.second.at(all)?,
@@ -301,6 +313,18 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
             fault: self.fault(),
         };
         optimizer::adam_atan2(&mut self.launcher, &op, optimizer)
+    }
+
+    fn average(&mut self, len: usize, average: &Average) -> Result<(), Error> {
+        let all = Param::new(0, 1, len);
+        let (averages, params, fault) = (self.averages.at(all)?, self.master(all)?, self.fault());
+        optimizer::average(&mut self.launcher, averages, params, fault, len, average)
+    }
+
+    fn swap_averages(&mut self, len: usize) -> Result<(), Error> {
+        let all = Param::new(0, 1, len);
+        let (params, shadow, averages) = (self.master(all)?, self.copies(all)?, self.averages.at(all)?);
+        optimizer::swap_averages(&mut self.launcher, params, shadow, averages, len)
     }
 
     fn sign_sgd(&mut self, table: Param, ids: Ids, gradients: Act, optimizer: &SignSgd) -> Result<(), Error> {

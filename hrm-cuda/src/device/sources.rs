@@ -17,7 +17,7 @@ pub const HEADERS: &[(&str, &str)] = sources!["":
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":
     "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "attention_vjp_kv_sm90",
-    "attention_vjp_q_sm90", "carry", "embedding", "gemm_sm90",
+    "attention_vjp_q_sm90", "carry", "columns", "embedding", "gemm_sm90",
     "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "transpose", "wrappers",
     "wrappers_sm90",
 ];

@@ -1,5 +1,7 @@
 //! What happens to rows between ACT steps: reset, replacement, and the decision to halt.
 
+use hrm_core::halting::HaltRule;
+
 use super::{int, launch, launch_rows, typed};
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Kernel, Launcher, Ptr};
@@ -63,6 +65,8 @@ pub struct Advance {
     pub batch: usize,
     /// Steps after which every row halts.
     pub max_steps: usize,
+    /// When the Q values say that a row is done.
+    pub rule: HaltRule,
     /// Probability of exploration.
     pub exploration: f64,
     /// The step's scalars, see [`scalars`](super::scalars).
@@ -75,7 +79,8 @@ pub struct Advance {
 /// The device fails.
 pub fn advance<L: Launcher>(l: &mut L, op: &Advance) -> Result<(), Error> {
     let pointers = [op.q, op.steps, op.halted, op.scalars].map(Arg::Ptr);
-    let sizes = [int(op.batch)?, int(op.max_steps)?, Arg::F64(op.exploration)];
+    let positive = Arg::I32(i32::from(op.rule == HaltRule::Positive));
+    let sizes = [int(op.batch)?, int(op.max_steps)?, positive, Arg::F64(op.exploration)];
     let kernel = Kernel { unit: "carry", name: "advance" };
     launch(l, kernel, op.batch, &[&pointers[..], &sizes].concat())
 }

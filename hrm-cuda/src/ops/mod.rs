@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod carry;
+pub mod columns;
 pub mod elementwise;
 pub mod embedding;
 pub mod fault;

@@ -1,6 +1,6 @@
 //! The optimizers, and what they need beside.
 
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd};
 
 use super::{LANES, blocks, int, launch, optional, typed, width};
 use crate::error::Error;
@@ -39,6 +39,38 @@ pub fn adam_atan2<L: Launcher>(l: &mut L, op: &AdamOperands, optimizer: &AdamAta
     let args = [&head[..], &pointers, &rest].concat();
     let threads = op.len.div_ceil(width(Dtype::F32, 0));
     launch(l, Kernel { unit: "optimizer", name: "adam_atan2" }, threads, &args)
+}
+
+/// Moves `len` averages towards the parameters, unless the word `fault` is set.
+///
+/// # Errors
+/// The device fails.
+pub fn average<L: Launcher>(
+    l: &mut L,
+    averages: Ptr,
+    params: Ptr,
+    fault: Ptr,
+    len: usize,
+    average: &Average,
+) -> Result<(), Error> {
+    let pointers = [averages, params, fault].map(Arg::Ptr);
+    let args = [&pointers[..], &[Arg::U64(len as u64), Arg::F64(average.rate)]].concat();
+    launch(l, Kernel { unit: "optimizer", name: "average" }, len.div_ceil(width(Dtype::F32, 0)), &args)
+}
+
+/// Exchanges `len` parameters and their averages, and writes the parameters' copy in bf16, if there is one.
+///
+/// # Errors
+/// The device fails.
+pub fn swap_averages<L: Launcher>(
+    l: &mut L,
+    params: Ptr,
+    shadow: Option<Ptr>,
+    averages: Ptr,
+    len: usize,
+) -> Result<(), Error> {
+    let args = [Arg::Ptr(params), optional(shadow), Arg::Ptr(averages), Arg::U64(len as u64)];
+    launch(l, Kernel { unit: "optimizer", name: "swap_averages" }, len.div_ceil(width(Dtype::F32, 0)), &args)
 }
 
 /// Operands of [`sign_sgd`].

@@ -383,6 +383,7 @@ mod tests {
             loss: LossKind::Softmax,
             adam: AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 1.0 },
             puzzle_emb: SignSgd { weight_decay: 1.0 },
+            average: None,
             global_batch_size: 3,
         };
         Options { config, train, inference_batch: None, steps: Some(2), kernels: true }

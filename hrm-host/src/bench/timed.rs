@@ -3,7 +3,8 @@
 use hrm_core::arena::{Act, Param, Span};
 use hrm_core::kernels::op::{Observed, Observer, Op};
 use hrm_core::kernels::{
-    Attention, AttentionVjp, Keep, Linear, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, Plus, Write,
+    Attention, AttentionVjp, Keep, Linear, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, Plus, TokenMix,
+    Write,
 };
 use hrm_core::plan::ElementSizes;
 use serde::Serialize;
@@ -63,6 +64,16 @@ impl Work {
         Self { widths: Some([inner, outer]), flops: Flops::linear(rows, inner, outer), ..self }
     }
 
+    /// Of both products over the positions of each column, `times` over.
+    fn tokens(self, op: &TokenMix, times: u64) -> Self {
+        let both = Flops::tokens(op.rstd.len(), op.gate_up.cols, op.down.cols);
+        self.weights(op.gate_up).weights(op.down).again(both * times)
+    }
+
+    fn again(self, flops: Flops) -> Self {
+        Self { flops: self.flops + flops, ..self }
+    }
+
     fn linear(op: &Linear) -> Self {
         acts(&[op.x, op.y]).weights(op.w).product(op.x.rows, op.x.cols, op.y.cols)
     }
@@ -97,6 +108,19 @@ impl Work {
                 };
                 work.weights(op.w).words(op.rstd.len()).product(op.y.rows, op.inner.cols, op.y.cols)
             }
+            Op::TakeColumns(op) | Op::PutColumns(op) => acts(&[op.rows, op.rows]),
+            Op::TokenMix(op) => acts(&[op.x, op.y]).words(op.rstd.len()).tokens(&op, 1),
+            // Gate and up once more, and each product by its input and by its weight.
+            Op::TokenMixVjp(op) => acts(&[op.forward.x, op.forward.y, op.dy, op.dx])
+                .words(op.forward.rstd.len())
+                .tokens(&op.forward, 2)
+                .again(Flops::linear(
+                    op.forward.rstd.len(),
+                    op.forward.gate_up.cols,
+                    op.forward.gate_up.rows,
+                )),
+            Op::Average { len, .. } => Self::default().words(3 * len),
+            Op::SwapAverages { len } => Self::default().words(4 * len),
             Op::Argmax(op) => acts(&[op.logits]).words(op.predictions.len()),
             Op::TakeFirst { y, .. } => acts(&[y, y]),
             Op::EmbedVjp(op) => acts(&[op.dy]),

@@ -152,6 +152,13 @@ impl Report {
         Self { checks: Vec::new(), lacking }
     }
 
+    /// Of a model of another kind.
+    fn foreign(name: &str) -> Self {
+        let file = format!("{name}.config.json");
+        let tensors = vec!["a model that this program can run".into()];
+        Self { checks: Vec::new(), lacking: vec![Lacking { file, group: "model".into(), tensors }] }
+    }
+
     /// Whether every check passed. A report without checks did not.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -201,6 +208,10 @@ pub fn check_f32<K: TrainKernels, E: fmt::Display>(
     let models = models(dir)?;
     add(functions::check(dir, progress, &factory, false)?);
     for name in models {
+        if Golden::is_foreign(dir, &name)? {
+            add(Report::foreign(&name));
+            continue;
+        }
         let golden = Golden::open(dir, &name)?;
         add(eval::check(&golden, progress, &factory, false)?);
         for file in golden.training_files() {
@@ -224,6 +235,10 @@ pub fn check_bf16<K: TrainKernels, E: fmt::Display>(
     let models = models(dir)?;
     add(functions::check(dir, progress, &factory, true)?);
     for name in models {
+        if Golden::is_foreign(dir, &name)? {
+            add(Report::foreign(&name));
+            continue;
+        }
         let golden = Golden::open(dir, &name)?;
         add(eval::check(&golden, progress, &factory, true)?);
         if golden.is_trained() {

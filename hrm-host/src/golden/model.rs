@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use hrm_core::arena::{Act, Ids, Stat};
 use hrm_core::config::Config;
-use hrm_core::init::{reset_carry, write_constants};
+use hrm_core::init::{begin_averages, reset_carry, write_constants};
 use hrm_core::kernels::{Region, TrainKernels};
-use hrm_core::optim::{AdamAtan2, SignSgd};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd};
 use hrm_core::plan::{Mode, Plan, RowPlan};
 use serde_json::Value;
 
@@ -37,9 +37,19 @@ pub(super) struct Hyper {
     pub(super) adam: AdamAtan2,
     pub(super) puzzle_emb: SignSgd,
     pub(super) global_batch_size: usize,
+    /// Averages of the parameters, if the trace has them.
+    pub(super) average: Option<Average>,
 }
 
 impl Golden {
+    /// Whether the configuration is of a model of another kind, which no backend runs.
+    pub(super) fn is_foreign(dir: &Path, name: &str) -> Result<bool, Error> {
+        let json = json(&dir.join(format!("{name}.config.json")))?;
+        Ok(json
+            .get("arch_name")
+            .is_some_and(|class| keys::read(serde_json::json!({ "name": class })).is_err()))
+    }
+
     pub(super) fn open(dir: &Path, name: &str) -> Result<Self, Error> {
         let path = dir.join(format!("{name}.config.json"));
         let json = json(&path)?;
@@ -51,11 +61,11 @@ impl Golden {
         };
         let read = || {
             // The class of the model, under the name that these files have for it.
-            let class = serde_json::json!({ "name": json["arch_name"] });
-            if json.get("arch_name").is_some() {
-                keys::read(class)?;
+            let mut all = json["config"].clone();
+            if let (Some(all), Some(class)) = (all.as_object_mut(), json.get("arch_name")) {
+                all.insert("name".into(), class.clone());
             }
-            keys::read(json["config"].clone())?.config()
+            keys::read(all)?.config()
         };
         let config: Config = read().map_err(|error: String| Error::Format {
             path: path.clone(),
@@ -112,7 +122,8 @@ impl Golden {
             let (adam, puzzle_emb) =
                 (AdamAtan2 { beta1: 0.0, beta2: 0.0, weight_decay: 0.0 }, SignSgd { weight_decay: 0.0 });
             let global_batch_size = self.number(&["global_batch_size"])? as usize;
-            return Ok(Hyper { lr: 0.0, puzzle_emb_lr: 0.0, adam, puzzle_emb, global_batch_size });
+            let average = None;
+            return Ok(Hyper { lr: 0.0, puzzle_emb_lr: 0.0, adam, puzzle_emb, global_batch_size, average });
         }
         let number = |key| self.number(&["hyper", key]);
         Ok(Hyper {
@@ -125,6 +136,10 @@ impl Golden {
             },
             puzzle_emb: SignSgd { weight_decay: number("puzzle_emb_weight_decay")? },
             global_batch_size: number("global_batch_size")? as usize,
+            average: match self.json["hyper"].get("ema_rate") {
+                Some(_) => Some(Average { rate: number("ema_rate")? }),
+                None => None,
+            },
         })
     }
 }
@@ -146,6 +161,8 @@ impl<K: TrainKernels> Session<K> {
     ) -> Result<Self, Error> {
         let plan = Plan::new(&golden.config, golden.batch, mode)
             .map_err(|source| Error::Plan { path: path.into(), source })?;
+        let averages = mode == Mode::Training && golden.hyper()?.average.is_some();
+        let plan = if averages { plan.with_averages() } else { plan };
         let mut k = factory(&plan).map_err(failed(path))?;
         let weights = golden.file("weights")?;
         for tensor in plan.params.tensors() {
@@ -156,6 +173,7 @@ impl<K: TrainKernels> Session<K> {
         }
         weights.close()?;
         write_constants(&mut k, &plan).map_err(failed(path))?;
+        begin_averages(&mut k, &plan).map_err(failed(path))?;
         reset_carry(&mut k, &plan).map_err(failed(path))?;
         Ok(Self { k, plan, path: path.into() })
     }
@@ -222,6 +240,12 @@ impl<K: TrainKernels> Session<K> {
         }
         let shape = [batch, config.seq_len, config.vocab_size];
         judge.floats("logits", STATE, &format!("{prefix}out.logits"), &shape, &self.logits()?)?;
+        self.compare_q(judge, prefix)
+    }
+
+    /// Compares the Q values.
+    pub(super) fn compare_q(&mut self, judge: &mut Judge, prefix: &str) -> Result<(), Error> {
+        let batch = self.plan.batch;
         for (column, name) in ["q_halt_logits", "q_continue_logits"].into_iter().enumerate() {
             let ours = self.column(self.plan.q, column)?;
             judge.floats("q", STATE, &format!("{prefix}out.{name}"), &[batch], &ours)?;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use hrm_core::config::{Config, ForwardDtype, PosEncodings};
+use hrm_core::config::{Config, ForwardDtype, GradientSpan, PosEncodings, Stacks};
 use hrm_core::loss::LossKind;
 use serde_json::{Value, json};
 
@@ -54,9 +54,6 @@ pub struct Architecture {
 /// # Errors
 /// A source cannot be read, or fields remain that none of them knows: all are listed.
 pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architecture> {
-    if checkpoint.is_trm() {
-        return Err(Error::input(format!("{}: {}", checkpoint.path().display(), keys::TRM)));
-    }
     let mut known = Known::default();
     let mut set = Settings::default();
     // A key may be given as it stands in the published program's file.
@@ -108,6 +105,12 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         "halt_exploration_prob": published.halt_exploration_prob,
     });
     known.add_object(constants, "the published program");
+    if checkpoint.is_trm() {
+        let trm = Config::TRM_SUDOKU;
+        let constants =
+            json!({ "puzzle_emb_len": trm.puzzle_emb_len, "no_ACT_continue": trm.no_act_continue });
+        known.add_object(constants, "the published program of TRM");
+    }
     known.finish(loss)
 }
 
@@ -162,8 +165,11 @@ impl Known {
 
     /// The whole configuration, or everything that is missing.
     fn finish(self, loss: LossKind) -> Result<Architecture> {
-        let lacking: Vec<String> =
-            keys::names().into_iter().filter(|key| !self.0.contains_key(*key)).map(str::to_owned).collect();
+        let lacking: Vec<String> = keys::required()
+            .into_iter()
+            .filter(|key| !self.0.contains_key(*key))
+            .map(str::to_owned)
+            .collect();
         if !lacking.is_empty() {
             let published = serde_json::to_value(Config::SUDOKU_EXTREME).unwrap_or_default();
             let set: Vec<String> =
@@ -236,7 +242,19 @@ fn shapes(checkpoint: &Checkpoint) -> Fields {
         hidden
     });
     let positions = table("embed_pos.embedding_weight");
-    let encodings = if positions.is_some() { PosEncodings::Learned } else { PosEncodings::Rope };
+    let tokens = table("L_level.layers.0.mlp_t.down_proj.weight");
+    let encodings = match (positions, tokens) {
+        (Some(_), _) => PosEncodings::Learned,
+        (None, Some(_)) => PosEncodings::None,
+        (None, None) => PosEncodings::Rope,
+    };
+    if tokens.is_some() {
+        tell("mlp_t", true.into());
+    }
+    if checkpoint.is_trm() {
+        tell("stacks", json!(Stacks::Shared));
+        tell("gradient", json!(GradientSpan::Cycle));
+    }
     tell("pos_encodings", json!(encodings));
     if let (Some((positions, _)), Some(hidden)) = (positions, hidden.filter(|hidden| *hidden > 0)) {
         tell("seq_len", positions.saturating_sub(ndim.div_ceil(hidden)).into());

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use clap::builder::PossibleValue;
-use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, Weights};
+use hrm_core::bundle::{self, ALIGN, Bundle, BundleError, Entry, PREAMBLE, Preamble, StoredConfig, Weights};
 use hrm_core::config::Config;
 use hrm_core::plan::Plan;
 use hrm_core::quantize;
@@ -307,12 +307,13 @@ impl Layout {
                 });
                 places.push(Place { elements, scales });
             }
-            let header = postcard::to_stdvec(&(plan.config, &entries, &words))
+            let header = postcard::to_stdvec(&(StoredConfig(plan.config), &entries, &words))
                 .map_err(|error| Error::failed(format!("cannot encode the header: {error}")))?;
             let needed = PREAMBLE + header.len();
             if needed <= start {
                 let header_len = u32::try_from(header.len()).map_err(|_| too_large())?;
-                let preamble = Preamble { header_len, len: end as u64 };
+                let preamble =
+                    Preamble { version: StoredConfig(plan.config).version(), header_len, len: end as u64 };
                 return Ok(Self { preamble, header, places });
             }
             start = needed;

@@ -7,7 +7,7 @@
 //!
 //! A new setting is one row of [`TABLE`] and one field of [`Config`].
 
-use hrm_core::config::Config;
+use hrm_core::config::{Config, GradientSpan};
 use hrm_core::loss::LossKind;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,6 +27,10 @@ enum Meaning {
     Number,
     /// A field: one of these words.
     Word(&'static [&'static str]),
+    /// A field: true or false.
+    Switch,
+    /// A field: how many applications have a gradient.
+    Span,
     /// The loss that the model was trained with.
     Loss,
     /// The class of the model.
@@ -35,15 +39,23 @@ enum Meaning {
     Off(&'static str),
     /// Another model's number, which must be what it is here.
     Same(fn(&Config) -> usize, &'static str),
-    /// As [`Same`](Self::Same); 0 lets the program derive it, as it does.
-    Derived(fn(&Config) -> usize, &'static str),
     /// Another model's name for what this program does in one way: one of these.
     One(&'static [&'static str], &'static str),
     /// Says nothing about what is computed.
     Aside,
 }
 
-use Meaning::{Aside, Class, Derived, Loss, Number, Off, One, Same, Whole, Word};
+use Meaning::{Aside, Class, Loss, Number, Off, One, Same, Span, Switch, Whole, Word};
+
+/// Whole numbers that only some of the published programs know.
+const OPTIONAL_WHOLE: &[&str] = &["puzzle_emb_len"];
+
+impl Meaning {
+    /// Whether it is a field of the configuration.
+    const fn is_field(self) -> bool {
+        matches!(self, Whole | Number | Word(_) | Switch | Span)
+    }
+}
 
 /// Every key that is known.
 const TABLE: &[(Meaning, &[&str])] = &[
@@ -64,17 +76,15 @@ const TABLE: &[(Meaning, &[&str])] = &[
         ],
     ),
     (Number, &["expansion", "rms_norm_eps", "rope_theta", "halt_exploration_prob"]),
-    (Word(&["rope", "learned"]), &["pos_encodings"]),
+    (Whole, OPTIONAL_WHOLE),
+    (Word(&["separate", "shared"]), &["stacks"]),
+    (Switch, &["mlp_t", "no_ACT_continue"]),
+    (Span, &["gradient"]),
+    (Word(&["rope", "learned", "none"]), &["pos_encodings"]),
     (Word(&["bfloat16", "float32"]), &["forward_dtype"]),
     (Loss, &["loss", "loss_type"]),
     (Class, &["name", "architectures", "model_type"]),
     (Off("its attention sees every cell"), &["causal", "is_causal", "is_decoder"]),
-    (Off("its cells are mixed by attention"), &["mlp_t"]),
-    (Off("it halts where the logit of halting exceeds that of going on"), &["no_ACT_continue"]),
-    (
-        Derived(Config::prefix_len, "puzzle_emb_ndim / hidden_size, rounded up, positions before the cells"),
-        &["puzzle_emb_len"],
-    ),
     (
         Off("it drops nothing out"),
         &[
@@ -194,8 +204,6 @@ const TABLE: &[(Meaning, &[&str])] = &[
 const HOLDERS: [&str; 5] = ["arch", "config", "model_config", "model", "arch_config"];
 /// Keys of a loss that is an object; the first is the class of the published program.
 const LOSS_KEYS: [&str; 2] = ["name", "loss_type"];
-/// What another model is answered with.
-pub(crate) const TRM: &str = "this is a Tiny Recursive Model (TRM: one network serves both states), which this program does not run yet";
 
 /// What the keys of one source say.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +227,7 @@ pub(crate) fn read(value: Value) -> Result<Keys, String> {
     };
     root.values_mut().for_each(unwrap);
     let root = nested(root);
-    let at_root = root.keys().any(|key| matches!(meaning(key), Some(Whole | Number | Word(_))));
+    let at_root = root.keys().any(|key| meaning(key).is_some_and(Meaning::is_field));
     let holder = HOLDERS.into_iter().find(|holder| {
         // `arch` is always the published program's; the other names could be anything's.
         *holder == "arch" && root.contains_key("arch")
@@ -234,6 +242,7 @@ pub(crate) fn read(value: Value) -> Result<Keys, String> {
         return Err(format!("{} is {}, expected an object of configuration keys", path.join("."), keys));
     };
     let mut found = Keys::default();
+    let mut trm = false;
     for (key, value) in keys {
         let Some(meaning) = meaning(key) else { return Err(unknown(key, value)) };
         if matches!(meaning, Aside) {
@@ -241,13 +250,25 @@ pub(crate) fn read(value: Value) -> Result<Keys, String> {
         }
         let value = &resolve(&root, path, key, value)?;
         match meaning {
-            Whole | Number | Word(_) => drop(found.fields.insert(key.clone(), field(meaning, key, value)?)),
-            Loss => found.loss = loss(&root, path, value)?.or(found.loss),
-            Class => class(key, value)?,
-            Off(_) | Same(..) | Derived(..) | One(..) => {
-                drop(found.foreign.insert(key.clone(), value.clone()))
+            Whole | Number | Word(_) | Switch | Span => {
+                drop(found.fields.insert(key.clone(), field(meaning, key, value)?))
             }
+            Loss => found.loss = loss(&root, path, value)?.or(found.loss),
+            Class => trm |= class(key, value)? == Model::Trm,
+            Off(_) | Same(..) | One(..) => drop(found.foreign.insert(key.clone(), value.clone())),
             Aside => {}
+        }
+    }
+    if trm {
+        // What the class implies, and its own defaults.
+        let implied = [
+            ("stacks", Value::from("shared")),
+            ("gradient", GradientSpan::CYCLE.into()),
+            ("puzzle_emb_len", 16.into()),
+            ("no_ACT_continue", true.into()),
+        ];
+        for (key, value) in implied {
+            found.fields.entry(key).or_insert(value);
         }
     }
     Ok(found)
@@ -304,10 +325,6 @@ pub(crate) fn check_one(key: &str, value: &Value, config: &Config) -> Result<(),
         Some(Same(expected, ours)) => {
             (is(expected(config)), format!("expected {}: this program has {ours}", expected(config)))
         }
-        Some(Derived(expected, ours)) => (
-            is(expected(config)) || is(0),
-            format!("expected {}, or 0: this program has {ours}", expected(config)),
-        ),
         Some(One(known, ours)) => {
             (known.iter().any(|known| text.eq_ignore_ascii_case(known)), format!("this program has {ours}"))
         }
@@ -322,17 +339,16 @@ pub(crate) fn check_one(key: &str, value: &Value, config: &Config) -> Result<(),
 /// It is one, and asks for what this program does not do. `beside` are the settings that it stands among.
 pub(crate) fn is_foreign_setting(key: &str, value: &Value, beside: Fields) -> Result<bool, String> {
     if key == "name" {
-        return class(key, value).map(|()| true);
+        return class(key, value).map(|_| true);
     }
-    if !matches!(meaning(key), Some(Off(_) | Same(..) | Derived(..) | One(..))) {
+    if !matches!(meaning(key), Some(Off(_) | Same(..) | One(..))) {
         return Ok(false);
     }
     let mut fields = match serde_json::to_value(Config::SUDOKU_EXTREME) {
         Ok(Value::Object(fields)) => fields,
         _ => Fields::new(),
     };
-    fields
-        .extend(beside.into_iter().filter(|(key, _)| matches!(meaning(key), Some(Whole | Number | Word(_)))));
+    fields.extend(beside.into_iter().filter(|(key, _)| meaning(key).is_some_and(Meaning::is_field)));
     // Settings that are wrong themselves are told of where they are read.
     let config = serde_json::from_value(fields.into()).unwrap_or(Config::SUDOKU_EXTREME);
     check_one(key, value, &config).map(|()| true)
@@ -340,10 +356,20 @@ pub(crate) fn is_foreign_setting(key: &str, value: &Value, beside: Fields) -> Re
 
 /// The names of the fields, in order.
 pub(crate) fn names() -> Vec<&'static str> {
-    let rows = TABLE.iter().filter(|(meaning, _)| matches!(meaning, Whole | Number | Word(_)));
+    let rows = TABLE.iter().filter(|(meaning, _)| meaning.is_field());
     let mut names: Vec<&str> = rows.flat_map(|(_, keys)| keys.iter().copied()).collect();
     names.sort_unstable();
     names
+}
+
+/// The names of the fields that have no default, in order.
+pub(crate) fn required() -> Vec<&'static str> {
+    let optional = |key: &&str| {
+        ["stacks", "gradient"].contains(key)
+            || OPTIONAL_WHOLE.contains(key)
+            || matches!(meaning(key), Some(Switch))
+    };
+    names().into_iter().filter(|key| !optional(key)).collect()
 }
 
 fn meaning(key: &str) -> Option<Meaning> {
@@ -442,6 +468,25 @@ fn field(meaning: Meaning, key: &str, value: &Value) -> Result<Value, String> {
             let word = words.iter().find(|word| **word == text);
             word.map(|word| (*word).into()).ok_or_else(|| bad(&words.join(" or ")))
         }
+        Switch => match value {
+            Value::Bool(_) => Ok(value.clone()),
+            Value::Null => Ok(false.into()),
+            _ => {
+                let text = value.as_str().unwrap_or_default().trim().to_ascii_lowercase();
+                match (number, text.as_str()) {
+                    (Some(0.0), _) | (_, "false" | "no" | "off") => Ok(false.into()),
+                    (Some(1.0), _) | (_, "true" | "yes" | "on") => Ok(true.into()),
+                    _ => Err(bad("true or false")),
+                }
+            }
+        },
+        Span => match (number, value.as_str()) {
+            (_, Some(GradientSpan::CYCLE)) => Ok(value.clone()),
+            (Some(number), _) if number >= 0.0 && number.fract() == 0.0 && number < 1e9 => {
+                Ok((number as u64).into())
+            }
+            _ => Err(bad("a number of applications, or \"cycle\"")),
+        },
         _ => Ok(value.clone()),
     }
 }
@@ -466,26 +511,39 @@ fn loss(root: &Value, path: &[&str], loss: &Value) -> Result<Option<LossKind>, S
     })
 }
 
-/// Refuses the class of another model; a name that is none says nothing.
-fn class(key: &str, value: &Value) -> Result<(), String> {
+/// A model of the family, by its class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Model {
+    /// HRM, or a name that says nothing.
+    Hrm,
+    /// TRM: one network for both states.
+    Trm,
+}
+
+/// The model of a class; another model is refused, and a name that is no class says nothing.
+fn class(key: &str, value: &Value) -> Result<Model, String> {
     let names: Vec<&str> = match value {
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
         other => other.as_str().into_iter().collect(),
     };
     for name in names {
         let lower = name.to_ascii_lowercase();
-        if lower.contains("tinyrecursive") || lower == "trm" || lower.contains("trm@") {
-            return Err(format!("{key} is {name:?}: {TRM}"));
+        let module = lower.split('@').next().unwrap_or_default();
+        let variant = module.ends_with("trm_singlez") || module.ends_with("trm_hier6");
+        let trm = lower.contains("tinyrecursive") || lower == "trm" || lower.contains("trm@");
+        if trm && !variant {
+            return Ok(Model::Trm);
         }
         // MODULE@CLASS, as the published program names what it loads.
         let class = name.split_once('@').map(|(_, class)| class);
-        if class.is_some_and(|class| !class.starts_with("HierarchicalReasoningModel")) {
+        if variant || class.is_some_and(|class| !class.starts_with("HierarchicalReasoningModel")) {
             return Err(format!(
-                "{key} is {name:?}, expected HierarchicalReasoningModel_ACTV1: this program runs no other model"
+                "{key} is {name:?}, expected HierarchicalReasoningModel_ACTV1 or \
+                 TinyRecursiveReasoningModel_ACTV1: this program runs no other model"
             ));
         }
     }
-    Ok(())
+    Ok(Model::Hrm)
 }
 
 #[cfg(test)]

@@ -52,9 +52,6 @@ impl Source {
         let (config, loss) = model_dir::read_trained_config::<Infallible>(&dir.join(CONFIG))?;
         let file = weights_in(&dir)?;
         let weights = Checkpoint::open(&file)?;
-        if weights.is_trm() {
-            return Err(Error::input(format!("{}: {}", file.display(), super::keys::TRM)));
-        }
         if let Some(tensors) = weights.tensor_file() {
             model_dir::check_config::<Infallible>(tensors, &file, &config)?;
         }

@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use hrm_core::kernels::{Memory, Region};
+use hrm_core::init;
+use hrm_core::kernels::{Memory, Region, TrainKernels};
 use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
@@ -77,9 +78,14 @@ pub struct Best {
     pub accuracy: f64,
 }
 
-/// The moments of a tensor, with the prefix of their names.
-const MOMENTS: [(&str, Region); 2] =
-    [("exp_avg.", Region::FirstMoments), ("exp_avg_sq.", Region::SecondMoments)];
+/// What is stored of a trained tensor beside the model, with the prefix of its names: the moments; and where the model holds
+/// averages, the parameter itself.
+const REGIONS: [(&str, Region); 3] =
+    [("exp_avg.", Region::FirstMoments), ("exp_avg_sq.", Region::SecondMoments), ("param.", Region::Params)];
+
+fn regions(plan: &Plan) -> &'static [(&'static str, Region)] {
+    if plan.averages { &REGIONS } else { &REGIONS[..2] }
+}
 
 fn shape(tensor: &Tensor) -> Vec<usize> {
     vec![tensor.span.rows, tensor.span.cols]
@@ -91,11 +97,11 @@ fn shape(tensor: &Tensor) -> Vec<usize> {
 /// The backend fails, or the disk does; older checkpoints are then still there.
 pub fn save<K>(backend: &mut K, plan: &Plan, run: &Path, state: &TrainerState) -> Result<PathBuf>
 where
-    K: Memory<Error: Send + Sync + 'static>,
+    K: TrainKernels<Error: Send + Sync + 'static>,
 {
     let target = run.join(checkpoint_name(state.step));
     files::write_dir(&target, Existing::Replace, |staging| {
-        save_model(backend, plan, state.settings.arch.loss, staging.path())?;
+        super::averaged(backend, plan, |k| save_model(k, plan, state.settings.arch.loss, staging.path()))?;
         save_trainer(backend, plan, &staging.path().join(TRAINER), state)
     })?;
     Ok(target)
@@ -122,7 +128,7 @@ where
     let backend = &backend;
     let mut sources: Vec<Source<'_, K::Error>> = Vec::new();
     for tensor in plan.params.tensors().filter(Tensor::is_trained) {
-        for (prefix, region) in MOMENTS {
+        for &(prefix, region) in regions(plan) {
             sources.push(Source {
                 name: format!("{prefix}{}", tensor.name),
                 shape: shape(&tensor),
@@ -191,8 +197,12 @@ where
         )));
     }
     model_dir::load_weights(backend, plan, &dir.join(WEIGHTS))?;
+    // The model of such a run holds the averages.
+    if plan.averages {
+        init::begin_averages(backend, plan).map_err(Error::backend)?;
+    }
     for tensor in plan.params.tensors().filter(Tensor::is_trained) {
-        for (prefix, region) in MOMENTS {
+        for &(prefix, region) in regions(plan) {
             file.read_f32(&format!("{prefix}{}", tensor.name), &shape(&tensor), |at, values| {
                 backend.write(region, tensor.span.offset + at, values)
             })?

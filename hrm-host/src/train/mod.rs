@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use hrm_core::config::{Config, ConfigError};
 use hrm_core::init;
+use hrm_core::kernels::TrainKernels;
 use hrm_core::optim::StepScalars;
 use hrm_core::plan::{BackwardPlan, Mode, Plan, PlanError};
 
@@ -50,10 +51,17 @@ pub fn plan(settings: &Settings, dataset: &Dataset) -> Result<Plan> {
         Error::input(format!("{field} is {given}, expected {expected}"))
     })?;
     let config = settings.config(dataset.metadata());
-    Plan::new(&config, settings.global_batch_size, Mode::Training).map_err(|error| match error {
+    let batch = settings.global_batch_size;
+    let plan = if settings.recompute {
+        Plan::recomputing(&config, batch)
+    } else {
+        Plan::new(&config, batch, Mode::Training)
+    };
+    let plan = plan.map_err(|error| match error {
         PlanError::Config(error) => Error::input(bad_arch(&error, &config)),
         other => Error::input(other.to_string()),
-    })
+    })?;
+    Ok(if settings.ema { plan.with_averages() } else { plan })
 }
 
 /// A bad field by its key among the settings, and the width where it is measured by that.
@@ -161,6 +169,7 @@ impl<K: TrainBackend> Trainer<K> {
         }
         let mut backend: K = create(&plan)?;
         init::initialise(&mut backend, &plan, settings.seed).map_err(Error::backend)?;
+        init::begin_averages(&mut backend, &plan).map_err(Error::backend)?;
         init::reset_carry(&mut backend, &plan).map_err(Error::backend)?;
         let state = TrainerState {
             settings: settings.clone(),
@@ -361,7 +370,7 @@ impl<K: TrainBackend> Trainer<K> {
             loss: settings.arch.loss,
             near_ties: None,
         };
-        let report = evaluate(&mut self.backend, &plan, dataset, &options, progress);
+        let report = averaged(&mut self.backend, &plan, |k| evaluate(k, &plan, dataset, &options, progress));
         rows.restore(&mut self.backend, &plan).map_err(Error::backend)?;
         let step = self.state.step;
         report.map_err(|error| match error.cause() {
@@ -413,7 +422,9 @@ impl<K: TrainBackend> Trainer<K> {
         self.refuse_bad_parameters()?;
         write_dir(dir, Existing::Replace, |staging| {
             let loss = self.state.settings.arch.loss;
-            checkpoint::save_model(&mut self.backend, &self.plan, loss, staging.path())
+            averaged(&mut self.backend, &self.plan, |k| {
+                checkpoint::save_model(k, &self.plan, loss, staging.path())
+            })
         })
     }
 
@@ -433,6 +444,22 @@ impl<K: TrainBackend> Trainer<K> {
     pub const fn parts(&mut self) -> (&mut K, &Plan) {
         (&mut self.backend, &self.plan)
     }
+}
+
+/// Does `work` with the averages in place of the parameters, where the plan has averages, and puts the parameters back
+/// whatever became of it.
+fn averaged<K: TrainKernels<Error: Send + Sync + 'static>, T>(
+    backend: &mut K,
+    plan: &Plan,
+    work: impl FnOnce(&mut K) -> Result<T>,
+) -> Result<T> {
+    if !plan.averages {
+        return work(backend);
+    }
+    backend.swap_averages(plan.params.trained).map_err(Error::backend)?;
+    let done = work(backend);
+    backend.swap_averages(plan.params.trained).map_err(Error::backend)?;
+    done
 }
 
 /// The Sudoku board that a model of `plan` works on.

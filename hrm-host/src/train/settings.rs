@@ -1,9 +1,9 @@
 //! What a training run is told: the architecture and the recipe, under the published names.
 
-use hrm_core::config::{Config, ForwardDtype, PosEncodings};
+use hrm_core::config::{Config, ForwardDtype, GradientSpan, PosEncodings, Stacks};
 use hrm_core::loss::LossKind;
 use hrm_core::model::train_step::TrainConfig;
-use hrm_core::optim::{AdamAtan2, CosineSchedule, SignSgd};
+use hrm_core::optim::{AdamAtan2, Average, CosineSchedule, SignSgd};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Metadata;
@@ -18,7 +18,13 @@ pub struct Arch {
     pub num_heads: usize,
     /// SwiGLU expansion.
     pub expansion: f64,
-    /// Blocks of the slow module.
+    /// `separate` stacks for both states (HRM), or one `shared` stack of `L_layers` blocks (TRM).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stacks: Stacks,
+    /// Whether a SwiGLU over positions mixes the cells, in place of attention.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mlp_t: bool,
+    /// Blocks of the slow module; says nothing with a shared stack.
     #[serde(rename = "H_layers")]
     pub h_layers: usize,
     /// Blocks of the fast module.
@@ -30,9 +36,15 @@ pub struct Arch {
     /// Low-level steps of each of them.
     #[serde(rename = "L_cycles")]
     pub l_cycles: usize,
+    /// Applications of a stack that have a gradient, the last ones: a number (HRM: 2), or `cycle` for the last cycle (TRM).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gradient: GradientSpan,
     /// Width of a puzzle's embedding; 0 for none.
     pub puzzle_emb_ndim: usize,
-    /// `rope` or `learned`.
+    /// Positions that it fills, with zeros behind it; 0 for as many as it needs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub puzzle_emb_len: usize,
+    /// `rope`, `learned` or `none`.
     pub pos_encodings: PosEncodings,
     /// Added to the mean square inside RMSNorm.
     pub rms_norm_eps: f64,
@@ -42,6 +54,9 @@ pub struct Arch {
     pub halt_max_steps: usize,
     /// Probability that a row explores.
     pub halt_exploration_prob: f64,
+    /// Whether a row halts where `q_halt > 0`, and no value of going on is learned, nor a second forward pass done for it.
+    #[serde(default, rename = "no_ACT_continue", skip_serializing_if = "is_default")]
+    pub no_act_continue: bool,
     /// Precision of states and initial states: `bfloat16` or `float32`.
     pub forward_dtype: ForwardDtype,
     /// `stablemax_cross_entropy` or `softmax_cross_entropy`.
@@ -61,6 +76,20 @@ pub enum Augmentation {
 /// What `lr_decay_share` is unless it is said: the published schedule.
 const fn all_steps() -> f64 {
     1.0
+}
+
+/// What `ema_rate` is unless it is said: TRM's.
+const fn ema_rate() -> f64 {
+    0.999
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants it so.
+fn is_ema_rate(rate: &f64) -> bool {
+    *rate == ema_rate()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A training run: architecture and recipe.
@@ -94,6 +123,15 @@ pub struct Settings {
     pub puzzle_emb_lr: f64,
     /// Weight decay of the puzzle embedding.
     pub puzzle_emb_weight_decay: f64,
+    /// Whether averages of the parameters are kept: then it is they that are evaluated and stored as the model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ema: bool,
+    /// What stays of the averages in a step.
+    #[serde(default = "ema_rate", skip_serializing_if = "is_ema_rate")]
+    pub ema_rate: f64,
+    /// Whether the backward pass computes activations again in place of keeping them: less memory, more time, the same bits.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recompute: bool,
     /// Alteration of the examples: `none` or `sudoku`.
     pub augment: Augmentation,
     /// Steps between two evaluations; 0 for none but the last.
@@ -122,16 +160,21 @@ impl Settings {
             hidden_size: arch.hidden_size,
             num_heads: arch.num_heads,
             expansion: arch.expansion,
+            stacks: arch.stacks,
+            mlp_t: arch.mlp_t,
             h_layers: arch.h_layers,
             l_layers: arch.l_layers,
             h_cycles: arch.h_cycles,
             l_cycles: arch.l_cycles,
+            gradient: arch.gradient,
             puzzle_emb_ndim: arch.puzzle_emb_ndim,
+            puzzle_emb_len: arch.puzzle_emb_len,
             pos_encodings: arch.pos_encodings,
             rms_norm_eps: arch.rms_norm_eps,
             rope_theta: arch.rope_theta,
             halt_max_steps: arch.halt_max_steps,
             halt_exploration_prob: arch.halt_exploration_prob,
+            no_act_continue: arch.no_act_continue,
             forward_dtype: arch.forward_dtype,
         }
     }
@@ -165,6 +208,7 @@ impl Settings {
             loss: self.arch.loss,
             adam: AdamAtan2 { beta1: self.beta1, beta2: self.beta2, weight_decay: self.weight_decay },
             puzzle_emb: SignSgd { weight_decay: self.puzzle_emb_weight_decay },
+            average: if self.ema { Some(Average { rate: self.ema_rate }) } else { None },
             global_batch_size: self.global_batch_size,
         }
     }
@@ -213,6 +257,7 @@ impl Settings {
                 self.puzzle_emb_weight_decay.to_string(),
                 "0 to 10^6",
             ),
+            ((0.0..=1.0).contains(&self.ema_rate), "ema_rate", self.ema_rate.to_string(), "0 to 1"),
             (
                 self.checkpoint_interval > 0,
                 "checkpoint_interval",

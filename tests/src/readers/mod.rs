@@ -265,7 +265,7 @@ pub fn bundle(bytes: &[u8]) {
     read(bytes);
     let Some((fixed, rest)) = bytes.split_first_chunk::<PREAMBLE>() else { return };
     let header_len = u32::from_le_bytes([fixed[16], fixed[17], fixed[18], fixed[19]]);
-    let preamble = Preamble { header_len, len: bytes.len() as u64 };
+    let preamble = Preamble { version: 1, header_len, len: bytes.len() as u64 };
     let mut crc = crc32fast::Hasher::new();
     crc.update(&preamble.checked_bytes());
     crc.update(rest);

@@ -8,14 +8,16 @@ use super::attention::{
 use super::elementwise;
 use super::gemm;
 use crate::arena::{Act, Ids, Param, Stat};
+use crate::backend::columns;
 use crate::backend::operands::{Error, at, at_mut, split};
+use crate::backend::reference::averaged;
 use crate::backend::reference::{Owned, Reference, Rounding, Storage, TrainArenas, TrainStorage};
 use crate::kernels::{
-    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Embed, EmbedVjp, Kernels, Linear, LinearAddRmsNorm,
-    LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, Memory, QHead, QLoss,
-    Region, SwiGlu, TrainKernels, Write,
+    AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Kernels, Linear,
+    LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
+    Memory, QHead, QLoss, Region, SwiGlu, TokenMix, TokenMixVjp, TrainKernels, Write,
 };
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use crate::plan::{ElementSizes, Mode, Plan};
 use crate::rope::RopeTables;
 
@@ -160,6 +162,18 @@ impl Kernels for Cpu {
         Ok(())
     }
 
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::take(self.forward().1, op)
+    }
+
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::put(self.forward().1, op)
+    }
+
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
+        op.apart(self)
+    }
+
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {
         self.plain.q_head(op)
     }
@@ -236,6 +250,10 @@ impl TrainKernels for Cpu {
         Ok(())
     }
 
+    fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), Error> {
+        op.apart(self)
+    }
+
     fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), Error> {
         self.plain.q_head_vjp(op, dz)
     }
@@ -266,6 +284,17 @@ impl TrainKernels for Cpu {
         };
         elementwise::adam_atan2(p, m, v, g, &factors);
         Ok(())
+    }
+
+    fn average(&mut self, len: usize, average: &Average) -> Result<(), Error> {
+        let mut arenas = self.arenas();
+        let (params, averages) = averaged(len, &mut arenas)?;
+        elementwise::average(averages, params, average);
+        Ok(())
+    }
+
+    fn swap_averages(&mut self, len: usize) -> Result<(), Error> {
+        self.plain.swap_averages(len)
     }
 
     fn sign_sgd(&mut self, table: Param, ids: Ids, gradients: Act, optimizer: &SignSgd) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 
 use super::par::{rows_per_task, vectorized};
 use crate::backend::math::{atan2_right, exp, sigmoid};
-use crate::optim::AdamFactors;
+use crate::optim::{AdamFactors, Average};
 use rayon::prelude::*;
 
 /// Running totals of every sum in this module.
@@ -387,6 +387,18 @@ fn adam_atan2_part(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], facto
         *v = rate2.mul_add(g.mul_add(g, -*v), *v);
         *p = *p * decay - step * atan2_right(*m, v.sqrt() / correction);
     }
+}
+
+/// The averages `a` after a step that has led to `p`: see [`Average`].
+pub fn average(a: &mut [f32], p: &[f32], average: &Average) {
+    let part = |a: &mut [f32], p: &[f32]| {
+        a.iter_mut().zip(p).for_each(|(a, p)| *a = average.update(*a, *p));
+    };
+    let task = rows_per_task(p.len(), 1);
+    if task >= p.len() {
+        return part(a, p);
+    }
+    a.par_chunks_mut(task).zip(p.par_chunks(task)).for_each(|(a, p)| part(a, p));
 }
 
 #[cfg(test)]

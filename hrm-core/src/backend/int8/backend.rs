@@ -8,15 +8,16 @@ use super::product::{self, Path};
 use super::tokens::Tokens;
 use super::weights::Packed;
 use crate::arena::{Act, Ids, Param};
+use crate::backend::columns;
 use crate::backend::cpu::elementwise;
 use crate::backend::operands::{Error, at, at_mut, split};
 use crate::backend::portable::sums;
 use crate::backend::reference::{Owned, Reference, Rounding, Storage};
 use crate::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, Memory,
-    QHead, Region, SwiGlu,
+    AddRmsNorm, Argmax, Attention, Columns, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv,
+    LinearSwiGlu, Memory, QHead, Region, SwiGlu, TokenMix,
 };
-use crate::plan::{ElementSizes, Plan, Stack};
+use crate::plan::{ElementSizes, Plan, TokenScratch};
 use crate::quantize;
 
 /// The multi-threaded backend with linear layers of blocks in 8-bit integers. It is for inference, works on the threads
@@ -48,12 +49,8 @@ struct Weight {
 
 /// The weights of all blocks, in the order of their places.
 fn places(plan: &Plan) -> Vec<Param> {
-    let stacks = plan.params.stacks();
-    let mut places: Vec<Param> = stacks
-        .iter()
-        .flat_map(Stack::blocks)
-        .flat_map(|block| [block.qkv, block.o, block.gate_up, block.down])
-        .collect();
+    let blocks = plan.params.stacks().flat_map(|stack| stack.blocks());
+    let mut places: Vec<Param> = blocks.flat_map(|block| block.weights().map(|(_, place)| place)).collect();
     places.sort_unstable_by_key(|place| place.offset);
     places
 }
@@ -82,7 +79,11 @@ impl Int8 {
         let config = &plan.config;
         let (positions, heads, dim) = (config.positions(), config.num_heads, config.head_dim());
         let scratch = Sizes { batch: plan.batch, positions, heads, dim }.scratch_len() * size_of::<f32>();
-        let tokens = Tokens::bytes(plan.rows(), config.inter_size().max(config.hidden_size));
+        let channels = Tokens::bytes(plan.rows(), config.inter_size().max(config.hidden_size));
+        let of_columns =
+            |scratch: TokenScratch| Tokens::bytes(scratch.x.rows, scratch.x.cols.max(scratch.a.cols));
+        let columns = plan.tokens.map_or(0, of_columns);
+        let tokens = channels.max(columns);
         plan.bytes(ElementSizes::F32).total() + packed + scratch + tokens
     }
 
@@ -218,6 +219,18 @@ impl Kernels for Int8 {
         let [y, x, t] = split(acts, [op.y.range(), op.x.range(), op.t.range()])?;
         floats::add_rms_norm(y, rstd, x, t, op.y.cols, op.eps as f32);
         Ok(())
+    }
+
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::take(self.plain.store_mut().forward().1, op)
+    }
+
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::put(self.plain.store_mut().forward().1, op)
+    }
+
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

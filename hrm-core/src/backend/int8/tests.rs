@@ -233,6 +233,7 @@ fn each(ours: &mut Int8, theirs: &mut Portable<'_, Model>, plan: &Plan) {
     let w = p.stack(State::L).block(0);
     let (eps, rope, heads) = (plan.config.rms_norm_eps, p.rope, plan.config.num_heads);
     let (t, a, gate_up) = (plan.t, plan.a, slot.gate_up);
+    let [(_, qkv), ..] = w.weights();
     // A tile has fewer rows than a block.
     let rows = t.rows;
     let of = |span: Act| Act::new(span.offset, rows, span.cols);
@@ -247,7 +248,7 @@ fn each(ours: &mut Int8, theirs: &mut Portable<'_, Model>, plan: &Plan) {
     };
     both!(ours, theirs, plan, [plan.emb], |k| k.embed(&embed));
     both!(ours, theirs, plan, [slot.x], |k| k.add(slot.x, z.z_h, plan.emb));
-    both!(ours, theirs, plan, [slot.qkv], |k| k.linear(&Linear { y: slot.qkv, x: slot.x, w: w.qkv }));
+    both!(ours, theirs, plan, [slot.qkv], |k| k.linear(&Linear { y: slot.qkv, x: slot.x, w: qkv }));
     let attention = Attention { o: slot.o, lse: slot.lse, qkv: slot.qkv, rope, heads };
     both!(ours, theirs, plan, [slot.o], |k| k.rope_attention(&attention));
     both!(ours, theirs, plan, [gate_up], |k| k.linear(&Linear { y: gate_up, x: of(slot.x), w: w.gate_up }));
@@ -281,7 +282,7 @@ fn integers_are_taken_and_given_up() {
     let plan = Plan::new(&config, 1, Mode::Inference).unwrap();
     let model = Model::new(&plan);
     let mut ours = ours(&plan, &model);
-    let place = plan.params.stack(State::H).block(0).o;
+    let place = plan.params.stack(State::H).block(0).weights()[1].1;
     let x = noise(5, plan.carry.z_h.len(), 1.0);
     ours.write(Region::Acts, plan.carry.z_h.offset, &x).unwrap();
     let product = |ours: &mut Int8| {

@@ -5,11 +5,12 @@ use super::attention::Head;
 use super::pieces::{pieces, pieces_mut};
 use super::{Error, Portable, Source, linear, rows, sums};
 use crate::arena::{Act, Ids, Param};
+use crate::backend::columns;
 use crate::backend::operands::{at, at_mut, row, split};
 use crate::bundle::Weights;
 use crate::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
-    SwiGlu,
+    AddRmsNorm, Argmax, Attention, Columns, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv,
+    LinearSwiGlu, QHead, SwiGlu, TokenMix,
 };
 use crate::loss::argmax;
 
@@ -152,6 +153,18 @@ impl<S: Source> Kernels for Portable<'_, S> {
             *rstd = rows::add_rms_norm(y, x, t, op.eps as f32);
         }
         Ok(())
+    }
+
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::take(self.arenas.acts, op)
+    }
+
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::put(self.arenas.acts, op)
+    }
+
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

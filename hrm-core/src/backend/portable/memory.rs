@@ -9,9 +9,12 @@ fn floats<'a>(arenas: &'a mut Arenas<'_>, region: Region) -> &'a mut [f32] {
     match region {
         Region::Acts => arenas.acts,
         Region::Stats => arenas.stats,
-        Region::Params | Region::Gradients | Region::FirstMoments | Region::SecondMoments | Region::Ids => {
-            &mut []
-        }
+        Region::Params
+        | Region::Gradients
+        | Region::FirstMoments
+        | Region::SecondMoments
+        | Region::Averages
+        | Region::Ids => &mut [],
     }
 }
 

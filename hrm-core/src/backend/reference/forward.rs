@@ -2,10 +2,11 @@
 
 use super::{Reference, Storage, axpy, dot};
 use crate::arena::{Act, Ids, Param};
+use crate::backend::columns;
 use crate::backend::operands::{Error, at, at_mut, row, split};
 use crate::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv, LinearSwiGlu, QHead,
-    SwiGlu,
+    AddRmsNorm, Argmax, Attention, Columns, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv,
+    LinearSwiGlu, QHead, SwiGlu, TokenMix,
 };
 use crate::loss::argmax;
 use crate::scalar::Scalar;
@@ -183,6 +184,18 @@ impl<T: Scalar, M: Storage<T>> Kernels for Reference<T, M> {
             y.iter_mut().for_each(|y| *y = rounding.apply(*y * *rstd));
         }
         Ok(())
+    }
+
+    fn take_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::take(self.store.forward().1, op)
+    }
+
+    fn put_columns(&mut self, op: &Columns) -> Result<(), Error> {
+        columns::put(self.store.forward().1, op)
+    }
+
+    fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
+        op.apart(self)
     }
 
     fn q_head(&mut self, op: &QHead) -> Result<(), Error> {

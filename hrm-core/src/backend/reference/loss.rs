@@ -75,6 +75,7 @@ pub(super) fn advance<T: Scalar>(
     let [steps, halted] = split(ids, [op.steps.range(), op.halted.range()])?;
     let policy = Exploring {
         max_steps: op.max_steps,
+        rule: op.rule,
         exploration: op.exploration,
         seed: scalars.seed,
         train_step: scalars.step,

@@ -14,6 +14,7 @@ impl<T: Scalar, M: Storage<T>> Reference<T, M> {
             Region::Gradients => 0,
             Region::FirstMoments => 1,
             Region::SecondMoments => 2,
+            Region::Averages => 3,
             Region::Ids => return Err(Error::OutOfRange { region, end: 0, len: 0 }),
         };
         match self.store.training() {

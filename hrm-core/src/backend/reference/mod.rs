@@ -20,6 +20,8 @@ use crate::optim::StepScalars;
 use crate::plan::{ElementSizes, Plan};
 use crate::scalar::Scalar;
 
+#[cfg(feature = "std")]
+pub(in crate::backend) use optim::averaged;
 #[cfg(feature = "alloc")]
 pub use storage::Owned;
 pub use storage::{Borrowed, BorrowedMut, Storage, TrainArenas, TrainStorage};

@@ -3,7 +3,7 @@
 use super::storage::TrainArenas;
 use crate::arena::{Act, Ids, Param};
 use crate::backend::operands::{Error, at, row};
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use crate::scalar::Scalar;
 
 pub(super) fn adam_atan2<T: Scalar>(
@@ -21,6 +21,31 @@ pub(super) fn adam_atan2<T: Scalar>(
     for ((p, g), (m, v)) in params.iter_mut().zip(gradients.iter()).zip(moments).take(len) {
         factors.update(p, m, v, *g);
     }
+    Ok(())
+}
+
+/// The first `len` parameters, and their averages.
+pub(in crate::backend) fn averaged<'a, T>(
+    len: usize,
+    arenas: &'a mut TrainArenas<'_, T>,
+) -> Result<(&'a mut [T], &'a mut [T]), Error> {
+    let params = arenas.params.get_mut(..len).ok_or(Error::Span)?;
+    Ok((params, arenas.averages.get_mut(..len).ok_or(Error::Span)?))
+}
+
+pub(super) fn average<T: Scalar>(
+    len: usize,
+    average: &Average,
+    arenas: &mut TrainArenas<'_, T>,
+) -> Result<(), Error> {
+    let (params, averages) = averaged(len, arenas)?;
+    averages.iter_mut().zip(params).for_each(|(a, p)| *a = average.update(*a, *p));
+    Ok(())
+}
+
+pub(super) fn swap_averages<T: Scalar>(len: usize, arenas: &mut TrainArenas<'_, T>) -> Result<(), Error> {
+    let (params, averages) = averaged(len, arenas)?;
+    params.swap_with_slice(averages);
     Ok(())
 }
 

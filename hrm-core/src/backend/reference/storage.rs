@@ -21,8 +21,8 @@ pub trait Storage<T: Scalar> {
     fn forward(&mut self) -> (&[T], &mut [T], &mut [T], &mut [i32]);
     /// Parameters for writing, unless they lie in read-only memory.
     fn params_mut(&mut self) -> Option<&mut [T]>;
-    /// Gradients, and first and second moments, if there are any.
-    fn training(&mut self) -> Option<[&mut [T]; 3]> {
+    /// Gradients, first and second moments, and averages, if there are any.
+    fn training(&mut self) -> Option<[&mut [T]; 4]> {
         None
     }
 }
@@ -37,6 +37,8 @@ pub struct TrainArenas<'a, T> {
     pub first: &'a mut [T],
     /// Second moments.
     pub second: &'a mut [T],
+    /// Averages of the trained parameters; empty if the plan has none.
+    pub averages: &'a mut [T],
     /// Activations.
     pub acts: &'a mut [T],
     /// Statistics.
@@ -106,8 +108,8 @@ macro_rules! training_storage {
             fn params_mut(&mut self) -> Option<&mut [T]> {
                 Some(&mut self.params)
             }
-            fn training(&mut self) -> Option<[&mut [T]; 3]> {
-                Some([&mut self.gradients, &mut self.first, &mut self.second])
+            fn training(&mut self) -> Option<[&mut [T]; 4]> {
+                Some([&mut self.gradients, &mut self.first, &mut self.second, &mut self.averages])
             }
         }
 
@@ -118,6 +120,7 @@ macro_rules! training_storage {
                     gradients: &mut self.gradients,
                     first: &mut self.first,
                     second: &mut self.second,
+                    averages: &mut self.averages,
                     acts: &mut self.acts,
                     stats: &mut self.stats,
                     ids: &mut self.ids,
@@ -138,6 +141,8 @@ pub struct BorrowedMut<'a, T> {
     pub first: &'a mut [T],
     /// Second moments.
     pub second: &'a mut [T],
+    /// Averages of the trained parameters; empty if the plan has none.
+    pub averages: &'a mut [T],
     /// Activations.
     pub acts: &'a mut [T],
     /// Statistics.
@@ -156,6 +161,7 @@ pub struct Owned<T> {
     gradients: Vec<T>,
     first: Vec<T>,
     second: Vec<T>,
+    averages: Vec<T>,
     acts: Vec<T>,
     stats: Vec<T>,
     ids: Vec<i32>,
@@ -172,6 +178,7 @@ impl<T: Scalar> Owned<T> {
             gradients: vec![T::ZERO; trained],
             first: vec![T::ZERO; trained],
             second: vec![T::ZERO; trained],
+            averages: vec![T::ZERO; if plan.averages { trained } else { 0 }],
             acts: vec![T::ZERO; plan.acts_len],
             stats: vec![T::ZERO; plan.stats_len],
             ids: vec![0; plan.ids_len],

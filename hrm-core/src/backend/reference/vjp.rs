@@ -7,9 +7,9 @@ use crate::arena::{Act, Ids, Param, Stat};
 use crate::backend::operands::{Error, at, at_mut, row, split};
 use crate::kernels::{
     Advance, AttentionVjp, Embed, EmbedVjp, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, QHead,
-    QLoss, SwiGlu, TrainKernels, Write,
+    QLoss, SwiGlu, TokenMixVjp, TrainKernels, Write,
 };
-use crate::optim::{AdamAtan2, SignSgd, StepScalars};
+use crate::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use crate::scalar::Scalar;
 
 impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
@@ -193,6 +193,10 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
         Ok(())
     }
 
+    fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), Error> {
+        op.apart(self)
+    }
+
     fn q_head_vjp(&mut self, op: &QHead, dz: Act) -> Result<(), Error> {
         let r = |x: T| self.rounding.apply(x);
         let TrainArenas { params, gradients, acts, stats, .. } = self.store.arenas();
@@ -237,6 +241,14 @@ impl<T: Scalar, M: TrainStorage<T>> TrainKernels for Reference<T, M> {
     fn adam_atan2(&mut self, len: usize, optimizer: &AdamAtan2) -> Result<(), Error> {
         let scalars = self.scalars;
         super::optim::adam_atan2(len, optimizer, &scalars, &mut self.store.arenas())
+    }
+
+    fn average(&mut self, len: usize, average: &Average) -> Result<(), Error> {
+        super::optim::average(len, average, &mut self.store.arenas())
+    }
+
+    fn swap_averages(&mut self, len: usize) -> Result<(), Error> {
+        super::optim::swap_averages(len, &mut self.store.arenas())
     }
 
     fn sign_sgd(&mut self, table: Param, ids: Ids, gradients: Act, optimizer: &SignSgd) -> Result<(), Error> {

@@ -1,12 +1,15 @@
 //! Cells are mixed by attention: `y1 = rms(x + W_o attention(W_qkv x))`.
 
-use super::tiles;
-use crate::arena::Act;
+use super::{Pullback, tiles};
+use crate::arena::{Act, Param};
 use crate::kernels::{
     Attention, AttentionVjp, Kernels, LinearAddRmsNorm, LinearQkv, LinearVjpInput, LinearVjpWeight,
     TrainKernels, Write,
 };
-use crate::plan::{BackwardPlan, BlockParams, BlockSlot, Plan};
+use crate::plan::{BackwardPlan, BlockSlot, Plan};
+
+/// The weights of this mixer: queries, keys and values `[3D, D]`, output `[D, D]`.
+pub type Weights = (Param, Param);
 
 fn operands(plan: &Plan, slot: &BlockSlot) -> Attention {
     Attention {
@@ -22,25 +25,15 @@ fn operands(plan: &Plan, slot: &BlockSlot) -> Attention {
 ///
 /// # Errors
 /// Those of the kernels.
-pub fn forward<K: Kernels>(
-    k: &mut K,
-    plan: &Plan,
-    w: &BlockParams,
-    slot: &BlockSlot,
-) -> Result<(), K::Error> {
-    mix(k, plan, w, slot)?;
-    project(k, plan, w, slot)
+pub fn forward<K: Kernels>(k: &mut K, plan: &Plan, w: Weights, slot: &BlockSlot) -> Result<(), K::Error> {
+    mix(k, plan, w.0, slot)?;
+    project(k, plan, w.1, slot)
 }
 
 /// The part in which rows meet: `o = attention(W_qkv x)`.
-pub(crate) fn mix<K: Kernels>(
-    k: &mut K,
-    plan: &Plan,
-    w: &BlockParams,
-    slot: &BlockSlot,
-) -> Result<(), K::Error> {
+pub(crate) fn mix<K: Kernels>(k: &mut K, plan: &Plan, w: Param, slot: &BlockSlot) -> Result<(), K::Error> {
     let attention = operands(plan, slot);
-    k.linear_qkv(&LinearQkv { attention, x: slot.x, w: w.qkv })?;
+    k.linear_qkv(&LinearQkv { attention, x: slot.x, w })?;
     k.attention(&attention)
 }
 
@@ -48,7 +41,7 @@ pub(crate) fn mix<K: Kernels>(
 pub(crate) fn project<K: Kernels>(
     k: &mut K,
     plan: &Plan,
-    w: &BlockParams,
+    w: Param,
     slot: &BlockSlot,
 ) -> Result<(), K::Error> {
     for rows in tiles(plan, slot.x.rows) {
@@ -60,7 +53,7 @@ pub(crate) fn project<K: Kernels>(
             x: tile(slot.x),
             t: plan.branch.rows_from(0, count),
             inner: tile(slot.o),
-            w: w.o,
+            w,
             eps: plan.config.rms_norm_eps,
             plus: None,
         })?;
@@ -68,7 +61,7 @@ pub(crate) fn project<K: Kernels>(
     Ok(())
 }
 
-/// Turns `b.ds`, the cotangent of `slot.y1`, into that of `slot.x`, in `b.dy`, and writes the gradients of the weights.
+/// Turns `b.ds`, the cotangent of `slot.y1`, into that of `slot.x`, in `back.dx`, and writes the gradients of the weights.
 ///
 /// # Errors
 /// Those of the kernels.
@@ -76,16 +69,16 @@ pub fn backward<K: TrainKernels>(
     k: &mut K,
     plan: &Plan,
     b: &BackwardPlan,
-    w: &BlockParams,
+    (qkv, o): Weights,
     slot: &BlockSlot,
-    write: Write,
+    back: &Pullback,
 ) -> Result<(), K::Error> {
-    let BackwardPlan { dy, ds, d_o, dqkv, .. } = *b;
-    k.add_rms_norm_vjp(dy, ds, slot.y1, slot.rstd1)?;
-    k.linear_vjp_input(&LinearVjpInput { dx: d_o, dy, w: w.o, write: Write::Replace })?;
-    k.linear_vjp_weight(&LinearVjpWeight { w: w.o, dy, x: slot.o, write })?;
+    let (BackwardPlan { ds, d_o, dqkv, .. }, Pullback { dx, write, .. }) = (*b, *back);
+    k.add_rms_norm_vjp(dx, ds, slot.y1, slot.rstd1)?;
+    k.linear_vjp_input(&LinearVjpInput { dx: d_o, dy: dx, w: o, write: Write::Replace })?;
+    k.linear_vjp_weight(&LinearVjpWeight { w: o, dy: dx, x: slot.o, write })?;
     k.rope_attention_vjp(&AttentionVjp { forward: operands(plan, slot), d_o, dqkv })?;
-    // dy holds the cotangent of the residual; that of the other path is added.
-    k.linear_vjp_input(&LinearVjpInput { dx: dy, dy: dqkv, w: w.qkv, write: Write::Accumulate })?;
-    k.linear_vjp_weight(&LinearVjpWeight { w: w.qkv, dy: dqkv, x: slot.x, write })
+    // dx holds the cotangent of the residual; that of the other path is added.
+    k.linear_vjp_input(&LinearVjpInput { dx, dy: dqkv, w: qkv, write: Write::Accumulate })?;
+    k.linear_vjp_weight(&LinearVjpWeight { w: qkv, dy: dqkv, x: slot.x, write })
 }

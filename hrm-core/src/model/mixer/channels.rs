@@ -1,6 +1,6 @@
 //! Channels are mixed by a SwiGLU: `y = rms(y1 + W_down (silu(gate) * up))` with `[gate, up] = W_gate_up y1` (Shazeer 2020).
 
-use super::tiles;
+use super::{Pullback, tiles};
 use crate::arena::Act;
 use crate::kernels::{
     Keep, Kernels, LinearAddRmsNorm, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, Plus,
@@ -40,7 +40,7 @@ pub fn forward<K: Kernels>(
     Ok(())
 }
 
-/// Turns `b.dy`, the cotangent of `slot.y`, into that of `slot.y1`, in `b.ds`, and writes the gradients of the weights.
+/// Turns `back.dy`, the cotangent of `slot.y`, into that of `slot.y1`, in `b.ds`, and writes the gradients of the weights.
 /// `slot.gate_up` is spent.
 ///
 /// # Errors
@@ -50,9 +50,9 @@ pub fn backward<K: TrainKernels>(
     b: &BackwardPlan,
     w: &BlockParams,
     slot: &BlockSlot,
-    write: Write,
+    back: &Pullback,
 ) -> Result<(), K::Error> {
-    let BackwardPlan { dy, ds, da: a, .. } = *b;
+    let (BackwardPlan { ds, da: a, .. }, Pullback { dy, write, .. }) = (*b, *back);
     k.add_rms_norm_vjp(ds, dy, slot.y, slot.rstd2)?;
     k.linear_swiglu_vjp(&LinearSwiGluVjp { a, gate_up: slot.gate_up, dy: ds, w: w.down })?;
     k.linear_vjp_weight(&LinearVjpWeight { w: w.down, dy: ds, x: a, write })?;

@@ -130,6 +130,7 @@ fn positions(encodings: PosEncodings) -> &'static str {
     match encodings {
         PosEncodings::Rope => "rope",
         PosEncodings::Learned => "learned",
+        PosEncodings::None => "none",
     }
 }
 

@@ -119,7 +119,7 @@ impl<M: Machine> Console<'_, M> {
         let Self { machine, bundle, ram, counts, .. } = self;
         let mut solver = Solver::new(*bundle, ram).map_err(|error| refuse(*machine, error))?;
         solver.start(&puzzle, 0).map_err(|error| refuse(*machine, error))?;
-        let mut policy = HaltOnQ { max_steps: bundle.config().halt_max_steps };
+        let mut policy = HaltOnQ::of(bundle.config());
         let steps = loop {
             let before = machine.instructions();
             // Where the counter is narrow, the hook reads it often enough.

@@ -4,8 +4,8 @@ use heapless::Vec;
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::bundle::Weights;
 use hrm_core::kernels::{
-    AddRmsNorm, Argmax, Attention, Embed, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory, QHead,
-    Region, SwiGlu,
+    AddRmsNorm, Argmax, Attention, Embed, Keep, Kernels, Linear, LinearAddRmsNorm, LinearSwiGlu, Memory,
+    QHead, Region, SwiGlu,
 };
 use hrm_core::rope::RopeTables;
 
@@ -162,7 +162,7 @@ impl<'a> Placed<'a> {
             Kernel::LinearSwiGlu { x, w } => {
                 let (x, w) = (at.act(x)?, at.param(w)?);
                 let (gate_up, a) = (at.result(x.rows, w.rows), at.result(x.rows, w.rows / 2));
-                (Op::LinearSwiGlu(LinearSwiGlu { a, gate_up, keep: false, x, w }), Place::Act(a))
+                (Op::LinearSwiGlu(LinearSwiGlu { a, gate_up, keep: Keep::Nothing, x, w }), Place::Act(a))
             }
             Kernel::LinearAddRmsNorm { x, inner, w, eps } => {
                 let (x, inner, w) = (at.act(x)?, at.act(inner)?, at.param(w)?);

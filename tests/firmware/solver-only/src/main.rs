@@ -14,7 +14,7 @@ use hrm_core::solver::{Solver, Step};
 /// could not.
 fn answer(flash: &[u8], ram: &mut [u8], cells: &mut [u8]) -> usize {
     let Ok(bundle) = Bundle::parse(flash) else { return 0 };
-    let mut policy = HaltOnQ { max_steps: bundle.config().halt_max_steps };
+    let mut policy = HaltOnQ::of(bundle.config());
     let Ok(mut solver) = Solver::new(bundle, ram) else { return 0 };
     let Ok(()) = solver.start(cells, 0) else { return 0 };
     let mut polled = 0;

@@ -53,7 +53,7 @@ impl Light {
 /// Solves the puzzle; whether the answer is the solution.
 fn solve(bundle: Bundle<'static>, ram: &'static mut [u8; N], light: &mut Light) -> Result<bool, SolverError> {
     let mut solver = Solver::new(bundle, ram)?;
-    let mut policy = HaltOnQ { max_steps: CONFIG.halt_max_steps };
+    let mut policy = HaltOnQ::of(&CONFIG);
     solver.start(&PUZZLE, 0)?;
     loop {
         // Here a watchdog would be fed, too.
