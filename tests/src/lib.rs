@@ -76,7 +76,21 @@ pub fn golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
 /// As there.
 pub fn trm_golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
     let Some(shared) = shared_dir("golden-trm") else { return };
-    let report = check(&shared.join("golden-trm")).unwrap_or_else(|error| panic!("{error}"));
+    trm_agrees(check(&shared.join("golden-trm")));
+}
+
+/// The same with the models whose names begin with `trm_tiny`.
+///
+/// # Panics
+/// As there, or the files cannot be copied.
+pub fn small_trm_golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
+    let Some(shared) = shared_dir("golden-trm") else { return };
+    let dir = copy_of(&shared.join("golden-trm"), &["trm_tiny"]);
+    trm_agrees(check(dir.path()));
+}
+
+fn trm_agrees(report: Result<Report, Error>) {
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
     for check in &report.checks {
         println!("{check}");
     }
@@ -108,17 +122,21 @@ pub fn small_golden_passes(check: impl Fn(&Path) -> Result<Report, Error>) {
 /// The files cannot be copied.
 #[must_use]
 pub fn small_golden() -> Option<TempDir> {
-    let golden = golden_dir()?;
+    golden_dir().map(|golden| copy_of(&golden, &["tiny_", "functions."]))
+}
+
+/// A directory with the files of `golden` whose names begin with one of `starts`.
+fn copy_of(golden: &Path, starts: &[&str]) -> TempDir {
     let copy = || -> std::io::Result<TempDir> {
         let dir = tempfile::tempdir()?;
         for file in std::fs::read_dir(golden)? {
             let file = file?;
             let name = file.file_name();
-            if ["tiny_", "functions."].iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            if starts.iter().any(|start| name.to_string_lossy().starts_with(start)) {
                 std::fs::copy(file.path(), dir.path().join(name))?;
             }
         }
         Ok(dir)
     };
-    Some(copy().unwrap_or_else(|error| panic!("copy of the small golden files: {error}")))
+    copy().unwrap_or_else(|error| panic!("copy of the small golden files: {error}"))
 }

@@ -33,7 +33,9 @@ const SMALL: Config = Config {
     num_puzzle_identifiers: 4,
     hidden_size: 128,
     num_heads: 2,
+    expansion: 1.0,
     l_layers: 1,
+    l_cycles: 1,
     halt_max_steps: 3,
     ..Config::SUDOKU_EXTREME
 };

@@ -22,3 +22,8 @@ hrm_tests::conformance!(CpuSubject, cases: 24);
 fn the_published_numbers_agree() {
     hrm_tests::golden_passes(|dir| hrm_host::golden::check_f32(dir, &mut |_| (), Cpu::new));
 }
+
+#[test]
+fn the_published_numbers_of_trm_agree() {
+    hrm_tests::trm_golden_passes(|dir| hrm_host::golden::check_f32(dir, &mut |_| (), Cpu::new));
+}

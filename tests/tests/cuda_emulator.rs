@@ -106,6 +106,16 @@ fn a_forward_pass_follows_its_formula() {
 }
 
 #[test]
+fn the_published_numbers_of_trm_agree() {
+    hrm_tests::small_trm_golden_passes(|dir| {
+        golden::check_f32(dir, &mut |_| (), |plan| backend(plan, Precision::F32))
+    });
+    hrm_tests::small_trm_golden_passes(|dir| {
+        golden::check_bf16(dir, &mut |_| (), |plan| backend(plan, Precision::Bf16))
+    });
+}
+
+#[test]
 fn the_published_numbers_agree_in_f32() {
     hrm_tests::small_golden_passes(|dir| {
         golden::check_f32(dir, &mut |_| (), |plan| backend(plan, Precision::F32))

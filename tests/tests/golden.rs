@@ -7,7 +7,7 @@ use hrm_core::backend::reference::{Owned, Reference, Rounding};
 use hrm_core::plan::Plan;
 use hrm_core::scalar::Scalar;
 use hrm_host::golden;
-use hrm_tests::{golden_passes, small_golden, small_golden_passes, trm_golden_passes};
+use hrm_tests::{golden_passes, small_golden, small_golden_passes, small_trm_golden_passes};
 
 fn reference<T: Scalar>(rounding: Rounding) -> impl Fn(&Plan) -> Result<Reference<T, Owned<T>>, Error> {
     move |plan| Reference::owned(plan, rounding)
@@ -30,17 +30,17 @@ fn the_bf16_reference_agrees() {
 
 #[test]
 fn the_f32_reference_agrees_with_trm() {
-    trm_golden_passes(|dir| golden::check_f32(dir, &mut |_| (), reference::<f32>(Rounding::None)));
+    small_trm_golden_passes(|dir| golden::check_f32(dir, &mut |_| (), reference::<f32>(Rounding::None)));
 }
 
 #[test]
 fn the_f64_reference_agrees_with_trm() {
-    trm_golden_passes(|dir| golden::check_f32(dir, &mut |_| (), reference::<f64>(Rounding::None)));
+    small_trm_golden_passes(|dir| golden::check_f32(dir, &mut |_| (), reference::<f64>(Rounding::None)));
 }
 
 #[test]
 fn the_bf16_reference_agrees_with_trm() {
-    trm_golden_passes(|dir| golden::check_bf16(dir, &mut |_| (), reference::<f32>(Rounding::Bf16)));
+    small_trm_golden_passes(|dir| golden::check_bf16(dir, &mut |_| (), reference::<f32>(Rounding::Bf16)));
 }
 
 /// The report on a directory with one golden model and the functions, where `file` is what `spoil` makes of it; or the
@@ -111,8 +111,8 @@ fn bad_files_are_named() {
             "/tiny_rope.config.json: config: missing field `vocab_size`",
         ),
         (
-            spoilt(&golden, "tiny_rope.config.json", edit("\"batch_size\": 3", "\"mlp_t\":   true")),
-            "/tiny_rope.config.json: config: mlp_t is true, expected false",
+            spoilt(&golden, "tiny_rope.config.json", edit("\"batch_size\": 3", "\"causal\":  true")),
+            "/tiny_rope.config.json: config: causal is true, expected false",
         ),
         (
             spoilt(&golden, "tiny_rope.train_stablemax.safetensors", edit("s1.local_ids", "s1.loqal_ids")),
