@@ -18,7 +18,7 @@ macro_rules! preset {
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 7] = [
+pub const PRESETS: [Preset; 12] = [
     preset!("sudoku-4x4", "4 x 4 Sudoku, minutes on two cores"),
     preset!("sudoku-mini", "9 x 9 Sudoku with a million parameters, hours on two cores"),
     preset!("sudoku-1m", "9 x 9 Sudoku with a million parameters, minutes on a GPU"),
@@ -26,6 +26,11 @@ pub const PRESETS: [Preset; 7] = [
     preset!("maze-hard", "the published model and recipe for 30 x 30 mazes"),
     preset!("arc-1", "the published model and recipe for ARC-AGI-1"),
     preset!("arc-2", "the published model and recipe for ARC-AGI-2"),
+    preset!("trm-sudoku-mlp", "TRM's recipe for Sudoku-Extreme, 5M parameters, cells mixed by a SwiGLU"),
+    preset!("trm-sudoku", "TRM's recipe for Sudoku-Extreme, 7M parameters, attention"),
+    preset!("trm-maze", "TRM's recipe for 30 x 30 mazes"),
+    preset!("trm-arc-1", "TRM's recipe for ARC-AGI-1"),
+    preset!("trm-arc-2", "TRM's recipe for ARC-AGI-2"),
 ];
 
 /// The preset called `name`.
