@@ -269,6 +269,13 @@ impl Config {
         }
     }
 
+    /// The same model, said in one way: a prefix as long as the puzzle embedding needs anyway is none of its own.
+    #[must_use]
+    pub const fn canonical(self) -> Self {
+        let derived = Self { puzzle_emb_len: 0, ..self };
+        if derived.prefix_len() == self.puzzle_emb_len { derived } else { self }
+    }
+
     /// When a row halts by its Q values.
     #[must_use]
     pub const fn halt_rule(&self) -> HaltRule {

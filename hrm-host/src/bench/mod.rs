@@ -35,6 +35,8 @@ pub struct Options {
     pub config: Config,
     /// The constants of training; its `global_batch_size` is the batch of the training step.
     pub train: TrainConfig,
+    /// Whether the backward pass computes activations again.
+    pub recompute: bool,
     /// Puzzles of an ACT step; none for what suits the backend: one, or as many as in training.
     pub inference_batch: Option<usize>,
     /// Steps of each kind that are timed; none for as many as suit the backend.
@@ -122,7 +124,13 @@ pub fn run_inference<K: HostBackend>(options: &Options) -> Result<Report> {
 }
 
 fn plan(options: &Options, batch: usize, mode: Mode) -> Result<Plan> {
-    Plan::new(&options.config, batch, mode).map_err(|error| Error::input(error.to_string()))
+    let plan = match mode {
+        Mode::Training if options.recompute => Plan::recomputing(&options.config, batch),
+        _ => Plan::new(&options.config, batch, mode),
+    };
+    let plan = plan.map_err(|error| Error::input(error.to_string()))?;
+    let averages = mode == Mode::Training && options.train.average.is_some();
+    Ok(if averages { plan.with_averages() } else { plan })
 }
 
 /// Measures what `training` does, if anything, and inference on `default` puzzles unless the options say how many.
@@ -362,8 +370,9 @@ fn create<K: HostBackend>(plan: &Plan) -> Result<K> {
 mod tests {
     use super::*;
     use crate::backend::Cpu;
+    use hrm_core::config::{GradientSpan, Stacks};
     use hrm_core::loss::LossKind;
-    use hrm_core::optim::{AdamAtan2, SignSgd};
+    use hrm_core::optim::{AdamAtan2, Average, SignSgd};
 
     fn tiny() -> Options {
         let config = Config {
@@ -386,7 +395,7 @@ mod tests {
             average: None,
             global_batch_size: 3,
         };
-        Options { config, train, inference_batch: None, steps: Some(2), kernels: true }
+        Options { config, train, recompute: false, inference_batch: None, steps: Some(2), kernels: true }
     }
 
     /// The closed form against what the kernels are really asked for.
@@ -418,6 +427,13 @@ mod tests {
         let mut one_step = tiny();
         one_step.config.halt_max_steps = 1;
         operations_agree(&one_step);
+        let mut trm = tiny();
+        trm.config =
+            Config { stacks: Stacks::Shared, mlp_t: true, gradient: GradientSpan::Cycle, ..trm.config };
+        trm.train.average = Some(Average { rate: 0.9 });
+        operations_agree(&trm);
+        trm.config.no_act_continue = true;
+        operations_agree(&trm);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 /// Cells and tokens of each preset's puzzles.
-const TASKS: [(&str, usize, u32); 7] = [
+const TASKS: [(&str, usize, u32); 12] = [
     ("sudoku-4x4", 16, 6),
     ("sudoku-mini", 81, 11),
     ("sudoku-1m", 81, 11),
@@ -55,6 +55,11 @@ const TASKS: [(&str, usize, u32); 7] = [
     ("maze-hard", 900, 6),
     ("arc-1", 900, 12),
     ("arc-2", 900, 12),
+    ("trm-sudoku-mlp", 81, 11),
+    ("trm-sudoku", 81, 11),
+    ("trm-maze", 900, 6),
+    ("trm-arc-1", 900, 12),
+    ("trm-arc-2", 900, 12),
 ];
 
 /// Measures.
@@ -105,6 +110,7 @@ fn options(args: &Args) -> Result<Options> {
     Ok(Options {
         config,
         train: settings.train_config(),
+        recompute: settings.recompute,
         inference_batch: args.inference_batch.or(inferred).map(size),
         steps: args.steps.map(size),
         kernels: args.kernels,

@@ -293,7 +293,7 @@ impl Keys {
 pub(crate) fn config_from(fields: Fields) -> Result<Config, String> {
     let config: Config = serde_json::from_value(fields.into()).map_err(|e| e.to_string())?;
     config.validate().map_err(|e| e.to_string())?;
-    Ok(config)
+    Ok(config.canonical())
 }
 
 /// Asks that other models' switches ask for what this program does.

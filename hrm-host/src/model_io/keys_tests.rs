@@ -12,7 +12,8 @@ fn with(more: Value) -> Result<Config, String> {
 
 #[test]
 fn the_table_has_every_field_once() {
-    let Ok(Value::Object(fields)) = serde_json::to_value(Config::SUDOKU_EXTREME) else { panic!() };
+    // Of a model whose fields are none of them the default, which is left out.
+    let Ok(Value::Object(fields)) = serde_json::to_value(Config::TRM_SUDOKU) else { panic!() };
     let mut fields: Vec<&str> = fields.keys().map(String::as_str).collect();
     fields.sort_unstable();
     assert_eq!(names(), fields);
@@ -45,16 +46,16 @@ fn what_changes_nothing_is_passed_over() {
 fn another_model_is_refused_by_the_key_that_makes_it_one() {
     for (keys, expected) in [
         (
-            json!({ "puzzle_emb_len": 16 }),
-            "puzzle_emb_len is 16, expected 1, or 0: this program has puzzle_emb_ndim /",
-        ),
-        (
             json!({ "causal": true }),
             "causal is true, expected false: in this program's model its attention sees every",
         ),
-        (json!({ "mlp_t": true }), "mlp_t is true, expected false"),
-        (json!({ "mlp_t": "True" }), "mlp_t is \"True\", expected false"),
-        (json!({ "no_ACT_continue": true }), "no_ACT_continue is true"),
+        (json!({ "mlp_t": 2 }), "mlp_t is 2, expected true or false"),
+        (
+            json!({ "gradient": "all" }),
+            "gradient is \"all\", expected a number of applications, or \"cycle\"",
+        ),
+        (json!({ "gradient": 1 }), "gradient is 1, expected 2 to"),
+        (json!({ "stacks": "one" }), "stacks is \"one\", expected separate or shared"),
         (json!({ "dropout": 0.1 }), "dropout is 0.1"),
         (json!({ "tie_word_embeddings": true }), "tie_word_embeddings is true"),
         (json!({ "rope_scaling": { "factor": 2 } }), "rope_scaling is {"),
@@ -62,11 +63,10 @@ fn another_model_is_refused_by_the_key_that_makes_it_one() {
         (json!({ "hidden_act": "gelu" }), "hidden_act is \"gelu\", this program has SwiGLU"),
         (json!({ "mlp_ratio": 4 }), "unknown field mlp_ratio, which is 4"),
         (json!({ "num_head": 8 }), "unknown field num_head (did you mean num_heads?)"),
-        (json!({ "pos_encodings": "none" }), "pos_encodings is \"none\", expected rope or learned"),
-        (json!({ "architectures": ["TinyRecursiveReasoningModel_ACTV1"] }), "Tiny Recursive Model"),
+        (json!({ "pos_encodings": "rop" }), "pos_encodings is \"rop\", expected rope or learned or none"),
         (
-            json!({ "name": "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1" }),
-            "Tiny Recursive Model",
+            json!({ "name": "recursive_reasoning.trm_singlez@TinyRecursiveReasoningModel_ACTV1" }),
+            "runs no other model",
         ),
         (json!({ "name": "recursive_reasoning.transformers_baseline@Model_ACTV2" }), "runs no other model"),
         (json!({ "loss": { "loss_type": "hinge" } }), "loss is \"hinge\""),
@@ -75,6 +75,26 @@ fn another_model_is_refused_by_the_key_that_makes_it_one() {
         let error = with(keys).unwrap_err();
         assert!(error.contains(expected), "{error}, expected {expected}");
     }
+}
+
+/// The class of TRM says what its keys do not, and its own defaults stand where they are silent.
+#[test]
+fn a_tiny_recursive_model_is_known_by_its_class() {
+    let trm = json!({
+        "arch": {
+            "name": "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1",
+            "L_layers": 2, "H_layers": 0, "H_cycles": 3, "L_cycles": 6, "mlp_t": "True", "pos_encodings": "none",
+            "hidden_size": 512, "num_heads": 8, "expansion": 4, "puzzle_emb_ndim": 512, "seq_len": 81, "vocab_size": 11,
+            "num_puzzle_identifiers": 1, "halt_max_steps": 16, "halt_exploration_prob": 0.1,
+        },
+    });
+    assert_eq!(read(trm).unwrap().config(), Ok(Config::TRM_SUDOKU));
+    let config =
+        with(json!({ "name": "trm@TinyRecursiveReasoningModel_ACTV1", "no_ACT_continue": false })).unwrap();
+    assert!(!config.no_act_continue && config.puzzle_emb_len == 16);
+    // The settings are HRM's as well.
+    let halting = with(json!({ "no_ACT_continue": "true", "gradient": 3 })).unwrap();
+    assert!(halting.no_act_continue && halting.with_gradient() == 3);
 }
 
 #[test]

@@ -177,6 +177,7 @@ impl Settings {
             no_act_continue: arch.no_act_continue,
             forward_dtype: arch.forward_dtype,
         }
+        .canonical()
     }
 
     /// Optimizer steps of the whole run on `metadata`'s dataset, as the published program counts them.
