@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use crate::halting::HaltRule;
-
 /// How positions enter the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -274,12 +272,6 @@ impl Config {
     pub const fn canonical(self) -> Self {
         let derived = Self { puzzle_emb_len: 0, ..self };
         if derived.prefix_len() == self.puzzle_emb_len { derived } else { self }
-    }
-
-    /// When a row halts by its Q values.
-    #[must_use]
-    pub const fn halt_rule(&self) -> HaltRule {
-        if self.no_act_continue { HaltRule::Positive } else { HaltRule::Larger }
     }
 
     /// Positions S of a sequence: prefix and tokens.

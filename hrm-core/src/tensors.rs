@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::arena::Param;
+pub use crate::plan::BlockTensor;
 use crate::plan::{Level, ParamPlan, Stack};
 
 /// The name of a stored tensor; displays as in a published state dict, without the prefix `model.inner.`.
@@ -26,23 +27,6 @@ pub enum TensorName {
     LInit,
     /// Puzzle embedding.
     PuzzleEmb,
-}
-
-/// A weight of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockTensor {
-    /// Queries, keys and values.
-    Qkv,
-    /// Attention output.
-    O,
-    /// Gate and up of the SwiGLU over positions.
-    TokenGateUp,
-    /// Output of the SwiGLU over positions.
-    TokenDown,
-    /// SwiGLU gate and up.
-    GateUp,
-    /// SwiGLU output.
-    Down,
 }
 
 impl fmt::Display for TensorName {

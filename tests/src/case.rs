@@ -9,11 +9,10 @@ use hrm_core::halting::HaltRule;
 use hrm_core::kernels::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Keep, Linear,
     LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
-    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, Write,
+    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, TokenScratch, Write,
 };
 use hrm_core::loss::LossKind;
 use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
-use hrm_core::plan::TokenScratch;
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope;
 use hrm_core::rope::RopeTables;

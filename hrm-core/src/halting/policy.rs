@@ -61,6 +61,14 @@ impl HaltRule {
     }
 }
 
+impl Config {
+    /// When a row halts by its Q values.
+    #[must_use]
+    pub const fn halt_rule(&self) -> HaltRule {
+        if self.no_act_continue { HaltRule::Positive } else { HaltRule::Larger }
+    }
+}
+
 /// Halts when the model says so, at the latest after `max_steps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HaltOnQ {

@@ -33,7 +33,7 @@ pub use memory::{Memory, Region};
 pub use ops::{
     AddRmsNorm, Advance, Argmax, Attention, AttentionVjp, Columns, Embed, EmbedVjp, Keep, Linear,
     LinearAddRmsNorm, LinearQkv, LinearSwiGlu, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss,
-    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, Write,
+    Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, TokenScratch, Write,
 };
 pub use train::TrainKernels;
 

@@ -4,7 +4,6 @@ use super::{Kernels, TrainKernels};
 use crate::arena::{Act, Ids, Param, Stat};
 use crate::halting::HaltRule;
 use crate::loss::LossKind;
-use crate::plan::TokenScratch;
 use crate::rope::RopeTables;
 
 /// What becomes of what a result's place held before.
@@ -266,6 +265,35 @@ pub struct Columns {
     pub z: Act,
     /// The column of the first row: column `d` of sequence `b` is number `b D + d`.
     pub first: usize,
+}
+
+/// Where a SwiGLU over positions works: on columns of the states as rows, C of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenScratch {
+    /// Its input, turned `[C, S]`.
+    pub x: Act,
+    /// Its result, before it is turned back `[C, S]`.
+    pub y: Act,
+    /// What it adds to its input `[C, S]`. It lies over `gate_up`.
+    pub t: Act,
+    /// Gate and up `[C, 2F']`.
+    pub gate_up: Act,
+    /// The activation `[C, F']`.
+    pub a: Act,
+}
+
+impl TokenScratch {
+    /// The same of `count` columns, from row `first` on.
+    #[must_use]
+    pub const fn rows_from(&self, first: usize, count: usize) -> Self {
+        Self {
+            x: self.x.rows_from(first, count),
+            y: self.y.rows_from(first, count),
+            t: self.t.rows_from(first, count),
+            gate_up: self.gate_up.rows_from(first, count),
+            a: self.a.rows_from(first, count),
+        }
+    }
 }
 
 /// Operands of [`Kernels::token_mix`].

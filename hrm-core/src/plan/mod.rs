@@ -26,12 +26,13 @@ use core::fmt;
 
 use crate::arena::{Act, Ids, Layout, Stat};
 use crate::config::{Config, ConfigError};
+use crate::kernels::TokenScratch;
 
 pub use applications::{Application, State};
 pub use backward::BackwardPlan;
 pub use bytes::{Bytes, ElementSizes};
-pub use params::{BlockParams, CellParams, Level, ParamPlan, Stack};
-pub use slots::{BlockSlot, Carry, Slots, TokenScratch};
+pub use params::{BlockParams, BlockTensor, CellParams, Level, ParamPlan, Stack};
+pub use slots::{BlockSlot, Carry, Slots};
 
 use backward::first_norms;
 use places::Places;

@@ -3,7 +3,6 @@
 use crate::arena::{Layout, Param};
 use crate::config::{Config, PosEncodings, Stacks};
 use crate::rope::RopeTables;
-use crate::tensors::BlockTensor;
 
 use super::State;
 
@@ -25,6 +24,23 @@ impl Level {
             Self::L => "L_level",
         }
     }
+}
+
+/// A weight of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockTensor {
+    /// Queries, keys and values.
+    Qkv,
+    /// Attention output.
+    O,
+    /// Gate and up of the SwiGLU over positions.
+    TokenGateUp,
+    /// Output of the SwiGLU over positions.
+    TokenDown,
+    /// SwiGLU gate and up.
+    GateUp,
+    /// SwiGLU output.
+    Down,
 }
 
 /// The weights of what mixes the cells, each `[out, in]`.

@@ -2,8 +2,7 @@
 
 use crate::arena::{Act, Layout};
 use crate::config::Config;
-
-use super::TokenScratch;
+use crate::kernels::TokenScratch;
 
 /// See the [module](self).
 pub(super) struct Places {

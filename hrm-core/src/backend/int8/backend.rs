@@ -15,9 +15,9 @@ use crate::backend::portable::sums;
 use crate::backend::reference::{Owned, Reference, Rounding, Storage};
 use crate::kernels::{
     AddRmsNorm, Argmax, Attention, Columns, Embed, Kernels, Linear, LinearAddRmsNorm, LinearQkv,
-    LinearSwiGlu, Memory, QHead, Region, SwiGlu, TokenMix,
+    LinearSwiGlu, Memory, QHead, Region, SwiGlu, TokenMix, TokenScratch,
 };
-use crate::plan::{ElementSizes, Plan, TokenScratch};
+use crate::plan::{ElementSizes, Plan};
 use crate::quantize;
 
 /// The multi-threaded backend with linear layers of blocks in 8-bit integers. It is for inference, works on the threads
