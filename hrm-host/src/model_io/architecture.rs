@@ -93,6 +93,9 @@ pub fn find(checkpoint: &Checkpoint, sources: &Sources<'_>) -> Result<Architectu
         return Err(no_model(checkpoint));
     }
     known.add(told, "the tensors");
+    if checkpoint.is_trm() {
+        known.add(trm_positions(checkpoint, &known), "the tensors");
+    }
     if !known.0.contains_key("seq_len")
         && let Some(seq_len) = known.number("vocab_size").and_then(published_seq_len)
     {
@@ -256,7 +259,8 @@ fn shapes(checkpoint: &Checkpoint) -> Fields {
         tell("gradient", json!(GradientSpan::Cycle));
     }
     tell("pos_encodings", json!(encodings));
-    if let (Some((positions, _)), Some(hidden)) = (positions, hidden.filter(|hidden| *hidden > 0)) {
+    let fixed_prefix = positions.filter(|_| !checkpoint.is_trm());
+    if let (Some((positions, _)), Some(hidden)) = (fixed_prefix, hidden.filter(|hidden| *hidden > 0)) {
         tell("seq_len", positions.saturating_sub(ndim.div_ceil(hidden)).into());
     }
     if let (Some(hidden), Some((_, inter))) = (hidden, table("L_level.layers.0.mlp.down_proj.weight")) {
@@ -272,6 +276,32 @@ fn shapes(checkpoint: &Checkpoint) -> Fields {
     let dtype = if bfloat16 { ForwardDtype::Bfloat16 } else { ForwardDtype::Float32 };
     tell("forward_dtype", json!(dtype));
     found
+}
+
+/// What TRM's weights tell of cells and prefix, whose sum is the length of its positions or of its SwiGLU over them. If
+/// neither is known, the prefix is the published one, or as short as the puzzle embedding allows.
+fn trm_positions(checkpoint: &Checkpoint, known: &Known) -> Fields {
+    let rows = |name: &str| checkpoint.shape(name).and_then(|shape| shape.first().copied());
+    let places = ["embed_pos.embedding_weight", "L_level.layers.0.mlp_t.down_proj.weight"];
+    let Some(all) = places.into_iter().find_map(rows) else { return Fields::new() };
+    let seq_len = known.number("seq_len").or_else(|| {
+        let published = known.number("vocab_size").and_then(published_seq_len)?;
+        (published < all).then_some(published)
+    });
+    let least = match (known.number("puzzle_emb_ndim"), known.number("hidden_size")) {
+        (Some(ndim), Some(hidden)) if hidden > 0 => ndim.div_ceil(hidden),
+        _ => 0,
+    };
+    let published = Config::TRM_SUDOKU.puzzle_emb_len;
+    let guess = if all > published { published } else { least };
+    let prefix = match seq_len {
+        Some(seq_len) => all.saturating_sub(seq_len),
+        None => known.number("puzzle_emb_len").unwrap_or(guess),
+    };
+    [("seq_len", seq_len.unwrap_or(all.saturating_sub(prefix))), ("puzzle_emb_len", prefix)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect()
 }
 
 /// The number of layers whose tensors begin with `prefix` and a number: one more than the largest.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hrm_core::config::{GradientSpan, Stacks};
 use hrm_host::model_dir::WEIGHTS;
 use hrm_host::model_io::import::{Imported, Options, import};
 
@@ -212,7 +213,7 @@ fn what_may_do_harm_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn a_tiny_recursive_model_is_named() {
+fn a_tiny_recursive_model_is_known_by_its_tensors() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.pt");
     let pickle = [b"\x80\x02".to_vec(), dict(&[model("model.inner.", 0)]), b".".to_vec()].concat();
@@ -226,6 +227,7 @@ fn a_tiny_recursive_model_is_named() {
         pickle
     });
     checkpoint(&path, &without, &[("data/0", &crate::pickles::storage())]);
-    let message = refused(&path, &small());
-    assert!(message.contains("a.pt: this is a Tiny Recursive Model (TRM"), "{message}");
+    let config = import(&path, &dir.path().join("m"), &small()).unwrap().config;
+    assert_eq!((config.stacks, config.gradient), (Stacks::Shared, GradientSpan::Cycle));
+    assert!(config.no_act_continue && !config.mlp_t);
 }
