@@ -36,6 +36,7 @@ fn run() -> Result<(usize, u64), Error> {
         gradients: &mut [],
         first: &mut [],
         second: &mut [],
+        averages: &mut [],
         acts: &mut *acts,
         stats: &mut *stats,
         ids: &mut *ids,

@@ -35,7 +35,7 @@ impl Places {
         let (qkv, o) = attention(acts, config, n);
         let mut end = acts.position();
         acts.rewind(work);
-        let tokens = tokens(acts, config, n / config.positions() * d);
+        let tokens = tokens(acts, config, columns(config, n));
         acts.reach(end);
         end = acts.position();
         acts.rewind(work);
@@ -71,14 +71,22 @@ impl Places {
         acts.rewind(work);
         let y1 = acts.span(n, d);
         let behind = acts.position();
-        let columns = n / config.positions() * d;
-        let tokens = tokens(acts, config, if tile < columns { tile } else { columns });
+        let all = columns(config, n);
+        let tokens = tokens(acts, config, if tile < all { tile } else { all });
         acts.reach(end);
         end = acts.position();
         acts.rewind(behind);
         let (branch, gate_up, a) = (acts.span(tile, d), acts.span(tile, 2 * f), acts.span(tile, f));
         acts.reach(end);
         Self { x, t, logits, y1, qkv, o, gate_up, branch, a, tokens, work, end: acts.position() }
+    }
+}
+
+/// Columns of all sequences together, of which there are `n` rows.
+const fn columns(config: &Config, n: usize) -> usize {
+    match n.checked_div(config.positions()) {
+        Some(batch) => batch.saturating_mul(config.hidden_size),
+        None => 0,
     }
 }
 
