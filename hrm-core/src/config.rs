@@ -93,7 +93,7 @@ pub enum ForwardDtype {
 }
 
 /// The architecture of a model: HRM, TRM, or what lies between them. Field names are those of the published `config.json`;
-/// those that only one of the two programs knows have the other's way as their default.
+/// those that HRM's does not know are what HRM does unless they are given.
 ///
 /// ```
 /// use hrm_core::config::Config;

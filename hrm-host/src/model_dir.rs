@@ -298,11 +298,15 @@ pub(crate) fn check_config<E>(file: &TensorFile, path: &Path, config: &Config) -
     let (Some(made_with), Some(given)) = (made_with.as_object(), given.as_object()) else {
         return Err(bad(serde::de::Error::custom("expected an object")).into());
     };
-    let differs = |key: &str, value| key != PRECISION && made_with.get(key) != Some(value);
-    match given.iter().find(|(key, value)| differs(key, *value)) {
+    // A key that one of them leaves out is the default there, so it counts from either side.
+    let keys = given.keys().chain(made_with.keys()).filter(|key| *key != PRECISION);
+    match keys.into_iter().find(|key| made_with.get(*key) != given.get(*key)) {
         None => Ok(()),
-        Some((key, value)) => {
-            let expected = made_with.get(key).map_or("none".to_owned(), ToString::to_string);
+        Some(key) => {
+            let said = |side: &serde_json::Map<String, serde_json::Value>| {
+                side.get(key).map_or("not given".to_owned(), ToString::to_string)
+            };
+            let (value, expected) = (said(given), said(made_with));
             let problem =
                 format!("{key} is {value}, expected {expected}, as {} was made with", path.display());
             Err(ModelError::Config(path.with_file_name(CONFIG), problem))
@@ -346,6 +350,35 @@ pub fn load_weights<K: Memory>(
 mod tests {
     use super::*;
     use std::convert::Infallible;
+
+    /// A key that the weights were made with and that the configuration leaves out is a default there, and so another model;
+    /// as is one that stands in the configuration alone.
+    #[test]
+    fn weights_of_another_gradient_are_refused_from_either_side() {
+        use hrm_core::backend::reference::{Reference, Rounding};
+        use hrm_core::config::GradientSpan;
+        use hrm_core::plan::Mode;
+        let hrm = Config {
+            hidden_size: 16,
+            num_heads: 2,
+            puzzle_emb_ndim: 16,
+            expansion: 0.5,
+            ..Config::SUDOKU_EXTREME
+        };
+        let other = Config { gradient: GradientSpan::Cycle, ..hrm };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(WEIGHTS);
+        for (made_with, given, value, expected) in
+            [(other, hrm, "not given", "\"cycle\""), (hrm, other, "\"cycle\"", "not given")]
+        {
+            let plans = [made_with, given].map(|config| Plan::new(&config, 1, Mode::Inference).unwrap());
+            let mut backend = Reference::<f32, _>::owned(&plans[0], Rounding::None).unwrap();
+            save_weights(&mut backend, &plans[0], &path).unwrap();
+            assert!(load_weights(&mut backend, &plans[0], &path).is_ok());
+            let error = load_weights(&mut backend, &plans[1], &path).unwrap_err().to_string();
+            assert!(error.contains(&format!("gradient is {value}, expected {expected}")), "{error}");
+        }
+    }
 
     #[test]
     fn the_loss_is_kept_and_read_in_every_published_form() {
