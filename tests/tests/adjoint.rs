@@ -2,16 +2,16 @@
 //! differences in f64 and the adjoint identity `<J v, u> = <v, J^T u>`.
 
 use hrm_core::backend::reference::{Owned, Reference, Rounding, Storage};
-use hrm_core::config::{Config, PosEncodings};
+use hrm_core::config::{Config, GradientSpan, PosEncodings, Stacks};
 use hrm_core::init::{initialise, reset_carry};
 use hrm_core::kernels::{Keep, LmLoss, Memory, QLoss, TrainKernels, Write};
 use hrm_core::loss::LossKind;
 use hrm_core::model;
 use hrm_core::model::train_step::{TrainConfig, gradients};
 use hrm_core::optim::{AdamAtan2, SignSgd};
-use hrm_core::plan::{BackwardPlan, Mode, Plan, State};
+use hrm_core::plan::{Application, BackwardPlan, Mode, Plan};
 use hrm_core::rng::{Rng, Stream};
-use hrm_core::tensors::TensorName;
+use hrm_core::tensors::{Tensor, TensorName};
 use hrm_tests::case::{Case, Cotangent, Kernel, Shape};
 use hrm_tests::cycles::apply_next;
 use hrm_tests::op::{Op, Place};
@@ -198,7 +198,10 @@ const CONFIG: Config = Config {
 
 impl Model {
     fn new(config: &Config, loss: LossKind) -> Self {
-        let plan = Plan::new(config, 3, Mode::Training).unwrap();
+        Self::with(Plan::new(config, 3, Mode::Training).unwrap(), loss)
+    }
+
+    fn with(plan: Plan, loss: LossKind) -> Self {
         let mut k = F64::owned(&plan, Rounding::None).unwrap();
         initialise(&mut k, &plan, 5).unwrap();
         reset_carry(&mut k, &plan).unwrap();
@@ -224,37 +227,23 @@ impl Model {
         Self { k, plan, b: plan.backward.unwrap(), train }
     }
 
-    /// The states before the last application of each level, as the first step reaches them.
-    fn before_last_cycle(config: &Config, loss: LossKind) -> [Vec<f64>; 2] {
+    /// The states before the first application with a gradient, as the first step reaches them.
+    fn before_the_gradient(config: &Config, loss: LossKind) -> [Vec<f64>; 2] {
         let Self { mut k, plan, .. } = Self::new(config, loss);
         model::refill(&mut k, &plan).unwrap();
         model::embed(&mut k, &plan).unwrap();
-        let mut apps = plan.applications().filter(|app| app.kept.is_none());
-        for h in 1..=config.h_cycles {
-            let last = h == config.h_cycles;
-            for _ in 0..config.l_cycles - usize::from(last) {
-                let z = plan.carry;
-                apply_next(&mut k, &plan, &mut apps, State::L, z, z, Keep::Nothing).unwrap();
-            }
-            if !last {
-                apply_next(&mut k, &plan, &mut apps, State::H, plan.carry, plan.carry, Keep::Nothing)
-                    .unwrap();
-            }
-        }
-        assert_eq!(apps.next(), None);
+        apply_all(&mut k, &plan, |app| app.kept.is_none());
         [plan.carry.z_h, plan.carry.z_l].map(|z| at(&mut k, Place::Act(z)).to_vec())
     }
 
-    /// The loss of the last cycle from the states `from`, the Q target held.
+    /// The loss of the applications with a gradient from the states `from`, the Q target held.
     fn loss(&mut self, from: &[Vec<f64>; 2]) -> f64 {
         let Self { k, plan, b, train } = self;
         let scale = 1.0 / train.global_batch_size as f64;
         at(k, Place::Act(plan.carry.z_h)).copy_from_slice(&from[0]);
         at(k, Place::Act(plan.carry.z_l)).copy_from_slice(&from[1]);
-        let mut last = *plan;
-        (last.config.h_cycles, last.config.l_cycles) = (1, 1);
         model::embed(k, plan).unwrap();
-        model::recurrence::forward(k, &last, plan.carry, plan.carry, Keep::All).unwrap();
+        apply_all(k, plan, |app| app.kept.is_some());
         model::lm_head(k, plan).unwrap();
         model::q_head(k, plan, plan.carry.z_h, plan.q).unwrap();
         k.lm_loss(&LmLoss {
@@ -270,7 +259,7 @@ impl Model {
         .unwrap();
         k.q_loss(&QLoss {
             q: plan.q,
-            next_q: (plan.config.halt_max_steps > 1).then_some(b.next_q),
+            next_q: (plan.config.halt_max_steps > 1 && !plan.config.no_act_continue).then_some(b.next_q),
             dq: b.dq,
             losses: b.q_losses,
             steps: plan.steps,
@@ -286,10 +275,18 @@ impl Model {
     }
 }
 
-/// The gradient of every tensor along a random direction, against the loss of the last cycle with the states
-/// before it held: the one-step gradient.
+/// The applications that are `wanted`, in place, each sum by itself.
+fn apply_all(k: &mut F64, plan: &Plan, wanted: fn(&Application) -> bool) {
+    for app in plan.applications().filter(wanted) {
+        let (z, mut one) = (plan.carry, std::iter::once(app));
+        apply_next(k, plan, &mut one, app.state, z, z, Keep::Nothing).unwrap();
+    }
+}
+
+/// The gradient of every tensor along a random direction, against the loss of the applications that have one with the states
+/// before them held.
 fn whole_model(config: &Config, loss: LossKind) {
-    let from = Model::before_last_cycle(config, loss);
+    let from = Model::before_the_gradient(config, loss);
     let mut model = Model::new(config, loss);
     gradients(&mut model.k, &model.plan, &model.b, &model.train).unwrap();
     let plan = model.plan;
@@ -325,7 +322,8 @@ fn whole_model(config: &Config, loss: LossKind) {
         assert!(sum != 0.0, "{}: no gradient", tensor.name);
         agree(&tensor.name.to_string(), (slope, size), (sum, size));
     }
-    assert!(tensors >= 4 + 4 * (config.h_layers + config.l_layers));
+    let layers: usize = plan.params.stacks().map(|stack| stack.layers).sum();
+    assert!(tensors >= 4 + 4 * layers);
 }
 
 #[test]
@@ -348,4 +346,59 @@ fn learned_positions_and_no_prefix() {
     whole_model(&learned, LossKind::Softmax);
     whole_model(&Config { puzzle_emb_ndim: 0, ..learned }, LossKind::Stablemax);
     whole_model(&Config { puzzle_emb_ndim: 0, h_layers: 1, l_layers: 3, ..CONFIG }, LossKind::Softmax);
+}
+
+/// Through any number of applications, of two stacks or of one, up to the whole pass.
+#[test]
+fn gradients_through_more_than_a_cycle() {
+    for (h_cycles, l_cycles) in [(2, 2), (3, 1), (1, 4)] {
+        for n in 3..=h_cycles * (l_cycles + 1) {
+            let config = Config { h_cycles, l_cycles, gradient: GradientSpan::Applications(n), ..CONFIG };
+            whole_model(&config, LossKind::Stablemax);
+            whole_model(&Config { stacks: Stacks::Shared, l_layers: 1, ..config }, LossKind::Softmax);
+        }
+    }
+}
+
+#[test]
+fn the_tiny_recursive_model() {
+    let trm = Config {
+        stacks: Stacks::Shared,
+        gradient: GradientSpan::Cycle,
+        h_layers: 0,
+        l_cycles: 3,
+        puzzle_emb_len: 3,
+        no_act_continue: true,
+        ..CONFIG
+    };
+    let tokens = Config { mlp_t: true, pos_encodings: PosEncodings::None, ..trm };
+    for config in [trm, tokens, Config { no_act_continue: false, ..tokens }] {
+        whole_model(&config, LossKind::Stablemax);
+    }
+    // A SwiGLU over positions in HRM.
+    whole_model(&Config { mlp_t: true, ..CONFIG }, LossKind::Softmax);
+}
+
+/// Activations that are computed again have the bits of those that are kept, and so have the gradients.
+#[test]
+fn recomputed_gradients_have_the_same_bits() {
+    let spans = [GradientSpan::Applications(2), GradientSpan::Cycle, GradientSpan::Applications(5)];
+    for (gradient, mlp_t) in spans.into_iter().flat_map(|gradient| [(gradient, false), (gradient, true)]) {
+        for stacks in [Stacks::Separate, Stacks::Shared] {
+            let config = Config { gradient, mlp_t, stacks, h_layers: 1, ..CONFIG };
+            let bits = |plan: Plan| {
+                let mut model = Model::with(plan, LossKind::Stablemax);
+                gradients(&mut model.k, &plan, &model.b, &model.train).unwrap();
+                let mut all = at(&mut model.k, Place::Act(model.b.dpuzzle)).to_vec();
+                for tensor in plan.params.tensors().filter(Tensor::is_trained) {
+                    all.extend_from_slice(at(&mut model.k, Place::Gradient(tensor.span)));
+                }
+                all.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+            };
+            let kept = Plan::new(&config, 3, Mode::Training).unwrap();
+            let again = Plan::recomputing(&config, 3).unwrap();
+            assert!(again.acts_len < kept.acts_len);
+            assert!(bits(kept) == bits(again), "{config:?}");
+        }
+    }
 }

@@ -45,14 +45,15 @@ fn solve<K: Kernels>(plan: &Plan, k: &mut K) -> Result<Vec<u32>, K::Error> {
 }
 
 fn same_bits<K: Kernels>(make: impl Fn(&Plan) -> Result<K, K::Error>) -> Result<(), K::Error> {
-    for batch in [1, 2] {
-        let whole = Plan::new(&CONFIG, batch, Mode::Inference).unwrap();
+    for (batch, mlp_t) in [(1, false), (2, false), (1, true), (2, true)] {
+        let config = Config { mlp_t, ..CONFIG };
+        let whole = Plan::new(&config, batch, Mode::Inference).unwrap();
         let expected = solve(&whole, &mut make(&whole)?)?;
         assert!(expected.iter().any(|&bits| bits != expected[0]));
         for tile in [1, 7, 16, whole.rows()] {
-            let plan = Plan::tiled(&CONFIG, batch, tile).unwrap();
+            let plan = Plan::tiled(&config, batch, tile).unwrap();
             assert!(tile > 7 || plan.acts_len < whole.acts_len);
-            assert!(solve(&plan, &mut make(&plan)?)? == expected, "batch {batch}, tile {tile}");
+            assert!(solve(&plan, &mut make(&plan)?)? == expected, "batch {batch}, {mlp_t}, tile {tile}");
         }
     }
     Ok(())
