@@ -128,7 +128,7 @@ fn has_the_bits<K: Kernels>(plan: &Plan, to: Carry, keep: Keep, make: impl Fn(&P
 
 type Pass<K> = fn(&mut Forgetful<K>, &Plan, Carry, Carry, Keep) -> Result<(), <K as Memory>::Error>;
 
-/// Drawn elsewhere and written at once: an emulated machine rounds all parameters whenever some are written.
+/// Drawn in memory and written at once: an emulated machine rounds parameters each time some are written.
 fn parameters(plan: &Plan) -> Vec<f32> {
     let mut values = vec![0.0; plan.params.len];
     let mut drawn =

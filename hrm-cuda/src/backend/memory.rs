@@ -2,6 +2,7 @@
 
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
+use hrm_core::arena::ALIGN;
 use hrm_core::kernels::{Memory, Region};
 
 use super::Cuda;
@@ -101,7 +102,11 @@ impl<L: Launcher> Memory for Cuda<L> {
         }
         self.launcher.upload(to, bytemuck::cast_slice(values))?;
         if region == Region::Params && offset < self.shadow.len() {
-            let (shadow, params, len) = (self.shadow.base(), self.params.base(), self.shadow.len());
+            // Only what was written, from where a kernel may begin.
+            let first = offset - offset % ALIGN;
+            let len = (offset + values.len()).min(self.shadow.len()) - first;
+            let (shadow, params) =
+                (self.shadow.base().offset(2 * first), self.params.base().offset(4 * first));
             optimizer::round_parameters(&mut self.launcher, shadow, params, len)?;
         }
         Ok(())
