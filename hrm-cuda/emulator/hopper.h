@@ -55,6 +55,8 @@ DEVICE void setmaxnreg_inc() {}
 DEVICE void wgmma_fence() {}
 template <int COUNT>
 DEVICE void wgmma_fence_operand(float (&)[COUNT]) {}
+template <int PARTS>
+DEVICE void wgmma_fence_operand(u32 (&)[PARTS][4]) {}
 
 DEVICE void wgmma_commit_group() { emulator::close_group(); }
 template <int PENDING>
@@ -75,6 +77,12 @@ DEVICE void wgmma_m64n16k16(float (&d)[8], u64 a, u64 b, bool accumulate, Site s
 }
 DEVICE void wgmma_m64n64k16(float (&d)[32], const u32 (&a)[4], u64 b, bool accumulate, Site site = Site::here()) {
     emulator::multiply({site, 64, 0, a, b, false, accumulate, d});
+}
+DEVICE void wgmma_m64n104k16(float (&d)[52], const u32 (&a)[4], u64 b, bool accumulate, Site site = Site::here()) {
+    emulator::multiply({site, 104, 0, a, b, false, accumulate, d});
+}
+DEVICE void wgmma_m64n128k16(float (&d)[64], const u32 (&a)[4], u64 b, bool accumulate, Site site = Site::here()) {
+    emulator::multiply({site, 128, 0, a, b, false, accumulate, d});
 }
 DEVICE void wgmma_m64n64k16_transposed(float (&d)[32], const u32 (&a)[4], u64 b, Site site = Site::here()) {
     emulator::multiply({site, 64, 0, a, b, true, true, d});

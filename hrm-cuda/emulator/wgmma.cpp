@@ -120,7 +120,7 @@ struct Step {
     template <int COLUMNS>
     void add_to(Sums& d) const {
         typedef float Lanes __attribute__((vector_size(16)));
-        constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, PARTS = WIDTH / 4;
+        constexpr int WIDTH = COLUMNS % 32 == 0 ? 32 : COLUMNS % 16 == 0 ? 16 : 8, PARTS = WIDTH / 4;
         for (int i = 0; i < ROWS; i++)
             for (int j = 0; j < COLUMNS; j += WIDTH) {
                 Lanes sum[PARTS], x[PARTS];
@@ -198,6 +198,7 @@ void compute(Thread* threads, unsigned group) {
             step.read(threads, number);
             product.columns == 256   ? step.add_to<256>(d)
             : product.columns == 128 ? step.add_to<128>(d)
+            : product.columns == 104 ? step.add_to<104>(d)
             : product.columns == 64  ? step.add_to<64>(d)
                                      : step.add_to<16>(d);
         }

@@ -347,21 +347,25 @@ DEVICE void load_fragment(u32 (&fragment)[4], const bf16 *a) {
     }
 }
 
-// d [64, 64] = a b^T, plus d if `accumulate`: a [64, 16], columns 16 k .. 16 k + 16 of b [64, 64].
-WRAPPER(wgmma_m64n64k16_registers)(MAP b, const bf16 *a, float *d, int k, int accumulate) {
-    wait_for_launch_before();
-    SHARED_DYNAMIC_1024(shared);
-    const u32 tile = uniform(shared_address(shared));
-    fetch_tile(tile, b, 64);
-    u32 fragment[4];
-    load_fragment(fragment, a);
-    float sums[32];
-    load_sums(sums, d);
-    wgmma_m64n64k16(sums, fragment, matrix_descriptor(tile) + 2 * k, accumulate);
-    wgmma_commit_group();
-    store_sums<0>(d, sums);
-}
-EXPORT_KERNEL(wrapper_wgmma_m64n64k16_registers)
+// d [64, n] = a b^T, plus d if `accumulate`: a [64, 16], columns 16 k .. 16 k + 16 of b [n, 64].
+#define WRAPPER_OF_WGMMA_REGISTERS(name, n)                                               \
+    WRAPPER(name##_registers)(MAP b, const bf16 *a, float *d, int k, int accumulate) {    \
+        wait_for_launch_before();                                                         \
+        SHARED_DYNAMIC_1024(shared);                                                      \
+        const u32 tile = uniform(shared_address(shared));                                 \
+        fetch_tile(tile, b, n);                                                           \
+        u32 fragment[4];                                                                  \
+        load_fragment(fragment, a);                                                       \
+        float sums[n / 2];                                                                \
+        load_sums(sums, d);                                                               \
+        name(sums, fragment, matrix_descriptor(tile) + 2 * k, accumulate);                \
+        wgmma_commit_group();                                                             \
+        store_sums<0>(d, sums);                                                           \
+    }                                                                                     \
+    EXPORT_KERNEL(wrapper_##name##_registers)
+WRAPPER_OF_WGMMA_REGISTERS(wgmma_m64n64k16, 64)
+WRAPPER_OF_WGMMA_REGISTERS(wgmma_m64n104k16, 104)
+WRAPPER_OF_WGMMA_REGISTERS(wgmma_m64n128k16, 128)
 
 // d [64, 64] += a b: a [64, 16], rows row .. row + 16 of b [64, 64].
 WRAPPER(wgmma_m64n64k16_transposed)(MAP b, const bf16 *a, float *d, int row) {

@@ -78,7 +78,7 @@ pub enum Arg {
 /// Arguments of a kernel at most, and tensor maps among them.
 pub(crate) const MOST_ARGS: usize = 40;
 /// See [`MOST_ARGS`].
-pub(crate) const MOST_MAPS: usize = 2;
+pub(crate) const MOST_MAPS: usize = 5;
 
 /// What every launcher asks of arguments, so that what one takes the others take.
 pub(crate) fn check_args(kernel: Kernel, args: &[Arg]) -> Result<(), Error> {

@@ -335,14 +335,20 @@ fn products_of_tiles<L: Launcher>(l: &mut L) {
 }
 
 fn products_from_registers<L: Launcher>(l: &mut L) {
-    let (a, b) = (FRAGMENT.upload_bf16(l, 64), B.map(l, 64));
-    for (step, accumulate) in STEPS {
-        let term = |i, j, k| FRAGMENT.at(i, k) * B.at(j, 16 * step + k);
-        let [found, expected] = sums(l, (64, 64), accumulate, 16, term, |l, d| {
-            let args = [b, Arg::Ptr(a), Arg::Ptr(d), int(step), int(accumulate.into())];
-            launch(l, "wrapper_wgmma_m64n64k16_registers", 1, 128, TILE, &args);
-        });
-        assert_eq!(found, expected, "step {step}, accumulate {accumulate}");
+    for (name, n) in [
+        ("wrapper_wgmma_m64n64k16_registers", 64),
+        ("wrapper_wgmma_m64n104k16_registers", 104),
+        ("wrapper_wgmma_m64n128k16_registers", 128),
+    ] {
+        let (a, b) = (FRAGMENT.upload_bf16(l, 64), B.map(l, n));
+        for (step, accumulate) in STEPS {
+            let term = |i, j, k| FRAGMENT.at(i, k) * B.at(j, 16 * step + k);
+            let [found, expected] = sums(l, (64, n), accumulate, 16, term, |l, d| {
+                let args = [b, Arg::Ptr(a), Arg::Ptr(d), int(step), int(accumulate.into())];
+                launch(l, name, 1, 128, n * ROW + 1024, &args);
+            });
+            assert_eq!(found, expected, "{name}: step {step}, accumulate {accumulate}");
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use hrm_core::kernels::{
 
 use super::{Cuda, fit};
 use crate::error::Error;
-use crate::launch::{Dtype, Gemm, Launcher};
+use crate::launch::{Dtype, Gemm, Launcher, Ptr};
 use crate::ops::{
     Product, attention, carry, columns, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, q_head,
+    token_mix,
 };
 
 impl<L: Launcher> Cuda<L> {
@@ -51,6 +52,34 @@ impl<L: Launcher> Cuda<L> {
         }
         let (rows, inner, outer) = (x.rows, w.cols, w.rows);
         Ok(Some(Product { x: self.act(x)?, w: self.weight(w)?, rows, inner, outer }))
+    }
+
+    /// The kernels that mix cells in one, and scratch of so many bytes; none unless in bf16, or where the plan has no such
+    /// scratch.
+    pub(super) fn token_mixer(
+        &mut self,
+        sizes: token_mix::Sizes,
+        bytes: usize,
+    ) -> Result<Option<(token_mix::TokenMix, Ptr)>, Error> {
+        match self.scratch.window(0, bytes) {
+            Some(scratch) if self.dtype == Dtype::Bf16 && bytes > 0 => {
+                Ok(token_mix::TokenMix::new(&mut self.launcher, sizes)?.map(|kernels| (kernels, scratch)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The operands of a mixer of cells, resolved.
+    pub(super) fn token_operands(&self, op: &TokenMix, scratch: Ptr) -> Result<token_mix::Forward, Error> {
+        Ok(token_mix::Forward {
+            y: self.act(op.y)?,
+            rstd: self.stat(op.rstd)?,
+            x: self.act(op.x)?,
+            gate_up: self.weight(op.gate_up)?,
+            down: self.weight(op.down)?,
+            eps: op.eps,
+            scratch,
+        })
     }
 
     /// The operands of a copy of columns, resolved.
@@ -277,6 +306,12 @@ impl<L: Launcher> Kernels for Cuda<L> {
     }
 
     fn token_mix(&mut self, op: &TokenMix) -> Result<(), Error> {
+        let sizes = token_sizes("token_mix", op)?;
+        let bytes = token_mix::TokenMix::scratch(&sizes);
+        if let Some((kernel, scratch)) = self.token_mixer(sizes, bytes)? {
+            let op = self.token_operands(op, scratch)?;
+            return kernel.forward(&mut self.launcher, &op);
+        }
         op.apart(self)
     }
 
@@ -317,6 +352,21 @@ impl<L: Launcher> Kernels for Cuda<L> {
         let (predictions, logits) = (self.ids(op.predictions)?, self.act(op.logits)?);
         loss::argmax(&mut self.launcher, self.dtype, predictions, logits, &cells)
     }
+}
+
+/// The sizes of a mixer of cells.
+pub(super) fn token_sizes(kernel: &str, op: &TokenMix) -> Result<token_mix::Sizes, Error> {
+    let (positions, width, inter) = (op.gate_up.cols, op.x.cols, op.down.cols);
+    let batch = op.rstd.rows / width.max(1);
+    let sizes = [
+        ("rows of x", op.x.rows, batch * positions),
+        ("length of y", op.y.len(), op.x.len()),
+        ("length of rstd", op.rstd.rows, batch * width),
+        ("rows of the weight of gate and up", op.gate_up.rows, 2 * inter),
+        ("rows of the output's weight", op.down.rows, positions),
+    ];
+    fit(kernel, &sizes)?;
+    Ok(token_mix::Sizes { batch, positions, width, inter })
 }
 
 /// The sizes of `logits` `[batch * positions, vocab]` and of what each cell `[batch, seq_len]` has.

@@ -25,7 +25,7 @@ use hrm_core::plan::{Mode, Plan};
 use crate::arena::{Arena, Size};
 use crate::error::Error;
 use crate::launch::{Dtype, Launcher, Ptr};
-use crate::ops::{attention, embedding, fault, gemm_sm90, linear_narrow, scalars};
+use crate::ops::{attention, embedding, fault, gemm_sm90, linear_narrow, scalars, token_mix};
 
 pub use queue::{Fetched, Values};
 
@@ -101,7 +101,14 @@ fn scratch_bytes(plan: &Plan) -> usize {
         ndim: config.puzzle_emb_ndim,
         prefix: config.prefix_len(),
     };
+    let mixer = token_mix::Sizes {
+        batch: plan.batch,
+        positions: config.positions(),
+        width: config.hidden_size,
+        inter: config.token_inter_size(),
+    };
     match plan.mode {
+        Mode::Inference if config.mlp_t => token_mix::TokenMix::scratch(&mixer),
         Mode::Inference => 0,
         Mode::Training => {
             let shape = attention::Shape {
@@ -117,8 +124,12 @@ fn scratch_bytes(plan: &Plan) -> usize {
             let (cols, outer) = (config.inter_size(), config.hidden_size);
             let block = gemm_sm90::LinearSwiGluVjp::scratch(&gemm_sm90::GatedSizes { rows, cols, outer });
             let embedding = embedding::embed_vjp_scratch(&sizes);
-            let attended = if config.mlp_t { 0 } else { attention::rope_attention_vjp_scratch(&shape) };
-            embedding.max(attended).max(head).max(block)
+            let mixed = if config.mlp_t {
+                token_mix::TokenMix::vjp_scratch(&mixer)
+            } else {
+                attention::rope_attention_vjp_scratch(&shape)
+            };
+            embedding.max(mixed).max(head).max(block)
         }
     }
 }

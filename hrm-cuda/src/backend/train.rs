@@ -3,18 +3,18 @@
 use hrm_core::arena::{Act, Ids, Param, Stat};
 use hrm_core::kernels::{
     Advance, AttentionVjp, EmbedVjp, LinearSwiGluVjp, LinearVjpInput, LinearVjpWeight, LmLoss, QHead, QLoss,
-    SwiGlu, TokenMixVjp, TrainKernels, Write,
+    SwiGlu, TokenMixVjp, TokenScratch, TrainKernels, Write,
 };
 use hrm_core::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use hrm_core::plan::BackwardPlan;
 
-use super::forward::cells;
+use super::forward::{cells, token_sizes};
 use super::{Cuda, fit};
 use crate::error::Error;
 use crate::launch::{Dtype, Gemm, Launcher, Ptr};
 use crate::ops::{
     attention, carry, elementwise, embedding, gemm_sm90, linear_narrow, loss, norm, optimizer, q_head,
-    scalars,
+    scalars, token_mix,
 };
 
 impl<L: Launcher> Cuda<L> {
@@ -218,6 +218,28 @@ impl<L: Launcher> TrainKernels for Cuda<L> {
     }
 
     fn token_mix_vjp(&mut self, op: &TokenMixVjp) -> Result<(), Error> {
+        let TokenMixVjp { ref forward, dy, dx, write } = *op;
+        let sizes = token_sizes("token_mix_vjp", forward)?;
+        fit(
+            "token_mix_vjp",
+            &[("length of dy", dy.len(), forward.y.len()), ("length of dx", dx.len(), forward.y.len())],
+        )?;
+        let (columns, TokenScratch { a, gate_up, .. }) = (forward.rstd.rows, forward.scratch);
+        let room = a.len() == columns * sizes.inter && gate_up.len() == 2 * a.len();
+        let bytes = token_mix::TokenMix::vjp_scratch(&sizes);
+        if let Some((kernel, scratch)) = self.token_mixer(sizes, bytes)?.filter(|_| room) {
+            let op = token_mix::Vjp {
+                forward: self.token_operands(forward, scratch)?,
+                dy: self.act(dy)?,
+                dx: self.act(dx)?,
+                a: self.act(a)?,
+                gate_up: self.act(gate_up)?,
+                d_gate_up: self.gradient(forward.gate_up)?,
+                d_down: self.gradient(forward.down)?,
+                write,
+            };
+            return kernel.vjp(&mut self.launcher, &op);
+        }
         op.apart(self)
     }
 

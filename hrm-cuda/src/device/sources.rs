@@ -12,14 +12,15 @@ macro_rules! sources {
 pub const HEADERS: &[(&str, &str)] = sources!["":
     "attention.cuh", "attention_sm90.cuh", "attention_sm90_few.cuh", "attention_sm90_vjp.cuh", "common.cuh", "gemm_sm90.cuh",
     "gemm_sm90_norm.cuh", "gemm_sm90_swiglu_vjp.cuh", "gemm_sm90_tile.cuh", "hopper.cuh", "mma.cuh", "swiglu.cuh",
+    "token_mix_sm90.cuh",
 ];
 
 /// The units: each is compiled by itself.
 pub const UNITS: &[(&str, &str)] = sources![".cu":
     "add", "attention_long", "attention_plain", "attention_short", "attention_sm90", "attention_vjp_kv_sm90",
     "attention_vjp_q_sm90", "carry", "columns", "embedding", "gemm_sm90",
-    "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "transpose", "wrappers",
-    "wrappers_sm90",
+    "linear_narrow", "loss", "norm", "optimizer", "q_head", "rope", "sum_chunks", "swiglu", "token_mix_sm90",
+    "token_mix_vjp_sm90", "token_weights", "transpose", "wrappers", "wrappers_sm90",
 ];
 
 /// The source of a unit.

@@ -17,6 +17,7 @@ pub mod norm;
 pub mod optimizer;
 pub mod q_head;
 pub mod scalars;
+pub mod token_mix;
 
 use crate::error::Error;
 use crate::launch::{Arg, Dtype, Grid, Kernel, Launcher, Ptr};

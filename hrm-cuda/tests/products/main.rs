@@ -11,8 +11,10 @@ mod norms;
 mod operands;
 mod resident;
 mod rotated;
+mod tokens;
 
 use hrm_cuda::device::Gpu;
+use hrm_cuda::ops::token_mix::Sizes;
 
 #[cfg(feature = "emulator")]
 mod on_the_emulator {
@@ -47,6 +49,11 @@ mod on_the_emulator {
     }
 
     #[test]
+    fn tokens() {
+        in_all_orders(tokens::check);
+    }
+
+    #[test]
     fn rotated() {
         in_all_orders(|l| rotated::check(l, Some(&mut Emulator::new(Order::Forward))));
     }
@@ -68,6 +75,10 @@ fn on_a_gpu() {
     // So many that each warpgroup exchanges sums more than twice.
     norms::linear_add_rms_norm(&mut l, 40_000, 64, 512);
     norms::linear_add_rms_norm(&mut l, 40_000, 576, 512);
+    tokens::check(&mut l);
+    // So many that each cluster has several tiles, at the published sizes and with an odd number of tiles.
+    tokens::mixes(&mut l, Sizes { batch: 301, positions: 97, width: 512, inter: 512 });
+    tokens::mixes(&mut l, Sizes { batch: 333, positions: 97, width: 128, inter: 512 });
     rotated::check(&mut l, None::<&mut Gpu>);
 }
 
