@@ -2,8 +2,10 @@
 //! a GPU of compute capability 9.0.
 //!
 //! ```text
-//! cargo run --release -p hrm-cuda --example kernel_times
+//! cargo run --release -p hrm-cuda --example kernel_times [NAME]
 //! ```
+//!
+//! With a name, only those kernels whose names have it in them: `attention`, `linear`, `token_mix`.
 //!
 //! Operands are random, not zeros: products of zeros take less power, and a GPU at its power limit does them faster.
 
@@ -21,6 +23,7 @@ use hrm_cuda::ops::elementwise;
 use hrm_cuda::ops::gemm_sm90::{
     AddRmsNorm, GatedOperands, GatedSizes, Linear, LinearAddRmsNorm, LinearSwiGlu, LinearSwiGluVjp, Plus,
 };
+use hrm_cuda::ops::token_mix::{self, TokenMix};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -49,6 +52,9 @@ fn random(gpu: &mut Gpu, len: usize, scale: f32) -> Outcome<Ptr> {
 
 /// Prints the median of a call, and operations of it in each second.
 fn time(gpu: &mut Gpu, name: &str, operations: usize, mut call: impl FnMut(&mut Gpu) -> Outcome) -> Outcome {
+    if std::env::args().nth(1).is_some_and(|part| !name.contains(&part)) {
+        return Ok(());
+    }
     // To wait for the device is to read from it.
     let waited = gpu.alloc(4)?;
     let mut round = |gpu: &mut Gpu| -> Outcome<f64> {
@@ -156,8 +162,50 @@ fn attention(gpu: &mut Gpu, batch: usize, positions: usize) -> Outcome {
     })
 }
 
+/// Cells mixed by a SwiGLU over positions, its vjp, and the products that the vjp ends in.
+fn tokens(gpu: &mut Gpu, batch: usize) -> Outcome {
+    let (positions, inter) = (97, 512);
+    let sizes = token_mix::Sizes { batch, positions, width: HIDDEN, inter };
+    let (len, rows) = (batch * positions * HIDDEN, batch * HIDDEN);
+    let (x, dy) = (random(gpu, len, 1.0)?, random(gpu, len, 1.0)?);
+    let (gate_up, down) = (random(gpu, 2 * inter * positions, 0.1)?, random(gpu, inter * positions, 0.044)?);
+    let (a, gates) = (random(gpu, rows * inter, 1.0)?, random(gpu, rows * 2 * inter, 1.0)?);
+    let mut new = |bytes| gpu.alloc(bytes);
+    let (y, dx, rstd) = (new(2 * len)?, new(2 * len)?, new(4 * rows)?);
+    let scratch = new(TokenMix::vjp_scratch(&sizes))?;
+    let (d_gate_up, d_down) = (new(8 * inter * positions)?, new(4 * inter * positions)?);
+    let forward = token_mix::Forward { y, rstd, x, gate_up, down, eps: 1e-5, scratch };
+    let kernels = TokenMix::new(gpu, sizes)?.ok_or(NO_KERNEL)?;
+    let product = 2 * rows * positions * inter;
+    let of = format!("{batch} x {positions} positions");
+    time(gpu, &format!("token_mix, {of}"), 3 * product, |gpu| Ok(kernels.forward(gpu, &forward)?))?;
+    let vjp =
+        token_mix::Vjp { forward, dy, dx, a, gate_up: gates, d_gate_up, d_down, write: Write::Accumulate };
+    time(gpu, &format!("token_mix_vjp, {of}"), 8 * product, |gpu| Ok(kernels.vjp(gpu, &vjp)?))?;
+    // As wide as the kernel leaves them.
+    let wide = random(gpu, rows * 112, 1.0)?;
+    let [one, two] = [(gates, 2 * inter, wide, 112), (wide, 112, a, inter)].map(|(a, m, b, n)| Gemm {
+        m,
+        n,
+        k: rows,
+        a,
+        b,
+        c: scratch,
+        transpose_a: true,
+        transpose_b: false,
+        write: Write::Replace,
+        input: Dtype::Bf16,
+        output: Dtype::F32,
+    });
+    time(gpu, &format!("gradients of token_mix, {of}"), 3 * product, |gpu| {
+        gpu.gemm(&one)?;
+        Ok(gpu.gemm(&two)?)
+    })
+}
+
 fn all() -> Outcome {
     let mut gpu = Gpu::new(0)?;
+    tokens(&mut gpu, 768)?;
     for (batch, positions) in [(384, 82), (64, 901)] {
         attention(&mut gpu, batch, positions)?;
         products(&mut gpu, batch * positions)?;

@@ -108,12 +108,6 @@ template <int COUNT> DEVICE void clear(float (&c)[COUNT]) {
     for (int i = 0; i < COUNT; i++) c[i] = 0.0f;
 }
 
-// The same number, unknown to the compiler: what it derives of it stays behind this place, and takes no registers before.
-DEVICE int fresh(int x) {
-    asm volatile("" : "+r"(x));
-    return x;
-}
-
 // Column of c[i] in a tile, for this lane.
 DEVICE int column_of(int i) { return i / 4 * 8 + lane_index() % 4 * 2 + i % 2; }
 

@@ -4,8 +4,8 @@
 //   [gate, up] = W_gate_up x, a = silu(gate) up, s = x + W_down a, rstd = 1 / sqrt(mean(s^2) + eps), y = s rstd
 //
 // in one pass over memory. Gate, up and the activation are rounded to bf16 and stay in registers, as the second product's
-// operand; its sums begin at x. While the tensor cores sum one step's output and the next step's gate and up, the other
-// warpgroup activates. token_mix_sm90.cuh says how columns and weights come.
+// operand; its sums begin at x. While one half of a step is activated, the tensor cores have the products of the next.
+// token_mix_sm90.cuh says how columns and weights come.
 
 // On other architectures this unit is empty.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
@@ -14,18 +14,29 @@
 
 constexpr int STAGES = 3;
 
-// y += a W_down^T of a step.
-template <class M> DEVICE void start_down(float (&sum)[POSITIONS / 2], const u32 (&a)[4][4], const M &memory, int stage) {
+// [gate, up] = x^T W^T of half a step. For c and x, see registers_written.
+template <class M> DEVICE void start_gate_up(float (&c)[COLUMNS / 2], const Operand &x, const M &memory, int stage, int half) {
 #pragma unroll
-    for (int part = 0; part < 4; part++)
-        wgmma_m64n104k16(sum, a[part], matrix_descriptor(memory.down(stage)) + 2 * part, true);
+    for (int part = 0; part < PARTS; part++) {
+        const u64 rows = matrix_descriptor(memory.gate_up(stage, part / 4)) + half * (COLUMNS * ROW_BYTES >> 4);
+        wgmma_m64n64k16(c, x[part], rows + part % 4 * 2, part > 0);
+    }
+    wgmma_commit_group();
+}
+
+// y += a W_down^T of half a step.
+template <class M>
+DEVICE void start_down(float (&sum)[POSITIONS / 2], const u32 (&a)[2][4], const M &memory, int stage, int half) {
+#pragma unroll
+    for (int part = 0; part < 2; part++)
+        wgmma_m64n104k16(sum, a[part], matrix_descriptor(memory.down(stage)) + 2 * (2 * half + part), true);
     wgmma_commit_group();
 }
 
 // The activation as an operand A.
-DEVICE void activate(u32 (&a)[4][4], const float (&c)[COLUMNS]) {
+DEVICE void activate(u32 (&a)[2][4], const float (&c)[COLUMNS / 2]) {
 #pragma unroll
-    for (int i = 0; i < COLUMNS / 2; i += 2) a[i / 8][i / 4 % 2 * 2 + i / 2 % 2] = swiglu(gates(c, i), ups(c, i));
+    for (int i = 0; i < COLUMNS / 4; i += 2) a[i / 8][i / 4 % 2 * 2 + i / 2 % 2] = swiglu(gates(c, i), ups(c, i));
     wgmma_fence_operand(a);
 }
 
@@ -44,40 +55,52 @@ MIX_TOKENS(token_mix_sm90)(MAP x, MAP gate_up, MAP down, bf16 *y, float *rstd, i
             __syncwarp();
             if (lane_index() == 0) mbarrier_arrive(memory.tiles_empty(warpgroup));
 
-            float sum[POSITIONS / 2], c[COLUMNS];
-            u32 a[4][4];
+            float sum[POSITIONS / 2], left[COLUMNS / 2], right[COLUMNS / 2];
+            u32 a[2][4];
 #pragma unroll
             for (int i = 0; i < POSITIONS / 2; i += 2)
                 sum[i] = first_of(pair_in(column, i)), sum[i + 1] = second_of(pair_in(column, i));
             // Here, and not while the first products are under way.
             wgmma_fence_operand(sum);
-            mbarrier_wait(memory.full(turn.stage), turn.parity);
-            registers_written(c);
-            start_gate_up(c, column, memory, turn.stage);
-            // The stage whose output is being summed, if there is one.
-            int summed = -1;
-            const auto finish_step = [&] {
-                finish<0>(c);
-                wgmma_fence_operand(sum);
-                if (summed >= 0) memory.release(summed);
+            // Activates one half, and sums what comes of it, while the products of the other half are under way.
+            const auto activate_and_sum = [&](float(&c)[COLUMNS / 2], int stage, int half) {
                 activate(a, c);
-                summed = turn.stage;
+                registers_written(c);
+                registers_written(sum);
+                start_down(sum, a, memory, stage, half);
+            };
+            mbarrier_wait(memory.full(turn.stage), turn.parity);
+            registers_written(left);
+            start_gate_up(left, column, memory, turn.stage, 0);
+            // The stage that is worked on, and the one before, if it is not released yet.
+            int stage = turn.stage, before = -1;
+            // The compiler loses count of products from one turn of the loop to the next: here it waits for all.
+            const auto start_right = [&] {
+                finish<0>(left);
+                wgmma_fence_operand(sum);
+                if (before >= 0) memory.release(before);
+                registers_written(right);
+                start_gate_up(right, column, memory, stage, 1);
                 turn.advance();
             };
             for (int step = 1; step < mix.steps(); step++) {
-                finish_step();
+                start_right();
                 // Ahead of the products, so that none waits for the others.
                 mbarrier_wait(memory.full(turn.stage), turn.parity);
-                registers_written(c);
-                registers_written(sum);
-                start_down(sum, a, memory, summed);
-                start_gate_up(c, column, memory, turn.stage);
+                activate_and_sum(left, stage, 0);
+                start_gate_up(left, column, memory, turn.stage, 0);
+                finish<1>(right);
+                wgmma_fence_operand(sum);
+                activate_and_sum(right, stage, 1);
+                before = stage, stage = turn.stage;
             }
-            finish_step();
-            registers_written(sum);
-            start_down(sum, a, memory, summed);
+            start_right();
+            activate_and_sum(left, stage, 0);
+            finish<0>(right);
+            wgmma_fence_operand(sum);
+            activate_and_sum(right, stage, 1);
             finish<0>(sum);
-            memory.release(summed);
+            memory.release(stage);
 
             float scale[2];
 #pragma unroll

@@ -6,9 +6,9 @@
 // stream past, 64 columns of the gate, of the up and of the output at a time; each of the two blocks of a cluster fetches half
 // of them for both.
 //
-// token_weights.cu makes the copies of the weights that are fetched: rows of 128 positions, those beyond the last 0, and of
-// each 32 columns of the activation 8 q + 2 j + e in place 8 j + 2 q + e. So a lane of the tensor cores, which holds two
-// columns in each 8, has 8 neighbours, 16 bytes of a result.
+// token_weights.cu makes the copies of the weights that are fetched: rows of 128 positions, those beyond the last 0; 32 rows of
+// gates, then the ups of the same columns; and of each 32 columns 8 q + 2 j + e in place 8 j + 2 q + e. So a lane of the tensor
+// cores, which holds two columns in each 8, has a gate and its up, and 8 neighbours, 16 bytes of a result.
 #pragma once
 
 #include "hopper.cuh"
@@ -20,7 +20,7 @@ constexpr int COLUMNS = 64;
 // Positions as columns of a result, and as what is summed over: parts of 16.
 constexpr int POSITIONS = 104, PARTS = 7, SUMMED = 16 * PARTS;
 constexpr int ROW_BYTES = 128;
-// 64 columns of a sequence at all its positions; a part of 64 positions of gates, then of ups; the output's.
+// 64 columns of a sequence at all its positions; 64 positions of the gates and ups of a step; its part of the output's weight.
 constexpr int TILE_BYTES = SUMMED * ROW_BYTES;
 constexpr int PANEL = 2 * COLUMNS * ROW_BYTES, GATE_UP_BYTES = 2 * PANEL, DOWN_BYTES = SUMMED * ROW_BYTES;
 constexpr int STAGE_BYTES = GATE_UP_BYTES + DOWN_BYTES;
@@ -44,13 +44,12 @@ struct Columns {
         first = (tile % per_sequence * CONSUMERS + warpgroup) * COLUMNS;
         exist = tile < mix.tiles();
     }
-    // Number of this thread's column r, 0 or 1, among those of all sequences. The compiler learns nothing that it would
-    // rather work out ahead of a loop, and keep in registers.
-    DEVICE u64 number(const Mix &mix, int r) const {
-        int thread = threadIdx.x % WARPGROUP;
-        asm volatile("" : "+r"(thread));
-        return (u64)sequence * mix.width + first + thread / LANES * 16 + thread % LANES / 4 + 8 * r;
+    // Number of the warp's first column among those of all sequences.
+    DEVICE u64 first_of_warp(const Mix &mix) const {
+        return (u64)sequence * mix.width + first + fresh(threadIdx.x % WARPGROUP / LANES) * 16;
     }
+    // That of this thread's column r, 0 or 1.
+    DEVICE u64 number(const Mix &mix, int r) const { return first_of_warp(mix) + lane_index() / 4 + 8 * r; }
 };
 
 // A place in the ring, and the parity of the phase that its barriers are in.
@@ -62,12 +61,13 @@ template <int STAGES> struct Turn {
     }
 };
 
-// In shared memory: a ring of weights, the tiles of OPERANDS sequences of each warpgroup, results on their way out, barriers.
+// In shared memory: a ring of weights, the tiles of OPERANDS sequences of each warpgroup, results on their way out, barriers,
+// and what a kernel has for each warp.
 template <int OPERANDS, int STAGES> struct Memory {
     u32 ring, tiles, barriers;
     unsigned char *shared;
     static constexpr int TILES = STAGES * STAGE_BYTES, RESULTS = TILES + CONSUMERS * OPERANDS * TILE_BYTES;
-    static constexpr int BARRIERS = RESULTS + CONSUMERS * TILE_BYTES;
+    static constexpr int BARRIERS = RESULTS + CONSUMERS * TILE_BYTES, BARRIER_BYTES = 2 * 8 * (STAGES + CONSUMERS);
 
     DEVICE explicit Memory(unsigned char *shared) : shared(shared) {
         ring = uniform(shared_address(shared));
@@ -79,6 +79,10 @@ template <int OPERANDS, int STAGES> struct Memory {
     DEVICE u32 tile(int warpgroup, int operand) const { return tiles + (warpgroup * OPERANDS + operand) * TILE_BYTES; }
     DEVICE const bf16 *elements(int warpgroup, int operand) const {
         return (const bf16 *)(shared + TILES + (warpgroup * OPERANDS + operand) * TILE_BYTES);
+    }
+    DEVICE uint4 *turned(int warpgroup, int bytes) const {
+        const int warp = warpgroup * 4 + threadIdx.x % WARPGROUP / LANES;
+        return (uint4 *)(shared + BARRIERS + BARRIER_BYTES + warp * bytes);
     }
     DEVICE bf16 *results(int warpgroup) const { return (bf16 *)(shared + RESULTS + warpgroup * TILE_BYTES); }
 
@@ -106,7 +110,7 @@ template <int OPERANDS, int STAGES> struct Memory {
 };
 
 // One thread: fetches the tiles of the sequences, a map for each operand, and keeps the ring full. A block fetches of each
-// step the gates or the ups, and half of the output's rows, for both.
+// step half of the gates and ups, and half of the output's rows, for both.
 template <int OPERANDS, int STAGES>
 DEVICE void fetch(const Memory<OPERANDS, STAGES> &memory, const Mix &mix, const TensorMap *const (&sequences)[OPERANDS],
                   const TensorMap &gate_up, const TensorMap &down) {
@@ -130,7 +134,7 @@ DEVICE void fetch(const Memory<OPERANDS, STAGES> &memory, const Mix &mix, const 
             mbarrier_arrive_expect_tx(barrier, STAGE_BYTES);
             for (int panel = 0; panel < 2; panel++)
                 cp_async_bulk_tensor_multicast(memory.gate_up(turn.stage, panel) + rows, gate_up,
-                                               rank * mix.inter + step * COLUMNS, panel * 64, barrier, BOTH);
+                                               (2 * step + rank) * COLUMNS, panel * 64, barrier, BOTH);
             cp_async_bulk_tensor_multicast(memory.down(turn.stage) + rank * (DOWN_BYTES / CLUSTER), down,
                                            rank * (SUMMED / CLUSTER), step * COLUMNS, barrier, BOTH);
         }
@@ -168,17 +172,9 @@ template <int COUNT> DEVICE void registers_written(float (&c)[COUNT]) {
     wgmma_fence();
 }
 
-// [gate, up] = x^T W^T of a step: 64 columns of the gate, then as many of the up. For c and x, see registers_written.
-template <class M> DEVICE void start_gate_up(float (&c)[COLUMNS], const Operand &x, const M &memory, int stage) {
-#pragma unroll
-    for (int part = 0; part < PARTS; part++)
-        wgmma_m64n128k16(c, x[part], matrix_descriptor(memory.gate_up(stage, part / 4)) + part % 4 * 2, part > 0);
-    wgmma_commit_group();
-}
-
-// A pair of gates, in place i of the accumulator of both, and of ups, as they are rounded.
-DEVICE u32 gates(const float (&c)[COLUMNS], int i) { return bf16_pair(c[i], c[i + 1]); }
-DEVICE u32 ups(const float (&c)[COLUMNS], int i) { return bf16_pair(c[i + COLUMNS / 2], c[i + COLUMNS / 2 + 1]); }
+// A pair of gates, in place i of an accumulator of 32 gates and then their ups, and of ups, as they are rounded.
+DEVICE u32 gates(const float (&c)[COLUMNS / 2], int i) { return bf16_pair(c[i], c[i + 1]); }
+DEVICE u32 ups(const float (&c)[COLUMNS / 2], int i) { return bf16_pair(c[i + COLUMNS / 4], c[i + COLUMNS / 4 + 1]); }
 
 // Writes rows of the result, positions of the warpgroup's columns, given value(i) of place i of an accumulator: they are
 // turned in shared memory, so that memory gets 128 bytes of each.

@@ -14,6 +14,14 @@
 
 constexpr int STAGES = 2;
 
+// [gate, up] = x^T W^T of a step. For c and x, see registers_written.
+template <class M> DEVICE void start_gate_up(float (&c)[COLUMNS], const Operand &x, const M &memory, int stage) {
+#pragma unroll
+    for (int part = 0; part < PARTS; part++)
+        wgmma_m64n128k16(c, x[part], matrix_descriptor(memory.gate_up(stage, part / 4)) + part % 4 * 2, part > 0);
+    wgmma_commit_group();
+}
+
 // da = ds^T W_down of a step.
 template <class M> DEVICE void start_activation_vjp(float (&da)[COLUMNS / 2], const Operand &ds, const M &memory, int stage) {
     clear(da);
@@ -32,35 +40,58 @@ DEVICE void start_input_vjp(float (&dx)[2][COLUMNS / 2], const u32 (&gate)[4][4]
     registers_written(dx[1]);
 #pragma unroll
     for (int panel = 0; panel < 2; panel++) {
-        const u64 gates = matrix_descriptor(memory.gate_up(stage, panel)), rows = 16 * ROW_BYTES >> 4;
+        const u64 first = matrix_descriptor(memory.gate_up(stage, panel));
 #pragma unroll
-        for (int part = 0; part < 4; part++) wgmma_m64n64k16_transposed(dx[panel], gate[part], gates + part * rows);
-#pragma unroll
-        for (int part = 0; part < 4; part++) wgmma_m64n64k16_transposed(dx[panel], up[part], gates + (4 + part) * rows);
+        for (int part = 0; part < 4; part++) {
+            // Of 64 rows, 32 are gates.
+            const u64 rows = first + (part / 2 * 64 + part % 2 * 16) * (ROW_BYTES >> 4);
+            wgmma_m64n64k16_transposed(dx[panel], gate[part], rows);
+            wgmma_m64n64k16_transposed(dx[panel], up[part], rows + 32 * (ROW_BYTES >> 4));
+        }
     }
     wgmma_commit_group();
 }
 
-// Writes an operand A as rows of 112.
-DEVICE void store_rows(bf16 *rows, const Operand &a, u64 row) {
-    bf16 *const to = rows + row * SUMMED + lane_index() % 4 * 2;
+// What a warp writes as rows goes through shared memory, eight rows at a time: memory is slow to take less than 128 bytes of
+// a row. Units of 16 bytes from one row to the next: of two neighbours the 64 bytes that are written at a time lie in
+// all banks, and so do the words of eight rows of 112 columns.
+constexpr int STEP_ROW = COLUMNS / 8 + 4, SUMMED_ROW = SUMMED / 8 + 1, TURNED_BYTES = 8 * SUMMED_ROW * 16;
+static_assert(STEP_ROW <= SUMMED_ROW, "a row of either kind has its place");
+
+// Writes an operand A as rows of 112: `to` is where the warp's first is. Eight of them lie one behind the other.
+DEVICE void store_rows(bf16 *to, uint4 *turned, const Operand &a) {
+    const int lane = lane_index();
 #pragma unroll
-    for (int part = 0; part < PARTS; part++)
+    for (int r = 0; r < 2; r++) {
+        u32 *const words = (u32 *)(turned + lane / 4 * SUMMED_ROW) + lane % 4;
+        __syncwarp();
 #pragma unroll
-        for (int i = 0; i < 4; i++) *(u32 *)(to + i % 2 * 8 * SUMMED + 16 * part + i / 2 * 8) = a[part][i];
+        for (int part = 0; part < PARTS; part++) words[8 * part] = a[part][r], words[8 * part + 4] = a[part][2 + r];
+        __syncwarp();
+        for (int i = lane; i < SUMMED; i += LANES)
+            ((uint4 *)(to + r * 8 * SUMMED))[i] = turned[i / (SUMMED / 8) * SUMMED_ROW + i % (SUMMED / 8)];
+    }
 }
 
-// Writes 64 columns of this lane's two rows, from column `first` on, of an operand A whose columns are in the order of the
-// weights' copies. Rows have `width` columns.
-DEVICE void store_in_order(bf16 *rows, const u32 (&a)[4][4], u64 row, int width, int first) {
+// Writes 64 columns of the warp's rows, `width` apart, of an operand A whose columns are in the order of the weights' copies:
+// `to` is where the first row's are.
+DEVICE void store_step(bf16 *to, uint4 *turned, const u32 (&a)[4][4], int width) {
+    const int lane = lane_index();
+    uint4 *const in = turned + lane / 4 * STEP_ROW + lane % 4;
+    const uint4 *const out = turned + lane / 8 * STEP_ROW + lane % 8;
+    bf16 *const own = to + (u64)(lane / 8) * width + lane % 8 * 8;
 #pragma unroll
-    for (int r = 0; r < 2; r++)
+    for (int r = 0; r < 2; r++) {
+        __syncwarp();
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const u32(&left)[4] = a[2 * half], (&right)[4] = a[2 * half + 1];
-            bf16 *const to = rows + (row + 8 * r) * width + first + 32 * half + lane_index() % 4 * 8;
-            *(uint4 *)to = uint4{left[r], left[2 + r], right[r], right[2 + r]};
+            in[4 * half] = uint4{left[r], left[2 + r], right[r], right[2 + r]};
         }
+        __syncwarp();
+#pragma unroll
+        for (int four = 0; four < 8; four += 4) *(uint4 *)(own + (u64)(8 * r + four) * width) = out[four * STEP_ROW];
+    }
 }
 
 // ds of the warpgroup's columns, of tiles of dy and y.
@@ -104,9 +135,10 @@ MIX_TOKENS(token_mix_vjp_sm90)(MAP x, MAP y, MAP dy, MAP gate_up, MAP down, bf16
             load(column, memory.elements(warpgroup, 0));
             __syncwarp();
             if (lane_index() == 0) mbarrier_arrive(memory.tiles_empty(warpgroup));
+            uint4 *const turned = memory.turned(warpgroup, TURNED_BYTES);
             if (at.exist) {
-                const u64 row = at.number(mix, 0);
-                store_rows(x_rows, column, row), store_rows(ds_rows, ds, row);
+                const u64 first = at.first_of_warp(mix) * SUMMED;
+                store_rows(x_rows + first, turned, column), store_rows(ds_rows + first, turned, ds);
             }
 
             float sum[2][COLUMNS / 2];
@@ -125,7 +157,8 @@ MIX_TOKENS(token_mix_vjp_sm90)(MAP x, MAP y, MAP dy, MAP gate_up, MAP down, bf16
 #pragma unroll
                 for (int i = 0; i < COLUMNS / 2; i += 2) {
                     const int part = i / 8, place = i / 4 % 2 * 2 + i / 2 % 2;
-                    gate[part][place] = gates(c, i), up[part][place] = ups(c, i);
+                    const float(&half)[COLUMNS / 2] = *(const float(*)[COLUMNS / 2])(c + i / 16 * 32);
+                    gate[part][place] = gates(half, i % 16), up[part][place] = ups(half, i % 16);
                 }
                 start_activation_vjp(da, ds, memory, turn.stage);
                 finish<0>(da);
@@ -137,11 +170,10 @@ MIX_TOKENS(token_mix_vjp_sm90)(MAP x, MAP y, MAP dy, MAP gate_up, MAP down, bf16
                 }
                 // Ahead of the products, which hold these registers until they are done.
                 if (at.exist) {
-                    const u64 row = at.number(mix, 0);
-                    const int first = step * COLUMNS;
-                    store_in_order(a_rows, a, row, inter, first);
-                    store_in_order(gate_up_rows, gate, row, 2 * inter, first);
-                    store_in_order(gate_up_rows, up, row, 2 * inter, inter + first);
+                    const u64 row = at.first_of_warp(mix);
+                    bf16 *const gates = gate_up_rows + row * 2 * inter + step * COLUMNS;
+                    store_step(a_rows + row * inter + step * COLUMNS, turned, a, inter);
+                    store_step(gates, turned, gate, 2 * inter), store_step(gates + inter, turned, up, 2 * inter);
                 }
                 start_input_vjp(sum, gate, up, memory, turn.stage);
                 finish<0>(sum[0]);

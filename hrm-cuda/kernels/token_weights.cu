@@ -7,13 +7,15 @@ constexpr int ROW = 128, SUMMED = 112;
 // What is in place i of each 32: 8 q + 2 j + e in place 8 j + 2 q + e.
 DEVICE int in_place(int i) { return i / 32 * 32 + i / 2 % 4 * 8 + i / 8 % 4 * 2 + i % 2; }
 
-// Copies of W_gate_up [2 inter, positions] as [2 inter, 128], 0 beyond the positions, and of W_down [positions, inter].
+// Copies of W_gate_up [2 inter, positions] as [2 inter, 128], 32 rows of gates, then the ups of the same columns, 0 beyond the
+// positions; and of W_down [positions, inter].
 KERNEL(copy_token_weights)(bf16 *gate_up, bf16 *down, const bf16 *w_gate_up, const bf16 *w_down, int positions, int inter) {
     wait_for_launch_before();
     const int i = thread_index(), padded = 2 * inter * ROW;
     if (i < padded) {
-        const int row = i / ROW, position = i % ROW;
-        gate_up[i] = position < positions ? w_gate_up[in_place(row) * positions + position] : bf16{0};
+        const int place = i / ROW, position = i % ROW, column = in_place(place / 64 * 32 + place % 32);
+        const int row = place % 64 < 32 ? column : inter + column;
+        gate_up[i] = position < positions ? w_gate_up[row * positions + position] : bf16{0};
     } else if (i - padded < positions * inter) {
         const int at = i - padded;
         down[at] = w_down[at / inter * inter + in_place(at % inter)];

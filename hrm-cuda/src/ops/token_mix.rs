@@ -84,21 +84,25 @@ struct Persistent {
     operands: usize,
     /// Stages of the ring of weights.
     stages: usize,
+    /// Bytes in which each warp turns rows.
+    turned: usize,
 }
 
-const FORWARD: Persistent = Persistent { name: "token_mix_sm90", operands: 1, stages: 3 };
-const VJP: Persistent = Persistent { name: "token_mix_vjp_sm90", operands: 3, stages: 2 };
+const FORWARD: Persistent = Persistent { name: "token_mix_sm90", operands: 1, stages: 3, turned: 0 };
+/// Eight rows are turned at a time, each 16 bytes longer than it need be.
+const VJP: Persistent =
+    Persistent { name: "token_mix_vjp_sm90", operands: 3, stages: 2, turned: 8 * (2 * SUMMED + 16) };
 
 impl Persistent {
     const fn kernel(&self) -> Kernel {
         Kernel { unit: self.name, name: self.name }
     }
 
-    /// `clusters` clusters: a ring of weights, tiles, results on their way out, barriers.
+    /// `clusters` clusters: a ring of weights, tiles, results on their way out, barriers, what warps turn rows in.
     const fn grid(&self, clusters: usize) -> Grid {
         let tiles = CONSUMERS * (self.operands + 1) * TILE_BYTES;
         let barriers = 8 * 2 * (self.stages + CONSUMERS);
-        let shared = self.stages * STAGE_BYTES + tiles + barriers;
+        let shared = self.stages * STAGE_BYTES + tiles + barriers + 4 * CONSUMERS * self.turned;
         let threads = ((1 + CONSUMERS) * 128) as u32;
         Grid { blocks: [(clusters * CLUSTER) as u32, 1, 1], threads: [threads, 1, 1], shared: shared as u32 }
     }

@@ -77,8 +77,8 @@ fn on_a_gpu() {
     norms::linear_add_rms_norm(&mut l, 40_000, 576, 512);
     tokens::check(&mut l);
     // So many that each cluster has several tiles, at the published sizes and with an odd number of tiles.
-    tokens::mixes(&mut l, Sizes { batch: 301, positions: 97, width: 512, inter: 512 });
-    tokens::mixes(&mut l, Sizes { batch: 333, positions: 97, width: 128, inter: 512 });
+    tokens::mixes(&mut l, Sizes { batch: 71, positions: 97, width: 512, inter: 512 });
+    tokens::mixes(&mut l, Sizes { batch: 277, positions: 97, width: 128, inter: 128 });
     rotated::check(&mut l, None::<&mut Gpu>);
 }
 
