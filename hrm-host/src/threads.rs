@@ -18,19 +18,22 @@ pub struct Threads {
     pub wanted: usize,
 }
 
-/// Makes the threads on which everything in this process computes, once.
+/// Makes the threads on which everything in this process computes, once. Where there are none to be had it is the one that calls
+/// this: then nothing may wait on it for what another thread computes.
 ///
 /// # Errors
 /// The system took back what it had just given.
 pub fn start() -> Result<Threads> {
     let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|number| number.parse().ok());
     let wanted = asked.filter(|number| *number > 0).unwrap_or_else(processors);
-    let given = if wanted == 1 { 0 } else { given(wanted) };
-    let pool = rayon::ThreadPoolBuilder::new();
+    // One that computes, and one that listens meanwhile.
+    let given = given(wanted.max(2));
+    let made = given.clamp(1, wanted);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(made);
     // The thread that runs already computes alone where it gets no company.
-    let pool = if given < 2 { pool.num_threads(1).use_current_thread() } else { pool.num_threads(given) };
+    let pool = if given < 2 { pool.use_current_thread() } else { pool };
     match pool.build_global() {
-        Ok(()) => Ok(Threads { made: given.max(1), wanted }),
+        Ok(()) => Ok(Threads { made, wanted }),
         Err(error) => {
             let error = Error::failed(format!("cannot make {given} threads to compute on: {error}"));
             Err(error.hint(

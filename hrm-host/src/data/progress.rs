@@ -1,7 +1,9 @@
 //! What a builder tells its caller while it works.
 
 use super::error::{Error, Result};
+use std::io;
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -45,10 +47,11 @@ impl Shared {
 /// How often `progress` is asked while something works.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// Does `work` while `progress` goes on hearing of it: `before` and what the work has counted, `of` so many.
+/// Does `work` while `progress` goes on hearing of it: `before` and what the work has counted, `of` so many. Where the system
+/// gives no second thread, `progress` hears nothing until the work is done.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if `progress` says so, [`Error::Thread`] if there is no thread to work on.
+/// [`Error::Interrupted`] if `progress` says so.
 pub(super) fn listen<T: Send>(
     progress: &mut Option<Progress<'_>>,
     before: u64,
@@ -58,25 +61,38 @@ pub(super) fn listen<T: Send>(
     let shared = &Shared::default();
     let Some(progress) = progress else { return Ok(work(shared)) };
     let mut interrupted = false;
+    let mut tell = || {
+        let done = before.saturating_add(shared.done.load(Ordering::Relaxed)).min(of);
+        if !interrupted && progress(done, of).is_break() {
+            interrupted = true;
+            shared.stop();
+        }
+    };
+    // Whoever does the work takes it.
+    let work = Mutex::new(Some(work));
+    let take = || work.lock().ok().and_then(|mut work| work.take());
     let result = thread::scope(|scope| {
-        let listener = thread::current();
-        let worker = thread::Builder::new()
-            .spawn_scoped(scope, move || {
-                let result = work(shared);
-                listener.unpark();
-                result
-            })
-            .map_err(Error::Thread)?;
+        let (listener, take) = (thread::current(), &take);
+        let worker = move || {
+            let result = take().map(|work| work(shared));
+            listener.unpark();
+            result
+        };
+        // If what computes is this very thread, another that waits for it would wait for ever.
+        let alone = rayon::current_thread_index().is_some();
+        let spawned = if alone { None } else { thread::Builder::new().spawn_scoped(scope, worker).ok() };
+        let Some(worker) = spawned else {
+            let result = take().map(|work| work(shared));
+            tell();
+            return result;
+        };
         while !worker.is_finished() {
-            let done = before.saturating_add(shared.done.load(Ordering::Relaxed)).min(of);
-            if !interrupted && progress(done, of).is_break() {
-                interrupted = true;
-                shared.stop();
-            }
+            tell();
             thread::park_timeout(EVERY);
         }
-        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    let result = result.ok_or_else(|| Error::Thread(io::Error::other("it has ended without a result")))?;
     if interrupted { Err(Error::Interrupted) } else { Ok(result) }
 }
 

@@ -51,7 +51,10 @@ fn with_fewer_threads_the_work_goes_on() {
     for threads in [2, 3, 5] {
         let train = crate::support::tiny(&format!("trained-{threads}"), "");
         let eval = "./hrm eval --model run --data data --json";
-        let script = format!("ulimit -u {threads}; export RAYON_NUM_THREADS=5; ./hrm {train} && exec {eval}");
+        let data = format!("./hrm data sudoku --generate 8 --size 4 --split train --out made-{threads} >&2");
+        let script = format!(
+            "ulimit -u {threads}; export RAYON_NUM_THREADS=5; ./hrm {train} && {data} && exec {eval}"
+        );
         let mut command = Command::new("setpriv");
         let user = 60_000 + threads;
         command.args([
@@ -76,6 +79,32 @@ fn with_fewer_threads_the_work_goes_on() {
         assert_eq!(of(&String::from_utf8_lossy(&output.stdout)), of(&expected), "{threads}");
         let trained = place.result(&format!("trained-{threads}"));
         assert_same(&trained, &place.result("run"), &format!("{threads} threads"));
+    }
+}
+
+/// What computes on one thread must not wait for another: of everything that says how far it is.
+#[test]
+fn one_thread_is_enough() {
+    let place = Place::with_run();
+    for line in [
+        "data sudoku --generate 8 --size 4 --split train --out one",
+        "data sudoku --generate 8 --size 4 --augment 3 --split test --out one",
+        "eval --model run --data data",
+        "train --resume --data data --out run --steps 14",
+        "check --golden .",
+    ] {
+        let mut command = Command::new(binary());
+        command.args(line.split_whitespace()).env("RAYON_NUM_THREADS", "1").current_dir(place.path(""));
+        let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        let ended = (0..1200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            child.try_wait().unwrap().is_some()
+        });
+        if !ended {
+            child.kill().unwrap();
+        }
+        assert!(ended, "{line} has not ended after a minute");
     }
 }
 
