@@ -52,6 +52,7 @@ pub mod evaluate;
 pub mod files;
 pub mod golden;
 pub mod interrupt;
+pub mod json;
 pub mod memory;
 pub mod metrics;
 pub mod model_dir;

@@ -15,15 +15,15 @@ use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::json as object;
 
-use crate::files;
 use crate::memory::human;
 use crate::model_io::foreign;
 use crate::model_io::keys::{self, Keys};
 use crate::numbers::Precision;
 use crate::tensor_file::{self, Elements, Kind, Source, TensorFile, TensorFileError};
 use crate::tensor_match::{self, Mismatch, shape};
+use crate::{files, json};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
@@ -114,7 +114,8 @@ fn read_keys<E>(path: &Path) -> Result<Keys, ModelError<E>> {
         TextError::Io(error) => ModelError::Io(path.to_owned(), error),
         TextError::Other(problem) => bad(problem),
     })?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(format!("not JSON: {e}")))?;
+    let value = json::from_str(&text)
+        .map_err(|e| bad(if e.is_data() { e.to_string() } else { format!("not JSON: {e}") }))?;
     keys::read(value).map_err(bad)
 }
 
@@ -277,7 +278,7 @@ struct Written<'a> {
 
 fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<(), ModelError<E>> {
     let io = |e| ModelError::Io(path.to_owned(), e);
-    let keys = Written { config, loss: loss.map(|loss| json!({ LOSS_TYPE: loss })) };
+    let keys = Written { config, loss: loss.map(|loss| object!({ LOSS_TYPE: loss })) };
     let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)

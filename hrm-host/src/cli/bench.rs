@@ -103,6 +103,7 @@ fn options(args: &Args) -> Result<Options> {
         num_puzzle_identifiers: 1,
         total_groups: 1,
         mean_puzzle_examples: 1.0,
+        total_puzzles: None,
         sets: vec!["all".into()],
     };
     let config = args.backend.configure(settings.config(&task));

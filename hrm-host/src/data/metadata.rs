@@ -26,6 +26,9 @@ pub struct Metadata {
     pub total_groups: usize,
     /// Mean examples of one puzzle; with the groups it gives the steps of an epoch.
     pub mean_puzzle_examples: f64,
+    /// Puzzles of all sets together: TRM's loader asks for it. Datasets for HRM's may lack it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_puzzles: Option<usize>,
     /// The names of the sets, the prefixes of their arrays.
     pub sets: Vec<String>,
 }
@@ -38,8 +41,11 @@ impl Metadata {
     pub fn read(path: &Path) -> Result<Self> {
         let text = files::try_text_at_most(path, 1 << 20)
             .map_err(Error::io(path, "read the dataset's description"))?;
-        let map: Map<String, Value> = serde_json::from_str(unmarked(&text))
-            .map_err(|e| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "an object"))?;
+        let not_json =
+            |e: serde_json::Error| Error::format(path, Place::Line(e.line() as u64), "JSON", e, "an object");
+        let Value::Object(map) = crate::json::from_str(unmarked(&text)).map_err(not_json)? else {
+            return Err(Error::format(path, Place::File, "JSON", "another value", "an object"));
+        };
         let keys = Keys { path, map: &map };
 
         let vocab_size = keys.integer("vocab_size", 1, i64::from(i32::MAX))? as u32;
@@ -62,6 +68,10 @@ impl Metadata {
             num_puzzle_identifiers,
             total_groups: keys.integer("total_groups", 0, i64::from(i32::MAX))? as usize,
             mean_puzzle_examples: keys.mean("mean_puzzle_examples")?,
+            total_puzzles: match map.get("total_puzzles") {
+                None | Some(Value::Null) => None,
+                Some(_) => Some(keys.integer("total_puzzles", 0, i64::from(i32::MAX))? as usize),
+            },
             sets: keys.names("sets")?,
         })
     }

@@ -92,6 +92,7 @@ impl DatasetWriter {
                 num_puzzle_identifiers: u32::try_from(format.identifiers.len()).unwrap_or(u32::MAX),
                 total_groups: 0,
                 mean_puzzle_examples: 0.0,
+                total_puzzles: None,
                 sets: vec![SET.to_owned()],
             },
             identifiers: serde_json::json!(format.identifiers).to_string(),
@@ -206,6 +207,7 @@ impl DatasetWriter {
     /// Puts the files on the disk, not yet under their names.
     fn stage(mut self) -> Result<StagedSplit> {
         self.metadata.mean_puzzle_examples = f64::from(self.examples) / f64::from(self.puzzles.max(1));
+        self.metadata.total_puzzles = usize::try_from(self.puzzles).ok();
         let has_ratings = self.ratings.is_some();
         let arrays =
             [self.inputs, self.labels, self.puzzle_indices, self.group_indices, self.puzzle_identifiers];

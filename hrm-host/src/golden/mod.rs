@@ -268,8 +268,8 @@ fn models(dir: &Path) -> Result<Vec<String>, Error> {
 
 /// A JSON file.
 fn json(path: &Path) -> Result<serde_json::Value, Error> {
-    let text = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    serde_json::from_slice(&text)
+    let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    crate::json::from_str(&text)
         .map_err(|error| Error::Format { path: path.into(), message: error.to_string() })
 }
 

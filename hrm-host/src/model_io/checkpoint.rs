@@ -15,6 +15,7 @@ use super::selection::{self, Selection};
 use super::{keys, pytorch, shards};
 use crate::error::{Error, Result};
 use crate::files::read_error;
+use crate::json;
 use crate::model_dir::CONFIG_FIELD;
 use crate::numbers::Number;
 use crate::tensor_file::{Kind, TensorFile};
@@ -264,7 +265,7 @@ impl Checkpoint {
 fn config_field(file: &TensorFile) -> Result<Option<Config>> {
     let Some(text) = file.field(CONFIG_FIELD) else { return Ok(None) };
     let read = || {
-        let value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let value = json::from_str(text).map_err(|e| e.to_string())?;
         keys::read(value)?.config()
     };
     let config: std::result::Result<Config, String> = read();

@@ -376,3 +376,39 @@ fn mazes_are_solved_and_judged_by_any_shortest_path() {
     ended.expect(if found["solved"] == true { 0 } else { 1 }, &[]);
     place.hrm("solve --model run S#G").expect(2, &["maze, line 1: found 3 cells"]);
 }
+
+/// An array of no rows.
+fn no_rows(descr: &str, shape: &str) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{header:<117}\n");
+    [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat()
+}
+
+#[test]
+fn no_puzzles_are_no_score() {
+    let place = Place::with_run();
+    let split = place.path("none/test");
+    std::fs::create_dir_all(&split).unwrap();
+    let description = String::from_utf8(place.read("data/test/dataset.json")).unwrap();
+    let groups = format!("\"total_groups\":{}", json(&description)["total_groups"]);
+    assert!(description.contains(&groups), "{description}");
+    std::fs::write(split.join("dataset.json"), description.replace(&groups, "\"total_groups\":0")).unwrap();
+    let one = |descr: &str| {
+        let mut array = no_rows(descr, "(1,)");
+        array.extend(0i32.to_le_bytes());
+        array
+    };
+    for (name, array) in [
+        ("inputs", no_rows("|u1", "(0, 16)")),
+        ("labels", no_rows("|u1", "(0, 16)")),
+        ("puzzle_identifiers", no_rows("<i4", "(0,)")),
+        ("puzzle_indices", one("<i4")),
+        ("group_indices", one("<i4")),
+    ] {
+        std::fs::write(split.join(format!("all__{name}.npy")), array).unwrap();
+    }
+    for more in ["", " --json", " --sweep", " --first 3", " --limit 3"] {
+        let line = format!("eval --model run --data none{more}");
+        place.hrm(&line).expect(1, &["there is nothing to evaluate: none/test has no puzzles"]);
+    }
+}

@@ -125,3 +125,20 @@ fn nothing_is_replaced_and_what_is_wrong_is_named() {
     }
     assert!(place.is_free("x"));
 }
+
+/// Which of the two is meant, nobody knows.
+#[test]
+fn a_key_twice_is_refused() {
+    let place = Place::with_run();
+    let config = String::from_utf8(place.read("run/best/config.json")).unwrap();
+    let twice = config.replacen('{', "{\"num_heads\": 1, ", 1);
+    place.write("run/best/config.json", &twice);
+    for line in
+        ["info run/best", "eval --model run/best --data data", "export --to postcard --out m.hrm run/best"]
+    {
+        place.hrm(line).expect(2, &["config.json: the key \"num_heads\" is there twice"]);
+    }
+    let description = String::from_utf8(place.read("data/test/dataset.json")).unwrap();
+    place.write("data/test/dataset.json", &description.replacen('{', "{\"seq_len\": 9, ", 1));
+    place.hrm("info data").expect(2, &["dataset.json", "the key \"seq_len\" is there twice"]);
+}

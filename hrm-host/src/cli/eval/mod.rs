@@ -109,6 +109,13 @@ fn run_on<K: HostBackend>(args: &Args) -> Result<()> {
     let against = args.against.as_deref().map(Answered::read).transpose()?;
     let dataset = Dataset::open(&args.data, args.split.name())?;
     let sample = args.sample();
+    if sample.size(dataset.examples()) == 0 {
+        let path = args.data.join(args.split.name());
+        return Err(Error::failed(format!(
+            "there is nothing to evaluate: {} has no puzzles",
+            path.display()
+        )));
+    }
     if let (Some(path), Some(there)) = (&args.against, &against) {
         same_count(path, there.len(), sample.size(dataset.examples()))?;
         Answered::expect_same(there, path, &dataset, sample)?;
