@@ -55,7 +55,7 @@ fn a_bad_description_names_its_key() {
     let path = dir.path().join("train/dataset.json");
     let good: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let keys = good.as_object().unwrap();
-    assert_eq!(keys.len(), 9);
+    assert_eq!(keys.len(), 10);
     for key in keys.keys() {
         for bad in [None, Some(serde_json::json!("?")), Some(serde_json::json!(-1e12))] {
             let mut map = keys.clone();
@@ -64,8 +64,13 @@ fn a_bad_description_names_its_key() {
                 None => map.remove(key),
             };
             fs::write(&path, serde_json::to_string(&map).unwrap()).unwrap();
-            let error = file_and_field(Dataset::open(dir.path(), "train"));
-            assert_eq!(error, ("dataset.json".into(), key.clone()));
+            let opened = Dataset::open(dir.path(), "train");
+            // HRM's own builder does not write it.
+            if key == "total_puzzles" && !map.contains_key(key) {
+                assert_eq!(opened.unwrap().metadata().total_puzzles, None);
+                continue;
+            }
+            assert_eq!(file_and_field(opened), ("dataset.json".into(), key.clone()));
         }
     }
     for (key, bad) in [
