@@ -27,6 +27,9 @@ use crate::{files, json};
 
 /// Name of the configuration in a model directory.
 pub const CONFIG: &str = "config.json";
+
+/// The model card, in the form of the Hugging Face Hub: what the model is, for people.
+pub const CARD: &str = "README.md";
 /// Longest configuration that is read.
 const LONGEST: u64 = 1 << 20;
 /// Name of the weights in a model directory.
@@ -282,6 +285,28 @@ fn save_keys<E>(config: &Config, loss: Option<LossKind>, path: &Path) -> Result<
     let mut text = serde_json::to_string_pretty(&keys).map_err(|e| io(e.into()))?;
     text.push('\n');
     files::write_synced(path, |out| out.write_all(text.as_bytes())).map(|_| ()).map_err(io)
+}
+
+/// Writes a model card.
+///
+/// # Errors
+/// The disk fails.
+pub(crate) fn write_card(path: &Path, text: &str) -> crate::error::Result<()> {
+    let written = files::write_synced(path, |out| out.write_all(text.as_bytes()));
+    written.map(|_| ()).map_err(|error| files::write_error(path, error))
+}
+
+/// Copies the card of the model directory `from`, if it has one, into `to`: it goes where the weights go.
+///
+/// # Errors
+/// It is no text or beyond all measure, or the disk fails.
+pub(crate) fn carry_card(from: &Path, to: &Path) -> crate::error::Result<()> {
+    let path = from.join(CARD);
+    if !path.is_file() {
+        return Ok(());
+    }
+    let text = files::try_text_at_most(&path, LONGEST).map_err(|error| files::read_error(&path, error))?;
+    write_card(&to.join(CARD), &text)
 }
 
 /// Refuses a configuration other than the one that the weights in `file` were made with: a changed number can leave

@@ -7,12 +7,9 @@ use super::train::preset;
 use super::values::{count, count_to};
 use crate::backend::{Backend, BackendArgs, HostBackend, TrainBackend, WithBackend, WithTrainBackend};
 use crate::bench::{self, Measured, Options, Report};
-use crate::data::Metadata;
 use crate::error::{Error, Result};
 use crate::memory::human;
-use crate::settings::Settings;
 use crate::style::{self, FAINT, STRONG};
-use crate::train;
 
 /// Measure step time, GFLOP/s, the share of this machine's GEMM rate, and planned and used memory
 #[derive(Debug, PartialEq, clap::Args)]
@@ -46,22 +43,6 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Cells and tokens of each preset's puzzles.
-const TASKS: [(&str, usize, u32); 12] = [
-    ("sudoku-4x4", 16, 6),
-    ("sudoku-mini", 81, 11),
-    ("sudoku-1m", 81, 11),
-    ("sudoku-extreme", 81, 11),
-    ("maze-hard", 900, 6),
-    ("arc-1", 900, 12),
-    ("arc-2", 900, 12),
-    ("trm-sudoku-mlp", 81, 11),
-    ("trm-sudoku", 81, 11),
-    ("trm-maze", 900, 6),
-    ("trm-arc-1", 900, 12),
-    ("trm-arc-2", 900, 12),
-];
-
 /// Measures.
 ///
 /// # Errors
@@ -84,29 +65,12 @@ pub fn run(args: &Args) -> Result<()> {
 /// What the preset's training would be on data of its task's sizes.
 fn options(args: &Args) -> Result<Options> {
     let preset = preset(&args.preset)?;
-    let mut merged = Settings::default();
-    merged.text(&format!("preset {}", preset.name), preset.toml)?;
-    let mut settings: train::Settings = merged.build()?;
+    let mut settings = preset.settings()?;
     let size = |n: NonZeroU64| usize::try_from(n.get()).unwrap_or(usize::MAX);
     if let Some(batch) = args.batch {
         settings.global_batch_size = size(batch);
     }
-    let Some((_, seq_len, vocab_size)) = TASKS.into_iter().find(|(name, ..)| *name == preset.name) else {
-        return Err(Error::failed(format!("the sizes of {}'s puzzles are not known", preset.name)));
-    };
-    let task = Metadata {
-        pad_id: 0,
-        ignore_label_id: Some(0),
-        blank_identifier_id: 0,
-        vocab_size,
-        seq_len,
-        num_puzzle_identifiers: 1,
-        total_groups: 1,
-        mean_puzzle_examples: 1.0,
-        total_puzzles: None,
-        sets: vec!["all".into()],
-    };
-    let config = args.backend.configure(settings.config(&task));
+    let config = args.backend.configure(settings.config(&preset.task()));
     let inferred = args.batch.filter(|_| args.backend.backend == Backend::Int8);
     Ok(Options {
         config,

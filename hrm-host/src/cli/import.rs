@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::values::Assignment;
 use crate::error::{Error, Result};
+use crate::model_io::identifiers::Reset;
 use crate::model_io::import::{self, Imported, Options};
 use crate::model_io::selection::Selection;
 use crate::style::{self, FAINT, STRONG};
@@ -41,9 +42,17 @@ pub struct Args {
     /// The names of the new model's puzzle identifiers; rows are matched by name [default: those of --data]
     #[arg(long, value_name = "NEW.json")]
     pub new_identifiers: Option<PathBuf>,
-    /// Give every puzzle identifier the blank identifier's row
-    #[arg(long, conflicts_with = "identifiers")]
-    pub reset_puzzle_embeddings: bool,
+    /// Give every puzzle identifier the same row, for puzzles that the checkpoint does not know
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ROW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "blank",
+        conflicts_with = "identifiers"
+    )]
+    pub reset_puzzle_embeddings: Option<Reset>,
     /// Of several copies of the weights, the one whose tensors' names begin so [default: the weights, not their average]
     #[arg(long, value_name = "NAME")]
     pub weights: Option<String>,

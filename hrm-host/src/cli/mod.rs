@@ -13,6 +13,7 @@ pub mod eval;
 pub mod export;
 pub mod import;
 pub mod info;
+pub mod presets;
 pub mod quickstart;
 pub mod solve;
 mod trace;
@@ -52,6 +53,7 @@ pub struct Cli {
 pub enum Command {
     Quickstart(quickstart::Args),
     Data(data::Args),
+    Presets(presets::Args),
     Train(train::Args),
     Eval(eval::Args),
     Solve(solve::Args),
@@ -70,6 +72,7 @@ impl Command {
         match self {
             Self::Quickstart(args) => quickstart::run(&args),
             Self::Data(args) => data::run(args),
+            Self::Presets(args) => presets::run(&args),
             Self::Train(args) => train::run(args),
             Self::Eval(args) => eval::run(&args),
             Self::Solve(args) => solve::run(args),

@@ -142,7 +142,7 @@ fn open_test(data: &Path) -> Result<Option<Dataset>> {
 pub(super) fn preset(name: &str) -> Result<&'static presets::Preset> {
     presets::find(name).ok_or_else(|| {
         let known = presets::PRESETS.map(|preset| preset.name);
-        let error = Error::usage(format!("given --preset {name}, expected one of {}", known.join(", ")));
+        let error = Error::usage(format!("there is no preset {name}, expected one of {}", known.join(", ")));
         match nearest(name, &known) {
             Some(meant) => error.hint(format!("did you mean `{meant}`?")),
             None => error,

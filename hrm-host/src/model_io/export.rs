@@ -58,6 +58,7 @@ pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Enco
     };
     let source = Source::open(model)?;
     let (config, loss) = (*source.config(), source.loss());
+    let beside = source.path().to_owned();
     let mut checkpoint = source.into_weights();
     let plan = Plan::new(&config, 1, Mode::Inference).map_err(|e| Error::input(e.to_string()))?;
     let places = compare(checkpoint.tensors(), &plan.params, shape)
@@ -83,6 +84,7 @@ pub fn export(model: &Path, out: &Path, target: Target, encoding: impl Into<Enco
     let file = match target {
         Target::Safetensors => {
             files::write_dir(out, Existing::Refuse, |staging| {
+                model_dir::carry_card(&beside, staging.path())?;
                 model_dir::save_trained_config::<Infallible>(&config, loss, &staging.path().join(CONFIG))?;
                 model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), precision, fetch)?
             })?;

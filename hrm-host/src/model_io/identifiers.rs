@@ -10,13 +10,22 @@ use crate::files;
 /// The identifier of a puzzle without one of its own; its row is what an unknown puzzle gets.
 const BLANK: usize = 0;
 
+/// What every row of a puzzle embedding is reset to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Reset {
+    /// The blank identifier's row, which stands for a puzzle that is not known
+    Blank,
+    /// The mean of all rows: what the published program of TRM does when its table has another length
+    Mean,
+}
+
 /// Where each row of a puzzle embedding comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
     /// All rows stay.
     Same,
-    /// This many rows, each a copy of the blank one.
-    Blank(usize),
+    /// This many rows, all alike.
+    Reset(usize, Reset),
     /// Each from the row given.
     From(Vec<usize>),
 }
@@ -37,7 +46,7 @@ impl Rows {
     pub fn count(&self, stored: usize) -> usize {
         match self {
             Self::Same => stored,
-            Self::Blank(count) => *count,
+            Self::Reset(count, _) => *count,
             Self::From(rows) => rows.len(),
         }
     }
@@ -46,23 +55,42 @@ impl Rows {
     #[must_use]
     pub fn blank(&self) -> usize {
         match self {
-            Self::Same => 0,
-            Self::Blank(count) => count.saturating_sub(1),
+            Self::Same | Self::Reset(_, Reset::Mean) => 0,
+            Self::Reset(count, Reset::Blank) => count.saturating_sub(1),
             Self::From(rows) => rows.iter().skip(1).filter(|row| **row == BLANK).count(),
         }
     }
 
     /// Writes the new table, of `cols` columns, from the stored one.
     pub fn apply(&self, stored: &[f32], cols: usize, out: &mut [f32]) {
+        let mean = match self {
+            Self::Reset(_, Reset::Mean) => mean(stored, cols),
+            _ => Vec::new(),
+        };
         for (row, values) in out.chunks_exact_mut(cols.max(1)).enumerate() {
             let from = match self {
+                Self::Reset(_, Reset::Mean) => {
+                    values.copy_from_slice(&mean);
+                    continue;
+                }
                 Self::Same => row,
-                Self::Blank(_) => BLANK,
+                Self::Reset(_, Reset::Blank) => BLANK,
                 Self::From(rows) => rows[row],
             };
             values.copy_from_slice(&stored[from * cols..][..cols]);
         }
     }
+}
+
+/// The mean of all rows of `table`, summed in f64.
+fn mean(table: &[f32], cols: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; cols];
+    let rows = table.chunks_exact(cols.max(1));
+    let count = rows.len().max(1) as f64;
+    for row in rows {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// Reads `identifiers.json`: a list of names.
@@ -97,8 +125,12 @@ mod tests {
         rows.apply(&[9.0, 9.5, 1.0, 1.5, 2.0, 2.5], 2, &mut out);
         assert_eq!(out, [9.0, 9.5, 2.0, 2.5, 9.0, 9.5, 1.0, 1.5]);
         let mut out = [0.0; 6];
-        Rows::Blank(3).apply(&[7.0, 8.0, 1.0, 1.0], 2, &mut out);
+        Rows::Reset(3, Reset::Blank).apply(&[7.0, 8.0, 1.0, 1.0], 2, &mut out);
         assert_eq!(out, [7.0, 8.0, 7.0, 8.0, 7.0, 8.0]);
+        let means = Rows::Reset(3, Reset::Mean);
+        means.apply(&[7.0, 8.0, 1.0, 1.0, -2.0, 0.0], 2, &mut out);
+        assert_eq!(out, [2.0, 3.0, 2.0, 3.0, 2.0, 3.0]);
+        assert_eq!((means.count(2), means.blank()), (3, 0));
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::architecture::{self, Sources};
 use super::checkpoint::Checkpoint;
-use super::identifiers::{self, Rows};
+use super::identifiers::{self, Reset, Rows};
 use super::selection::Selection;
 use super::source;
 use crate::data::Metadata;
@@ -38,8 +38,8 @@ pub struct Options {
     pub identifiers: Option<PathBuf>,
     /// The names of those that the model shall have; those of `data` if there are none.
     pub new_identifiers: Option<PathBuf>,
-    /// Gives every identifier the blank one's row.
-    pub reset_puzzle_embeddings: bool,
+    /// Gives every identifier the same row.
+    pub reset_puzzle_embeddings: Option<Reset>,
     /// Of several copies of the weights, the one whose names begin so.
     pub weights: Option<String>,
 }
@@ -97,7 +97,9 @@ pub fn import(checkpoint: &Path, out: &Path, options: &Options) -> Result<Import
     let types = count_types(&checkpoint, &places)?;
     refuse_beyond_memory(&checkpoint, &places, stored)?;
 
+    let card = beside.as_deref().and_then(Path::parent);
     files::write_dir(out, Existing::Refuse, |staging| {
+        card.map_or(Ok(()), |dir| model_dir::carry_card(dir, staging.path()))?;
         model_dir::save_trained_config::<Infallible>(&config, found.loss, &staging.path().join(CONFIG))?;
         model_dir::write_weights(&plan, &staging.path().join(WEIGHTS), Precision::F32, |tensor, out| {
             let values = checkpoint.read_tensor(&places, tensor)?;
@@ -171,12 +173,12 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
         }
         _ => None,
     };
-    let rows = match (&options.identifiers, new) {
+    let rows = match (&options.identifiers, new, options.reset_puzzle_embeddings) {
         _ if config.puzzle_emb_ndim == 0 => Rows::Same,
-        (_, new) if options.reset_puzzle_embeddings => {
-            Rows::Blank(new.map_or(config.num_puzzle_identifiers, |names| names.len()))
+        (_, new, Some(reset)) => {
+            Rows::Reset(new.map_or(config.num_puzzle_identifiers, |names| names.len()), reset)
         }
-        (Some(old), Some(new)) => {
+        (Some(old), Some(new), None) => {
             let names = identifiers::read(old)?;
             if names.len() != stored {
                 return Err(Error::input(format!(
@@ -187,11 +189,11 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
             }
             Rows::by_name(&names, &new)
         }
-        (Some(_), None) => {
+        (Some(_), None, None) => {
             return Err(Error::usage("given the checkpoint's identifiers, expected the new ones as well")
                 .hint("add --new-identifiers FILE, or --data DIR"));
         }
-        (None, _) if config.num_puzzle_identifiers != stored => {
+        (None, _, None) if config.num_puzzle_identifiers != stored => {
             return Err(Error::usage(format!(
                 "{PUZZLE_EMB} has {stored} rows, the model shall have {}",
                 config.num_puzzle_identifiers
@@ -201,7 +203,7 @@ fn rows(options: &Options, stored: usize, config: &mut Config) -> Result<Rows> {
                  --new-identifiers NEW.json; or start afresh with --reset-puzzle-embeddings",
             ));
         }
-        (None, _) => Rows::Same,
+        (None, _, None) => Rows::Same,
     };
     if config.puzzle_emb_ndim > 0 {
         config.num_puzzle_identifiers = rows.count(stored);

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use hrm_core::init;
 use hrm_core::kernels::{Memory, Region, TrainKernels};
-use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 use hrm_core::tensors::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::card;
 use super::settings::Settings;
 use crate::carry;
 use crate::data::Cursor;
@@ -101,23 +101,23 @@ where
 {
     let target = run.join(checkpoint_name(state.step));
     files::write_dir(&target, Existing::Replace, |staging| {
-        super::averaged(backend, plan, |k| save_model(k, plan, state.settings.arch.loss, staging.path()))?;
+        super::averaged(backend, plan, |k| save_model(k, plan, state, staging.path()))?;
         save_trainer(backend, plan, &staging.path().join(TRAINER), state)
     })?;
     Ok(target)
 }
 
-/// Writes configuration, loss and weights of `backend` into `dir`.
+/// Writes configuration, loss and weights of `backend` into `dir`, and the card that says what they are.
 ///
 /// # Errors
 /// The backend fails, or the disk does.
-pub fn save_model<K>(backend: &mut K, plan: &Plan, loss: LossKind, dir: &Path) -> Result<()>
+pub fn save_model<K>(backend: &mut K, plan: &Plan, state: &TrainerState, dir: &Path) -> Result<()>
 where
     K: Memory<Error: Send + Sync + 'static>,
 {
-    model_dir::save_trained_config::<K::Error>(&plan.config, loss, &dir.join(CONFIG))?;
+    model_dir::save_trained_config::<K::Error>(&plan.config, state.settings.arch.loss, &dir.join(CONFIG))?;
     model_dir::save_weights(backend, plan, &dir.join(WEIGHTS))?;
-    Ok(())
+    card::write(plan, state, dir)
 }
 
 fn save_trainer<K>(backend: &mut K, plan: &Plan, path: &Path, state: &TrainerState) -> Result<()>

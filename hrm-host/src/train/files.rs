@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::TRAINER;
 use crate::error::{Error, Result};
 use crate::files::{self, Asked, DirLock, LOCK, Ours, Writers};
-use crate::model_dir::{CONFIG, WEIGHTS, checkpoint_step, checkpoints};
+use crate::model_dir::{CARD, CONFIG, WEIGHTS, checkpoint_step, checkpoints};
 
 /// Metrics of a run: the same bytes whether it was interrupted or not.
 pub const METRICS: &str = "metrics.jsonl";
@@ -27,13 +27,13 @@ pub const CURVE: &str = "curve.svg";
 fn owns(name: &str) -> Option<Ours> {
     match name {
         SETTINGS | CURVE => Some(Ours::File),
-        BEST => Some(Ours::Dir(&[CONFIG, WEIGHTS])),
+        BEST => Some(Ours::Dir(&[CARD, CONFIG, WEIGHTS])),
         _ => checkpoint_step(name).map(|_| CHECKPOINT),
     }
 }
 
 /// What a checkpoint holds.
-const CHECKPOINT: Ours = Ours::Dir(&[CONFIG, WEIGHTS, TRAINER]);
+const CHECKPOINT: Ours = Ours::Dir(&[CARD, CONFIG, WEIGHTS, TRAINER]);
 
 /// The directory of a run that nobody else writes to.
 #[derive(Debug)]

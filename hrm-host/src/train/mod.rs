@@ -1,6 +1,7 @@
 //! Training: the loop around [`train_step`](hrm_core::model::train_step), with its data, metrics, evaluations and
 //! checkpoints.
 
+mod card;
 pub mod checkpoint;
 pub mod curve;
 pub mod files;
@@ -421,9 +422,8 @@ impl<K: TrainBackend> Trainer<K> {
     pub fn save_model(&mut self, dir: &Path) -> Result<()> {
         self.refuse_bad_parameters()?;
         write_dir(dir, Existing::Replace, |staging| {
-            let loss = self.state.settings.arch.loss;
             averaged(&mut self.backend, &self.plan, |k| {
-                checkpoint::save_model(k, &self.plan, loss, staging.path())
+                checkpoint::save_model(k, &self.plan, &self.state, staging.path())
             })
         })
     }

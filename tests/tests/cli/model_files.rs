@@ -57,7 +57,9 @@ fn a_model_directory_and_a_run_are_checkpoints_too() {
     place.write("bare/model.safetensors", without_metadata(&place.read("run/best/model.safetensors")));
     place.hrm("import bare --out c").expect(2, &["no tensor tells", "num_heads"]);
     place.hrm("import bare --out c --config run/best/config.json").expect(0, &[]);
-    assert!(place.files("c") == place.files("run/best"));
+    let mut files = place.files("run/best");
+    files.remove("README.md").unwrap();
+    assert!(place.files("c") == files);
 }
 
 #[test]
@@ -141,4 +143,38 @@ fn a_key_twice_is_refused() {
     let description = String::from_utf8(place.read("data/test/dataset.json")).unwrap();
     place.write("data/test/dataset.json", &description.replacen('{', "{\"seq_len\": 9, ", 1));
     place.hrm("info data").expect(2, &["dataset.json", "the key \"seq_len\" is there twice"]);
+}
+
+/// What a model is goes with it: into each checkpoint and the best model, and where these are imported or exported to.
+#[test]
+fn a_model_has_a_card() {
+    let place = Place::with_run();
+    let card = String::from_utf8(place.read("run/best/README.md")).unwrap();
+    for words in [
+        "---\nlibrary_name: hrm\ntags:\n- hrm\n",
+        "of 40 steps of 4 puzzles |",
+        "| seed | 0 |",
+        "not averaged",
+        "halts where q_halt > q_continue |",
+        "% of puzzles solved, ",
+        "1 vote |",
+        "    hrm eval --model . --data DATA",
+    ] {
+        assert!(card.contains(words), "{words:?} in:\n{card}");
+    }
+    let last = place.files("run").into_keys().filter(|name| name.ends_with("README.md")).count();
+    assert_eq!(last, 3, "the best model and two checkpoints");
+    place.hrm("import run/best --out imported").expect(0, &[]);
+    place.hrm("export --to safetensors --out exported run/best").expect(0, &[]);
+    for out in ["imported", "exported"] {
+        assert_eq!(String::from_utf8(place.read(&format!("{out}/README.md"))).unwrap(), card);
+    }
+    let trm = "train --preset trm-sudoku-mlp --data data --out trm --steps 2 --set global_batch_size=2 \
+               --set arch.hidden_size=16 --set arch.num_heads=2 --set arch.puzzle_emb_ndim=16 --set arch.L_cycles=1 \
+               --set arch.H_cycles=1 --set eval_limit=2 --set arch.halt_max_steps=2";
+    place.hrm(trm).expect(0, &[]);
+    let card = String::from_utf8(place.read("trm/best/README.md")).unwrap();
+    for words in ["# Tiny Recursive Model", "EMA, rate 0.999", "q_halt > 0 |", "a SwiGLU over positions"] {
+        assert!(card.contains(words), "{words:?} in:\n{card}");
+    }
 }
