@@ -33,9 +33,9 @@ use crate::train::{self, Settings, Trainer, checkpoint, presets};
   hrm train --resume --data data/sudoku --out runs/a")]
 #[command(group(clap::ArgGroup::new("settings").required(true).args(["preset", "config", "resume"]).multiple(true)))]
 pub struct Args {
-    /// The dataset
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    /// The dataset; several, each with a --data of its own, are trained on together
+    #[arg(long, value_name = "DIR", required = true)]
+    pub data: Vec<PathBuf>,
     /// Directory of the run, for checkpoints, metrics and models
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
@@ -88,7 +88,7 @@ fn train<K: TrainBackend>(args: &Args) -> Result<()> {
     if !args.resume {
         expect_free(&args.out)?;
     }
-    let dataset = Arc::new(Dataset::open(&args.data, "train")?);
+    let dataset = Arc::new(Dataset::open_all(&args.data)?);
     dataset.verify()?;
     let test = open_test(&args.data)?;
     let mapped = dataset.mapped_bytes() + test.as_ref().map_or(0, Dataset::mapped_bytes);
@@ -104,11 +104,11 @@ fn train<K: TrainBackend>(args: &Args) -> Result<()> {
     watch.finish();
     let outcome = outcome?;
     let out = args.out.display();
+    let data: String = args.data.iter().map(|data| format!(" --data {}", shell_word(data))).collect();
     let go_on = format!(
-        "go on with: {} train --resume --backend {} --data {} --out {}",
+        "go on with: {} train --resume --backend {}{data} --out {}",
         program(),
         K::NAME,
-        shell_word(&args.data),
         shell_word(&args.out)
     );
     let why = match outcome.end {
@@ -128,14 +128,11 @@ fn train<K: TrainBackend>(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The held-out split, if the dataset has one, with every token checked: the first evaluation would be late.
-fn open_test(data: &Path) -> Result<Option<Dataset>> {
-    if !data.join("test").exists() {
-        return Ok(None);
-    }
-    let test = Dataset::open(data, "test")?;
-    test.verify()?;
-    Ok(Some(test))
+/// The held-out splits, if there are any, with every token checked: the first evaluation would be late.
+fn open_test(data: &[PathBuf]) -> Result<Option<Dataset>> {
+    let test = Dataset::open_all_held_out(data)?;
+    test.as_ref().map_or(Ok(()), Dataset::verify)?;
+    Ok(test)
 }
 
 /// The preset called `name`.
@@ -325,7 +322,7 @@ mod tests {
         let line = "--preset sudoku-mini --set lr=1e-4 --set a.b=c --backend reference --dtype f32 --steps 10 --max-minutes 1.5 \
              --seed 3 --resume";
         let expected = Args {
-            data: "d".into(),
+            data: vec!["d".into()],
             out: "r".into(),
             preset: Some("sudoku-mini".to_owned()),
             config: None,

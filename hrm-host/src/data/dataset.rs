@@ -29,9 +29,9 @@ pub const IGNORE_LABEL: i32 = -100;
 #[derive(Debug)]
 pub struct Dataset {
     path: PathBuf,
-    metadata: Metadata,
-    sets: Vec<Set>,
-    identifiers: Option<Vec<String>>,
+    pub(super) metadata: Metadata,
+    pub(super) sets: Vec<Set>,
+    pub(super) identifiers: Option<Vec<String>>,
 }
 
 impl Dataset {
@@ -163,6 +163,8 @@ pub struct Set {
     group_indices: Npy,
     puzzle_identifiers: Npy,
     ratings: Option<Npy>,
+    /// What stands for each identifier, if not the identifier itself.
+    rows: Option<Vec<i32>>,
 }
 
 impl Set {
@@ -178,6 +180,7 @@ impl Set {
             group_indices: array("group_indices")?,
             puzzle_identifiers: array("puzzle_identifiers")?,
             ratings: if rated { Some(array("ratings")?) } else { None },
+            rows: None,
         };
         let examples = check_offsets(&set.puzzle_indices, "puzzle_indices")?;
         let puzzles = check_offsets(&set.group_indices, "group_indices")?;
@@ -247,7 +250,21 @@ impl Set {
     /// The identifier of `puzzle`; 0 beyond the last puzzle.
     #[must_use]
     pub fn identifier(&self, puzzle: usize) -> i32 {
-        self.puzzle_identifiers.get(puzzle).and_then(|id| i32::try_from(id).ok()).unwrap_or(0)
+        let stored = self.puzzle_identifiers.get(puzzle).and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
+        match &self.rows {
+            Some(rows) => usize::try_from(stored).ok().and_then(|id| rows.get(id).copied()).unwrap_or(0),
+            None => stored,
+        }
+    }
+
+    /// The same under another name.
+    pub(super) fn renamed(self, name: impl FnOnce(&str) -> String) -> Self {
+        Self { name: name(&self.name), ..self }
+    }
+
+    /// The same with `rows[id]` in place of each identifier `id`.
+    pub(super) fn with_identifiers(self, rows: Option<Vec<i32>>) -> Self {
+        Self { rows, ..self }
     }
 
     /// The puzzle that owns `example`.

@@ -18,6 +18,7 @@ pub mod dihedral;
 pub mod error;
 pub mod identifiers;
 pub mod inspect;
+mod joined;
 pub mod maze;
 mod metadata;
 pub mod mmap;

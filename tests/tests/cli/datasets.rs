@@ -219,3 +219,28 @@ fn ctrl_c_leaves_what_was_there() {
         assert_same(&place.files("old"), &before, line);
     }
 }
+
+/// Datasets that are trained on together: as the one that was made of all their puzzles.
+#[test]
+fn several_datasets_are_trained_on_together() {
+    let place = Place::with_data();
+    place.hrm("data sudoku --generate 24 --size 4 --split train --out more --seed 7").expect(0, &[]);
+    let both = crate::support::tiny("both", "--data more");
+    place.hrm(&both).expect(0, &["done after 40 steps"]);
+    let resume = "train --resume --steps 44 --out both";
+    place.hrm(&format!("{resume} --data data")).expect(2, &["other training data than the run began with"]);
+    place.hrm(&format!("{resume} --data data --data more")).expect(0, &["done after 44 steps"]);
+    // What is held out is that of the first: the second has none.
+    let card = String::from_utf8(place.read("both/best/README.md")).unwrap();
+    let alone = place.hrm(&crate::support::tiny("alone", ""));
+    alone.expect(0, &[]);
+    let line = |card: &str| card.lines().find(|line| line.starts_with("| held-out data")).unwrap().to_owned();
+    let other = String::from_utf8(place.read("alone/best/README.md")).unwrap();
+    assert_eq!(line(&card), line(&other));
+    place.hrm("data maze --generate 2 --size 9 --min-path 14 --split train --out maze").expect(0, &[]);
+    let unlike = "train --preset sudoku-4x4 --out new --data data --data maze";
+    place
+        .hrm(unlike)
+        .expect(2, &["maze/train/dataset.json", "seq_len: found 81, expected 16, as in data/train"]);
+    assert!(place.is_free("new"));
+}
