@@ -12,7 +12,7 @@ use hrm_core::kernels::{
     Plus, QHead, QLoss, SwiGlu, TokenMix, TokenMixVjp, TokenScratch, Write,
 };
 use hrm_core::loss::LossKind;
-use hrm_core::optim::{AdamAtan2, SignSgd, StepScalars};
+use hrm_core::optim::{AdamAtan2, Average, SignSgd, StepScalars};
 use hrm_core::rng::{Rng, Stream};
 use hrm_core::rope;
 use hrm_core::rope::RopeTables;
@@ -93,6 +93,7 @@ pub enum Kernel {
     QLoss { next: bool },
     Advance(HaltRule),
     AdamAtan2,
+    Average,
     SignSgd,
 }
 
@@ -108,6 +109,7 @@ impl Kernel {
                 | Self::EmbedVjp { .. }
                 | Self::QHeadVjp
                 | Self::AdamAtan2
+                | Self::Average
                 | Self::SignSgd
         ) && !matches!(self, Self::Advance(_))
     }
@@ -656,6 +658,30 @@ fn build(kernel: Kernel, shape: Shape, mut bench: Workbench, mut draw: Draw) -> 
             scratch.push(Place::SecondMoment(Param::new(0, 1, w.offset)));
             let places = vec![Place::Param(w), Place::FirstMoment(w), Place::SecondMoment(w)];
             ([step(1), step(2)].concat(), places)
+        }
+        Kernel::Average => {
+            // What the arena of averages holds nobody sees but by an exchange: the parameters become averages, others come in
+            // their place, the averages move towards them, and come back.
+            let w = draw.param(bench_, wide, d);
+            let len = w.offset + w.len();
+            let gradient = draw.next();
+            let gradient = draw.values(gradient, w.len());
+            bench_.gradient(w, &gradient);
+            let optimizer = AdamAtan2 { beta1: 0.9, beta2: 0.95, weight_decay: 0.5 };
+            let scalars = StepScalars { step: 1, lr: 0.5, puzzle_emb_lr: 0.0, seed: 0 };
+            let average = Average { rate: 0.75 };
+            scratch.push(Place::Param(Param::new(0, 1, w.offset)));
+            scratch.push(Place::FirstMoment(Param::new(0, 1, w.offset)));
+            scratch.push(Place::SecondMoment(Param::new(0, 1, w.offset)));
+            let ops = vec![
+                Op::BeginStep(scalars),
+                Op::SwapAverages { len },
+                Op::AdamAtan2 { len, optimizer },
+                Op::Average { len, average },
+                Op::Average { len, average },
+                Op::SwapAverages { len },
+            ];
+            (ops, vec![Place::Param(w), Place::FirstMoment(w), Place::SecondMoment(w)])
         }
         Kernel::SignSgd => {
             let columns = shape.ndim.max(1);

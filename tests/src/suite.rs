@@ -392,6 +392,7 @@ macro_rules! conformance {
             advance: Advance(::hrm_core::halting::HaltRule::Larger),
             advance_by_the_sign: Advance(::hrm_core::halting::HaltRule::Positive),
             adam_atan2: AdamAtan2,
+            average: Average,
             sign_sgd: SignSgd,
         );
 

@@ -88,7 +88,9 @@ impl Workbench {
     /// The plan that the backend gets: the configuration's, with arenas that hold the operands and no more.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        self.plan.with_arenas(self.params.len(), self.acts.len(), self.stats.len(), self.ids.len())
+        let plan =
+            self.plan.with_arenas(self.params.len(), self.acts.len(), self.stats.len(), self.ids.len());
+        plan.with_averages()
     }
 
     /// Makes a backend and writes the operands.
