@@ -13,6 +13,9 @@ pub enum PosEncodings {
     Learned,
     /// They do not: for a model whose cells are mixed by a SwiGLU, which tells positions apart by its weights.
     None,
+    /// Rotary embeddings by the row and the column of a square grid: half of the frequencies turn by each (SE-RRM). What
+    /// comes before the tokens is not turned.
+    Rope2d,
 }
 
 /// Which stacks make the two states.
@@ -315,6 +318,19 @@ impl Config {
             "num_heads",
             !matches!(self.pos_encodings, PosEncodings::Rope) || self.head_dim().is_multiple_of(2),
             "an even head dimension (hidden_size / num_heads) for rotary positions"
+        );
+        let grid = matches!(self.pos_encodings, PosEncodings::Rope2d);
+        check!(
+            num_heads,
+            "num_heads",
+            !grid || self.head_dim().is_multiple_of(4),
+            "a head dimension (hidden_size / num_heads) that 4 divides, for rotary rows and columns"
+        );
+        check!(
+            seq_len,
+            "seq_len",
+            !grid || self.seq_len.isqrt() * self.seq_len.isqrt() == self.seq_len,
+            "a square number, for rotary rows and columns"
         );
         check!(expansion, "expansion", self.expansion > 0.0 && self.expansion <= 64.0, "above 0, at most 64");
         check!(

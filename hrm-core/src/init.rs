@@ -5,7 +5,7 @@ use crate::config::ForwardDtype;
 use crate::kernels::{Memory, Region};
 use crate::plan::Plan;
 use crate::rng::{Rng, Stream};
-use crate::rope;
+use crate::rope::Rotary;
 
 /// Standard deviation of a unit normal cut off at two standard deviations; dividing by it corrects for the cut.
 const CUT_STD: f64 = 0.879_625_661_034_239_8;
@@ -82,8 +82,8 @@ pub fn initialise<M: Memory>(memory: &mut M, plan: &Plan, seed: u64) -> Result<(
 /// Those of the backend's memory.
 pub fn write_constants<M: Memory>(memory: &mut M, plan: &Plan) -> Result<(), M::Error> {
     let Some(tables) = plan.params.rope else { return Ok(()) };
-    let (theta, head_dim) = (plan.config.rope_theta, plan.config.head_dim());
-    let at = |i: usize| rope::cos_sin(theta, head_dim, i / tables.cos.cols, i % tables.cos.cols);
+    let rotary = Rotary::of(&plan.config);
+    let at = |i: usize| rotary.cos_sin(i / tables.cos.cols, i % tables.cos.cols);
     fill(memory, tables.cos, |i| at(i).0)?;
     fill(memory, tables.sin, |i| at(i).1)
 }

@@ -348,6 +348,12 @@ fn learned_positions_and_no_prefix() {
     whole_model(&Config { puzzle_emb_ndim: 0, h_layers: 1, l_layers: 3, ..CONFIG }, LossKind::Softmax);
 }
 
+#[test]
+fn rows_and_columns_of_a_grid() {
+    let grid = Config { seq_len: 4, num_heads: 1, pos_encodings: PosEncodings::Rope2d, ..CONFIG };
+    whole_model(&grid, LossKind::Stablemax);
+}
+
 /// Through any number of applications, of two stacks or of one, up to the whole pass.
 #[test]
 fn gradients_through_more_than_a_cycle() {

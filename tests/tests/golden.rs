@@ -4,10 +4,13 @@ use std::path::Path;
 
 use hrm_core::backend::Error;
 use hrm_core::backend::reference::{Owned, Reference, Rounding};
+use hrm_core::config::{Config, PosEncodings};
 use hrm_core::plan::Plan;
+use hrm_core::rope::Rotary;
 use hrm_core::scalar::Scalar;
 use hrm_host::golden;
-use hrm_tests::{golden_passes, small_golden, small_golden_passes, small_trm_golden_passes};
+use hrm_host::tensor_file::TensorFile;
+use hrm_tests::{golden_passes, shared_dir, small_golden, small_golden_passes, small_trm_golden_passes};
 
 fn reference<T: Scalar>(rounding: Rounding) -> impl Fn(&Plan) -> Result<Reference<T, Owned<T>>, Error> {
     move |plan| Reference::owned(plan, rounding)
@@ -41,6 +44,35 @@ fn the_f64_reference_agrees_with_trm() {
 #[test]
 fn the_bf16_reference_agrees_with_trm() {
     small_trm_golden_passes(|dir| golden::check_bf16(dir, &mut |_| (), reference::<f32>(Rounding::Bf16)));
+}
+
+/// Tables of rotary rows and columns, as a second program made them.
+#[test]
+fn rotary_rows_and_columns_agree() {
+    let Some(shared) = shared_dir("golden-se") else { return };
+    let mut file = TensorFile::open(&shared.join("golden-se/sa_functions.safetensors")).unwrap();
+    for (seq_len, head_dim) in [(16, 8), (25, 16), (81, 32)] {
+        let config = Config {
+            seq_len,
+            hidden_size: 2 * head_dim,
+            num_heads: 2,
+            puzzle_emb_ndim: 0,
+            pos_encodings: PosEncodings::Rope2d,
+            ..Config::SUDOKU_EXTREME
+        };
+        config.validate().unwrap();
+        let rotary = Rotary::of(&config);
+        // Theirs have each pair's angle twice.
+        let at = |index: usize| rotary.cos_sin(index / head_dim, index % head_dim % (head_dim / 2));
+        let name = format!("rope2d_{seq_len}_{head_dim}");
+        let mut theirs = |part: &str| file.f32s(&format!("{name}.{part}"), &[seq_len, head_dim]).unwrap();
+        let (cos, sin) = (theirs("cos"), theirs("sin"));
+        for (index, (cos, sin)) in cos.into_iter().zip(sin).enumerate() {
+            let ours = at(index);
+            let error = (ours.0 - cos).abs().max((ours.1 - sin).abs());
+            assert!(error < 1e-6, "{name}: {index} is {ours:?}, not {:?}", (cos, sin));
+        }
+    }
 }
 
 /// The report on a directory with one golden model and the functions, where `file` is what `spoil` makes of it; or the

@@ -94,19 +94,23 @@ impl Second {
     }
 }
 
+/// Whether version 1 knows no such positions.
+const fn is_second(positions: PosEncodings) -> bool {
+    matches!(positions, PosEncodings::None | PosEncodings::Rope2d)
+}
+
 impl StoredConfig {
     /// The version of the format that says it.
     #[must_use]
     pub const fn version(&self) -> u32 {
-        let positions = !matches!(self.0.pos_encodings, PosEncodings::None);
-        if positions && Second::of(&self.0).is_hrm() { 1 } else { 2 }
+        if !is_second(self.0.pos_encodings) && Second::of(&self.0).is_hrm() { 1 } else { 2 }
     }
 
     /// Reads that of a header of `version` from its front.
     pub(super) fn take(version: u32, header: &[u8]) -> Result<(Config, &[u8]), BundleError> {
         let (first, rest) = take::<First>(header)?;
         let (second, rest) = if version == 1 { (Second::HRM, rest) } else { take::<Second>(rest)? };
-        if version == 1 && first.pos_encodings == PosEncodings::None {
+        if version == 1 && is_second(first.pos_encodings) {
             return Err(BundleError::Header);
         }
         let config = Config {

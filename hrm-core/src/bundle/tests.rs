@@ -243,6 +243,7 @@ fn a_configuration_of_the_second_version_comes_back() {
         (attention, 2),
         (ablation, 2),
         (Config { pos_encodings: PosEncodings::None, ..Config::SUDOKU_EXTREME }, 2),
+        (Config { pos_encodings: PosEncodings::Rope2d, ..Config::SUDOKU_EXTREME }, 2),
     ] {
         let mut buffer = [0; 160];
         let stored = StoredConfig(config);

@@ -205,7 +205,7 @@ impl ParamPlan {
         let q_bias = layout.span(1, 2);
         let embed_pos = match config.pos_encodings {
             PosEncodings::Learned => Some(layout.span(s, d)),
-            PosEncodings::Rope | PosEncodings::None => None,
+            PosEncodings::Rope | PosEncodings::Rope2d | PosEncodings::None => None,
         };
         let h = match config.stacks {
             Stacks::Separate => Some(Stack::lay_out(&mut layout, config, Level::H, config.h_layers)),
@@ -219,7 +219,7 @@ impl ParamPlan {
         let puzzle_emb = layout.span(identifiers, config.puzzle_emb_ndim);
         let rope = match config.pos_encodings {
             // What does not attend has nothing to rotate.
-            PosEncodings::Rope if !config.mlp_t => {
+            PosEncodings::Rope | PosEncodings::Rope2d if !config.mlp_t => {
                 let half = config.head_dim() / 2;
                 Some(RopeTables { cos: layout.span(s, half), sin: layout.span(s, half) })
             }

@@ -146,11 +146,16 @@ pub fn mixes<L: Launcher>(l: &mut L, sizes: Sizes) {
 }
 
 /// One sequence and more, an odd number of tiles, few positions and as many as there are places, one step and more than the
-/// ring has stages.
+/// ring has stages, several tiles for a cluster.
 pub fn check<L: Launcher>(l: &mut L) {
-    for (batch, positions, width, inter) in
-        [(1, 97, 128, 64), (3, 104, 128, 128), (1, 97, 256, 320), (2, 1, 128, 64), (1, 65, 384, 64)]
-    {
+    for (batch, positions, width, inter) in [
+        (1, 97, 128, 64),
+        (3, 104, 128, 128),
+        (1, 97, 256, 320),
+        (2, 1, 128, 64),
+        (1, 65, 384, 64),
+        (10, 9, 128, 192),
+    ] {
         mixes(l, Sizes { batch, positions, width, inter });
     }
     // Without a kernel, and so without scratch: more positions than registers hold, columns and an activation that are no tiles,

@@ -80,7 +80,7 @@ const TABLE: &[(Meaning, &[&str])] = &[
     (Word(&["separate", "shared"]), &["stacks"]),
     (Switch, &["mlp_t", "no_ACT_continue"]),
     (Span, &["gradient"]),
-    (Word(&["rope", "learned", "none"]), &["pos_encodings"]),
+    (Word(&["rope", "learned", "none", "rope2d"]), &["pos_encodings"]),
     (Word(&["bfloat16", "float32"]), &["forward_dtype"]),
     (Loss, &["loss", "loss_type"]),
     (Class, &["name", "architectures", "model_type"]),

@@ -7,8 +7,7 @@ use heapless::LinearMap;
 use crate::arena::Param;
 use crate::bundle::{Bundle, Weights};
 use crate::plan::Plan;
-use crate::rope;
-use crate::rope::RopeTables;
+use crate::rope::{RopeTables, Rotary};
 
 /// Gives parameters by their place in a plan.
 pub trait Source {
@@ -42,10 +41,10 @@ impl<'a> Table<'a> {
             inserted.map_err(|_| TooManyTensors { given: bundle.tensors().count() })?;
         }
         if let Some(tables) = plan.params.rope {
-            let (theta, head_dim, half) = (plan.config.rope_theta, plan.config.head_dim(), tables.cos.cols);
+            let (turns, half) = (Rotary::of(&plan.config), tables.cos.cols);
             let (cos, sin) = rotary.split_at_mut_checked(tables.cos.len()).unwrap_or_default();
             for (i, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-                (*cos, *sin) = rope::cos_sin(theta, head_dim, i / half.max(1), i % half.max(1));
+                (*cos, *sin) = turns.cos_sin(i / half.max(1), i % half.max(1));
             }
         }
         Ok(Self { tensors, rotary })

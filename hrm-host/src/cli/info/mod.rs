@@ -131,6 +131,7 @@ fn positions(encodings: PosEncodings) -> &'static str {
         PosEncodings::Rope => "rope",
         PosEncodings::Learned => "learned",
         PosEncodings::None => "none",
+        PosEncodings::Rope2d => "rope2d",
     }
 }
 
