@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::Path;
 
 use hrm_core::config::Config;
@@ -19,10 +20,10 @@ use hrm_host::data::writer::{DatasetWriter, Format};
 use hrm_host::error::Result;
 use hrm_host::evaluate::sweep::{SweepOptions, sweep};
 use hrm_host::evaluate::{EvalOptions, EvalReport, Sample, evaluate};
+use hrm_host::model_dir;
 use hrm_host::runner::{self, Place};
 use hrm_host::solve::Model;
 use hrm_host::strategy::{Answer, Halt, Strategy};
-use hrm_host::train::checkpoint::save_model;
 
 /// A model for 4 x 4 Sudoku that has learnt nothing.
 const CONFIG: Config = Config {
@@ -181,7 +182,10 @@ fn strategies_follow_from_one_pass() {
     let dir = tempfile::tempdir().unwrap();
     let dataset = dataset(dir.path());
     let (mut backend, plan) = untrained::<Cpu>(16);
-    save_model(&mut backend, &plan, LossKind::Softmax, dir.path()).unwrap();
+    let path = |name| dir.path().join(name);
+    model_dir::save_trained_config::<Infallible>(&plan.config, LossKind::Softmax, &path(model_dir::CONFIG))
+        .unwrap();
+    model_dir::save_weights(&mut backend, &plan, &path(model_dir::WEIGHTS)).unwrap();
     let swept = SweepOptions { sample: Sample::All, views: 4, seed: 0, max_steps: Some(8) };
     let swept = sweep(&mut backend, &plan, &dataset, &swept, |_, _| true).unwrap().unwrap();
     let counts: BTreeSet<u64> = swept.settings.iter().map(|it| it.solved).collect();

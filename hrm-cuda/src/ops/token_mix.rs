@@ -182,7 +182,7 @@ impl TokenMix {
     pub fn forward<L: Launcher>(&self, l: &mut L, op: &Forward) -> Result<(), Error> {
         let maps = [self.sequences(op.x)];
         let results = [Arg::Ptr(op.y), Arg::Ptr(op.rstd)];
-        self.launch(l, &FORWARD, self.clusters[0], op, &maps, &results, &[Arg::F32(op.eps as f32)])
+        self.launch(l, (&FORWARD, self.clusters[0]), op, &maps, [&results, &[Arg::F32(op.eps as f32)]])
     }
 
     /// From the cotangent of y to that of x, and the gradients of both weights.
@@ -196,7 +196,7 @@ impl TokenMix {
         let [x, ds] = [scratch.x, scratch.ds].map(at);
         let maps = [op.forward.x, op.forward.y, op.dy].map(|base| self.sequences(base));
         let results = [op.dx, x, ds, op.a, op.gate_up, op.forward.rstd].map(Arg::Ptr);
-        self.launch(l, &VJP, self.clusters[1], &op.forward, &maps, &results, &[])?;
+        self.launch(l, (&VJP, self.clusters[1]), &op.forward, &maps, [&results, &[]])?;
 
         let [d_gate_up, d_down] = [scratch.d_gate_up, scratch.d_down].map(at);
         for (c, a, m, b, n) in
@@ -227,12 +227,10 @@ impl TokenMix {
     fn launch<L: Launcher>(
         &self,
         l: &mut L,
-        kernel: &Persistent,
-        clusters: usize,
+        (kernel, clusters): (&Persistent, usize),
         op: &Forward,
         sequences: &[TensorMap],
-        results: &[Arg],
-        more: &[Arg],
+        [results, more]: [&[Arg]; 2],
     ) -> Result<(), Error> {
         let Sizes { batch, positions, width, inter } = self.sizes;
         let pairs = (batch * (width / (CONSUMERS * COLUMNS))).div_ceil(CLUSTER);

@@ -142,7 +142,7 @@ fn a_key_twice_is_refused() {
         place.hrm(line).expect(2, &["config.json: the key \"num_heads\" is there twice"]);
     }
     let description = String::from_utf8(place.read("data/test/dataset.json")).unwrap();
-    place.write("data/test/dataset.json", &description.replacen('{', "{\"seq_len\": 9, ", 1));
+    place.write("data/test/dataset.json", description.replacen('{', "{\"seq_len\": 9, ", 1));
     place.hrm("info data").expect(2, &["dataset.json", "the key \"seq_len\" is there twice"]);
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hrm_host::memory;
+use hrm_host::model_io::identifiers::Reset;
 use hrm_host::model_io::import::Options;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -193,7 +194,7 @@ fn a_table_of_another_checkpoint_is_no_model() {
 fn a_puzzle_embedding_without_rows_has_no_blank_one() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = (dir.path().join("a.pt"), dir.path().join("model"));
-    let reset = |set: &[&str]| Options { reset_puzzle_embeddings: true, ..options(set) };
+    let reset = |set: &[&str]| Options { reset_puzzle_embeddings: Some(Reset::Blank), ..options(set) };
     checkpoint(&path, &zeros(1), &[("data/0", &[0; 4096])]);
     let seven = [&SET[..], &["num_puzzle_identifiers=7"]].concat();
     let imported = hrm_host::model_io::import::import(&path, &out, &reset(&seven)).unwrap();

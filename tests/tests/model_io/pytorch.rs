@@ -5,6 +5,7 @@ use std::fs;
 use hrm_core::config::ForwardDtype;
 use hrm_core::tensors::TensorName;
 use hrm_host::model_dir::{CONFIG, WEIGHTS, read_config};
+use hrm_host::model_io::identifiers::Reset;
 use hrm_host::model_io::import::{Options, import};
 
 use crate::support::{SET, SMALL, element, fixture, float, import_small, options, read_all, refused};
@@ -138,7 +139,11 @@ fn puzzle_rows_follow_their_names() {
     };
     let by_name = Options { identifiers: old.clone(), new_identifiers: new.clone(), ..options(&SET) };
     assert_eq!(rows("by_name", by_name), ((5, 7, 2), expected(&[0, 4, 0, 2, 0, 1, 3])));
-    let reset = Options { new_identifiers: new.clone(), reset_puzzle_embeddings: true, ..options(&SET) };
+    let reset = Options {
+        new_identifiers: new.clone(),
+        reset_puzzle_embeddings: Some(Reset::Blank),
+        ..options(&SET)
+    };
     assert_eq!(rows("reset", reset), ((5, 7, 6), expected(&[0; 7])));
 
     let resized = options(&[&SET[..], &["num_puzzle_identifiers=9"]].concat());
