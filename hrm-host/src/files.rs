@@ -21,7 +21,7 @@ pub(crate) use leftover::try_remove_stale;
 pub use leftover::{Ours, Owns, Writers, is_leftover, moved_aside, put_back, remove_stale};
 pub use lock::{Asked, DirLock, LOCK};
 pub use read::{checksum, open, read, read_at_most, read_to_string, text_at_most};
-pub(crate) use read::{try_open, try_text_at_most};
+pub(crate) use read::{try_open, try_open_again, try_text_at_most};
 pub use staged::Staged;
 
 /// Size and checksum of what was written.

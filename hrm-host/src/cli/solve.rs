@@ -1,6 +1,5 @@
 //! `hrm solve`: puzzles, and how the model gets to their answers.
 
-use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -120,7 +119,7 @@ impl Source<'_> {
         let (name, bytes) = match self {
             Self::Text(text) => return Ok((*text).to_owned()),
             Self::File(path) => {
-                let file = File::open(path).map_err(|error| files::read_error(path, error))?;
+                let file = files::open(path)?;
                 (path.display().to_string(), limited(file).map_err(|error| files::read_error(path, error))?)
             }
             Self::Stdin => {

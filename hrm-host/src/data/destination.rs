@@ -15,9 +15,7 @@ use std::path::Path;
 pub fn expect_free(dir: &Path, splits: &[Split]) -> Result<()> {
     for split in splits {
         let path = dir.join(split.name());
-        let ours = |name: &str| name == "dataset.json" || name.starts_with("all__") && name.ends_with(".npy");
-        let Ok(mut entries) = fs::read_dir(&path) else { continue };
-        if !entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(ours))) {
+        if !parts(&path).iter().any(|name| name == "dataset.json" || is_array(name)) {
             continue;
         }
         let groups = Metadata::read(&path.join("dataset.json"));
@@ -28,6 +26,40 @@ pub fn expect_free(dir: &Path, splits: &[Split]) -> Result<()> {
         return Err(Error::argument("--out", found, expected));
     }
     Ok(())
+}
+
+/// Refuses a directory whose `split` is not free, but for one of the very form that generated puzzles have, `puzzles` of
+/// `cells` cells: the same command twice is no error, nor is another seed, and no puzzle goes that cannot be made again.
+/// Returns whether there is one.
+///
+/// # Errors
+/// [`Error::Argument`] saying what is there.
+pub fn expect_free_or_as_many(dir: &Path, split: Split, puzzles: u32, cells: usize) -> Result<bool> {
+    let Err(refused) = expect_free(dir, &[split]) else { return Ok(false) };
+    let path = dir.join(split.name());
+    let Ok(there) = Metadata::read(&path.join("dataset.json")) else { return Err(refused) };
+    // A generated split has neither augmented puzzles nor ratings.
+    let made = ["inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices"];
+    let made = |name: &String| {
+        name == "dataset.json" || made.iter().any(|array| *name == format!("all__{array}.npy"))
+    };
+    let alike = there.seq_len == cells
+        && there.num_puzzle_identifiers == 1
+        && there.total_groups == puzzles as usize
+        && there.mean_puzzle_examples == 1.0
+        && there.total_puzzles.is_none_or(|total| total == there.total_groups)
+        && parts(&path).iter().all(made);
+    if alike { Ok(true) } else { Err(refused) }
+}
+
+/// The names in a directory, none if it cannot be read.
+fn parts(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn is_array(name: &str) -> bool {
+    name.starts_with("all__") && name.ends_with(".npy")
 }
 
 /// Refuses to write `split` beside another split that is not of the same kind: the two share `identifiers.json`.
@@ -59,6 +91,7 @@ pub fn expect_same_kind(dir: &Path, split: Split, format: &Format<'_>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::sudoku;
     use crate::data::test_support::write_dataset;
 
     #[test]
@@ -78,6 +111,34 @@ mod tests {
         fs::create_dir(at.join("test")).unwrap();
         fs::write(at.join("test/notes.txt"), "").unwrap();
         expect_free(at, &[Split::Test]).unwrap();
+    }
+
+    #[test]
+    fn generated_puzzles_take_the_place_of_as_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let split = Split::Test;
+        assert!(!expect_free_or_as_many(at, split, 3, 16).unwrap());
+        let options = sudoku::GenerateOptions {
+            count: 3,
+            size: sudoku::Size::Four,
+            clues: None,
+            out: at.to_owned(),
+            split,
+            augment: 0,
+            seed: 1,
+        };
+        sudoku::build::generate(&options, None).unwrap();
+        assert!(expect_free_or_as_many(at, split, 3, 16).unwrap());
+        for (puzzles, cells) in [(2, 16), (4, 16), (3, 81)] {
+            let error = expect_free_or_as_many(at, split, puzzles, cells).unwrap_err().to_string();
+            assert!(error.contains("a dataset of 3 groups already") && error.contains("--force"), "{error}");
+        }
+        fs::write(at.join("test/all__ratings.npy"), "").unwrap();
+        assert!(expect_free_or_as_many(at, split, 3, 16).is_err(), "ratings are not generated");
+        fs::remove_file(at.join("test/all__ratings.npy")).unwrap();
+        fs::remove_file(at.join("test/dataset.json")).unwrap();
+        assert!(expect_free_or_as_many(at, split, 3, 16).is_err(), "who knows what it was");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const QUESTIONS: [&str; 18] = [
     "start",
     "value",
 ];
-const ANSWERS: [&str; 13] = [
+const ANSWERS: [&str; 15] = [
     "answer",
     "answers",
     "solution",
@@ -45,6 +45,8 @@ const ANSWERS: [&str; 13] = [
     "result",
     "final",
     "path",
+    "sol",
+    "end",
 ];
 const RATINGS: [&str; 5] = ["rating", "ratings", "difficulty", "level", "score"];
 

@@ -5,11 +5,12 @@
 //! | separator | `,` `;` tab or `\|`, that which gives the columns; a first line `sep=;` names it |
 //! | columns | by the names in [`super::puzzle_columns`], in any order and case; without a header by what stands in them |
 //! | answer | optional: a row may lack it, and so may the whole file |
-//! | rating | optional: any number, a decimal one too; a row may lack it |
+//! | rating | optional: any number, a decimal one too; a row may lack it, or have a word in its place |
 //! | comments | lines that begin with `#`, and rows of empty fields |
 
 use super::error::{Error, Place, Result};
 use super::puzzle_columns::Role;
+use crate::files;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -65,8 +66,6 @@ struct Layout {
     question: usize,
     answer: Option<usize>,
     rating: Option<usize>,
-    /// Whether the rating has to be a number: a difficulty may be a word.
-    rated_in_numbers: bool,
 }
 
 /// A table of puzzles being read.
@@ -87,7 +86,7 @@ impl PuzzleReader {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened, [`Error::Format`] if there is no column of questions.
     pub fn open(path: &Path, kind: Kind) -> Result<Self> {
-        Self::new(path, kind, File::open(path).map_err(Error::io(path, "open the puzzles"))?)
+        Self::new(path, kind, files::try_open_again(path).map_err(Error::io(path, "open the puzzles"))?)
     }
 }
 
@@ -128,7 +127,7 @@ impl<R: Read> PuzzleReader<R> {
     /// The next row, or `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Format`] at a wrong number of fields or a rating that is no number, [`Error::Io`] if the disk refuses.
+    /// [`Error::Format`] at a wrong number of fields, [`Error::Io`] if the disk refuses.
     pub fn next_row(&mut self) -> Result<Option<Row>> {
         let line = loop {
             if !self.reader.read_byte_record(&mut self.record).map_err(|e| trouble(&self.path, e))? {
@@ -153,17 +152,7 @@ impl<R: Read> PuzzleReader<R> {
         }
         let text =
             |column: usize| String::from_utf8_lossy(self.record.get(column).unwrap_or_default()).into_owned();
-        let rating = match self.layout.rating.map(text) {
-            Some(text) => match rating(&text, self.layout.separator) {
-                Ok(rating) => rating,
-                Err(()) if !self.layout.rated_in_numbers => None,
-                Err(()) => {
-                    let found = format!("{:?}", abridged(text.as_bytes()));
-                    return Err(bad("rating", found, "a number, or nothing".to_owned()));
-                }
-            },
-            None => None,
-        };
+        let rating = self.layout.rating.and_then(|at| rating(&text(at), self.layout.separator));
         let answer = self.layout.answer.map(text).filter(|answer| !answer.is_empty());
         Ok(Some(Row { line, question: text(self.layout.question), answer, rating }))
     }
@@ -188,15 +177,12 @@ fn is_blank(record: &ByteRecord) -> bool {
     record.iter().all(|field| field.trim_ascii().is_empty())
 }
 
-/// The number that a rating is; `None` of a field that says that there is none.
-fn rating(text: &str, separator: u8) -> std::result::Result<Option<f64>, ()> {
+/// The number that a rating is. A field without one (`NA`, `hard`, nothing) is no rating: nobody is the worse for that.
+fn rating(text: &str, separator: u8) -> Option<f64> {
     let text = text.trim();
-    if ["", "-", "na", "n/a", "nan", "none", "null", "?"].contains(&text.to_lowercase().as_str()) {
-        return Ok(None);
-    }
     // Where fields are not separated by commas, decimals may be.
     let number = if separator == b',' { text.parse::<f64>() } else { text.replace(',', ".").parse() };
-    number.ok().filter(|number| number.abs() < 9e15).map(Some).ok_or(())
+    number.ok().filter(|number| number.abs() < 9e15)
 }
 
 /// The records of `head` that hold something, after the first `skipped`, with their numbers from 1.
@@ -254,15 +240,13 @@ impl Layout {
             return None;
         }
         let column = |role: Role| role.find(names.iter().map(String::as_str));
-        let rating = column(Role::Rating);
         Some(Self {
             separator,
             skipped: number,
             width: Some(names.len()),
             question,
             answer: column(Role::Answer),
-            rating,
-            rated_in_numbers: rating.is_some_and(|at| names[at].to_lowercase().contains("rating")),
+            rating: column(Role::Rating),
         })
     }
 
@@ -292,10 +276,10 @@ impl Layout {
         let question = find(Looks::Question).or(answer)?;
         let answer = answer.filter(|&answer| answer != question);
         let last = question.max(answer.unwrap_or(0));
-        let is_number = |&at: &usize| rating(fields[at], separator).is_ok_and(|rating| rating.is_some());
+        let is_number = |&at: &usize| rating(fields[at], separator).is_some();
         let numbers: Vec<usize> = (last + 1..fields.len()).filter(is_number).collect();
         let rating = if let [only] = numbers[..] { Some(only) } else { None };
-        Some(Self { separator, skipped: 0, width: None, question, answer, rating, rated_in_numbers: false })
+        Some(Self { separator, skipped: 0, width: None, question, answer, rating })
     }
 }
 
@@ -432,6 +416,9 @@ mod tests {
         assert_eq!(cells("puzzle\nabc\ndef\n"), [question("abc"), question("def")]);
         assert_eq!(cells("abc\ndef\n"), [question("abc"), question("def")]);
         assert_eq!(cells("question,answer,difficulty\nabc,,easy\n"), [question("abc")]);
+        for word in ["hard", "inf", "NaN", "-", "?", "N/A", "null", "1e300", ""] {
+            assert_eq!(cells(&format!("question,rating\nabc,{word}\n")), [question("abc")], "{word}");
+        }
         // Two numbers: which of them is the rating, nobody says.
         assert_eq!(cells("abc,17,2.5\n"), [question("abc")]);
         assert_eq!(cells("question,rating\nabc,3000000000\n")[0].2, Some(3e9));
@@ -442,8 +429,6 @@ mod tests {
         for (text, words) in [
             ("", "line 1, header: found an empty line, expected a header with the column question"),
             ("ab,c\n1,22\n", "line 1, header: found \"ab,c\", expected a header"),
-            ("question,rating\nabc,hard\n", "line 2, rating: found \"hard\", expected a number"),
-            ("question,rating\nabc,inf\n", "line 2, rating: found \"inf\""),
             ("question,answer\nabc,ABC,1\n", "line 2, fields: found 3, expected 2"),
             ("question,answer\nabc\n", "line 2, fields: found 1, expected 2"),
             ("\u{fffe}", "header"),

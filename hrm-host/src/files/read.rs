@@ -34,6 +34,16 @@ pub(crate) fn try_open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// As [`try_open`], of a file that is read more than once: no pipe is taken, which would be empty the second time.
+pub(crate) fn try_open_again(path: &Path) -> io::Result<File> {
+    let kind = path.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        let message = "it is a pipe or a device, expected a file: it is read more than once";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    try_open(path)
+}
+
 /// Reads a whole file of at most `most` bytes. A longer one is refused by its length, before it is read.
 ///
 /// # Errors
@@ -142,5 +152,10 @@ mod tests {
         assert!(error.to_string().contains("it is a named pipe"), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert_eq!(read(dir.path()).unwrap_err().exit_code(), 2);
+        for pipe in [&pipe, Path::new("/dev/zero")] {
+            let error = try_open_again(pipe).unwrap_err().to_string();
+            assert!(error.contains("it is read more than once"), "{error}");
+        }
+        assert!(try_open_again(&std::env::current_exe().unwrap()).is_ok());
     }
 }

@@ -224,7 +224,11 @@ fn read_keys(text: &str) -> Result<Keys, String> {
     if text.len() > LONGEST {
         return Err(format!("it has {} bytes, expected at most {LONGEST}", text.len()));
     }
-    let value: Value = serde_saphyr::from_str(text).map_err(|e| format!("not YAML: {e}"))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| {
+        // Advice to programmers.
+        let advice = ", set DuplicateKeyPolicy in Options if acceptable";
+        format!("not YAML: {}", error.to_string().replace(advice, ""))
+    })?;
     keys::read(value)
 }
 
@@ -381,6 +385,8 @@ run_name: null
             ("arch: [1, 2]", "expected an object"),
             ("arch: {num_head: 8}", "unknown field num_head (did you mean num_heads?), which is 8"),
             ("a: b: c", "not YAML"),
+            ("num_heads: 1\nnum_heads: 2", "duplicate mapping key: num_heads\n"),
+            (r#"{"num_heads": 1, "num_heads": 2}"#, "duplicate mapping key: num_heads\n"),
             ("12", "expected an object"),
             (&bomb, "not YAML"),
             (&"[".repeat(100_000), "not YAML"),

@@ -1,7 +1,6 @@
 //! The tensors of a model in a file or in several, in any of the formats that are read.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use super::foreign::{self, ENOUGH};
 use super::selection::{self, Selection};
 use super::{keys, pytorch, shards};
 use crate::error::{Error, Result};
-use crate::files::read_error;
+use crate::files::{self, read_error};
 use crate::json;
 use crate::model_dir::CONFIG_FIELD;
 use crate::numbers::Number;
@@ -52,7 +51,7 @@ impl Part {
     /// Opens `path`; what it is is told by its first bytes.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let mut first = Vec::new();
-        let file = File::open(path).map_err(|error| read_error(path, error))?;
+        let file = files::try_open_again(path).map_err(|error| read_error(path, error))?;
         file.take(ENOUGH as u64).read_to_end(&mut first).map_err(|error| read_error(path, error))?;
         let contents = if first.starts_with(pytorch::MAGIC) {
             Contents::PyTorch(pytorch::open(path)?)
@@ -129,6 +128,12 @@ impl Checkpoint {
     pub fn open_copy(path: &Path, copy: Option<&str>) -> Result<Self> {
         let (mut parts, stored, homes) = if shards::is_index(path) {
             shards::open(path)?
+        } else if let Some((whole, of)) = shards::part_of(path) {
+            let problem =
+                format!("{}: one of the {of} files of {whole}, expected all of them", path.display());
+            return Err(
+                Error::input(problem).hint(format!("name their directory, or {whole}{}", shards::INDEX))
+            );
         } else {
             let part = Part::open(path)?;
             let stored = part.stored();

@@ -12,6 +12,7 @@ pub struct Foreign {
     pub hint: &'static str,
 }
 
+const AGAIN: &str = "copy or download it again";
 const PICKLE: &str = "load it in PyTorch 1.6 or later and write it again with torch.save(state_dict, path)";
 const CONVERT: &str =
     "convert it with the program that wrote it, or find the PyTorch or safetensors file it was made of";
@@ -63,7 +64,13 @@ const MARKS: &[(usize, &[u8], &str, &str)] = &[
 #[must_use]
 pub fn recognise(first: &[u8]) -> Option<Foreign> {
     if first.is_empty() {
-        return Some(Foreign { what: "empty", hint: "copy or download it again" });
+        return Some(Foreign { what: "empty", hint: AGAIN });
+    }
+    if first.len() >= 64 && first.iter().all(|&byte| byte == 0) {
+        return Some(Foreign {
+            what: "zeros at its beginning: it was not written or downloaded to its end",
+            hint: AGAIN,
+        });
     }
     // A safetensors file begins with the length of its header, whose bytes can look like any mark.
     if first.get(4..9) == Some(&[0, 0, 0, 0, b'{']) {
@@ -136,6 +143,7 @@ mod tests {
         for (bytes, expected) in [
             (&pointer[..], "Git LFS"),
             (b"", "empty"),
+            (&[0; 512], "zeros at its beginning"),
             (b"\n<!DOCTYPE html><html>", "web page"),
             (b"\xef\xbb\xbf<?xml version", "web page"),
             (b"\x1f\x8b\x08\0", "gzip"),

@@ -39,6 +39,10 @@ pub(super) fn resolve(root: &Value, path: &[&str], key: &str, value: &Value) -> 
         };
         path.truncate(kept);
         path.extend(names.split('.'));
+        // A file may be that group alone.
+        if dots == 0 && path.first() == Some(&"arch") && root.get("arch").is_none() {
+            path.remove(0);
+        }
         let found = path.iter().try_fold(root, |at, name| at.get(name));
         value = found.ok_or_else(|| format!("{key} is {said}, and the file has no {}", path.join(".")))?;
         path.pop();
@@ -73,6 +77,8 @@ mod tests {
             assert_eq!(at(path, text), Ok(expected.into()), "{text}");
         }
         assert_eq!(at(&[], "plain"), Ok("plain".into()));
+        let group = &root["arch"];
+        assert_eq!(resolve(group, &[], "key", &"${arch.hidden}".into()), Ok(4.into()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use super::pickle::{self, Followed};
 use crate::error::{Error, Result};
-use crate::files::read_error;
+use crate::files::{self, read_error};
 use crate::memory;
 use crate::numbers::Number;
 
@@ -38,7 +38,7 @@ const ALONE: &str = "if you trust the file, write its weights alone in PyTorch: 
 /// It cannot be read, is no checkpoint, or one that should not be trusted.
 pub fn open(path: &Path) -> Result<HashMap<String, Tensor>> {
     let bad = |problem: String| Error::input(format!("{}: {problem}", path.display()));
-    let file = File::open(path).map_err(|error| read_error(path, error))?;
+    let file = files::try_open_again(path).map_err(|error| read_error(path, error))?;
     let size = file.metadata().map_err(|error| read_error(path, error))?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| {
         bad(format!("not a whole PyTorch checkpoint: the file is cut short, or no ZIP file ({error})"))
@@ -69,6 +69,9 @@ pub fn open(path: &Path) -> Result<HashMap<String, Tensor>> {
         PytorchError::Io(error) if error.raw_os_error().is_some() => read_error(path, error),
         PytorchError::Pickle(pytorch_reader::PickleError::UnsupportedType(what)) => {
             bad(format!("not a checkpoint that is read: it holds {what} with tensors in it")).hint(ALONE)
+        }
+        PytorchError::InvalidFormat(what) if what.contains("Expected a dictionary") => {
+            bad(format!("not a checkpoint that is read: {what}")).hint(ALONE)
         }
         other => bad(format!("not a whole PyTorch checkpoint: {other}")),
     })?;

@@ -12,7 +12,7 @@ use crate::files;
 use crate::tensor_match::Stored;
 
 /// How the names of indices end.
-const INDEX: &str = ".index.json";
+pub(super) const INDEX: &str = ".index.json";
 /// Most files that an index may name: each is kept open.
 const MOST: usize = 256;
 
@@ -25,6 +25,16 @@ struct Index {
 /// Whether `path` is the index of weights in several files, by its name.
 pub(super) fn is_index(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(INDEX))
+}
+
+/// The name of the file that `path` is a part of, if its own says that it is one, and of how many: `model.safetensors`
+/// and 2 for `model-00001-of-00002.safetensors`.
+pub(super) fn part_of(path: &Path) -> Option<(String, usize)> {
+    let (stem, ending) = path.file_name()?.to_str()?.rsplit_once('.')?;
+    let (rest, of) = stem.rsplit_once("-of-")?;
+    let (name, number) = rest.rsplit_once('-')?;
+    let of = of.parse().ok().filter(|&of| of > 1)?;
+    number.parse::<usize>().ok().map(|_| (format!("{name}.{ending}"), of))
 }
 
 /// The files, their tensors, and for each tensor the file that holds it.

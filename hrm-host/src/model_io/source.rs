@@ -10,6 +10,7 @@ use hrm_core::loss::LossKind;
 use hrm_core::plan::Plan;
 
 use super::checkpoint::Checkpoint;
+use super::shards;
 use crate::error::{Error, Result};
 use crate::model_dir::{self, CONFIG, ModelError};
 use crate::tensor_match::{compare, shape};
@@ -139,6 +140,14 @@ pub fn weights_in(dir: &Path) -> Result<PathBuf> {
         several => {
             let names: Vec<_> =
                 several.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy())).collect();
+            if let Some((whole, of)) = several.first().and_then(|first| shards::part_of(first)) {
+                return Err(Error::input(format!(
+                    "{}: weights in {of} files, and {whole}{}, which says what is in which of them, is not there",
+                    dir.display(),
+                    shards::INDEX
+                ))
+                .hint("copy or download it, too"));
+            }
             Err(Error::input(format!(
                 "{}: weights in {}, expected one of them",
                 dir.display(),

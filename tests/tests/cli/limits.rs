@@ -139,3 +139,24 @@ fn a_mapped_file_that_is_cut_short_is_explained() {
     inputs.set_len(0).unwrap();
     running.wait().expect(1, &["error: a file was cut short while it was read", "hint:"]);
 }
+
+/// A pipe that nobody writes into would be waited for without end, and one can be read once only.
+#[cfg(unix)]
+#[test]
+fn pipes_are_refused_where_files_are_read_more_than_once() {
+    let place = Place::empty();
+    let made = std::process::Command::new("mkfifo").arg(place.path("pipe")).status();
+    assert!(made.unwrap().success());
+    for line in [
+        "data sudoku --csv pipe --out data --split train",
+        "data maze --csv pipe --out data --split train",
+        "data sudoku --csv /dev/stdin --out data --split train",
+        "import pipe --out model",
+        "import --config pipe pipe --out model",
+    ] {
+        let output = place.command(line).stdin(std::process::Stdio::piped()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}: {error}");
+        assert!(error.contains("pipe or a device") || error.contains("named pipe"), "{line}: {error}");
+    }
+}

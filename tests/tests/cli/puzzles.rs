@@ -118,6 +118,11 @@ fn a_dataset_is_neither_replaced_nor_mixed_with_another() {
         .hrm(&format!("{other} --force"))
         .expect(2, &["split train is a dataset of 16 cells", "another directory"]);
     assert_same(&place.files("data"), &before, "refused");
+    // As many others that were made take their place, and no fewer.
+    let others = "data sudoku --generate 60 --size 4 --out data --split train --seed 8";
+    let told = place.hrm(others).expect(0, &[]).err;
+    assert!(told.contains("as many puzzles are there already, and are replaced"), "{told}");
+    assert_ne!(place.files("data")["train/all__inputs.npy"], before["train/all__inputs.npy"]);
     // A file that is named like one of ours that was not finished, and is not ours.
     place.write("data/train/notes.tmp-1", "mine");
     place.hrm(&format!("{again} --force")).expect(0, &[]);

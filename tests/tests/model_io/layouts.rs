@@ -97,9 +97,13 @@ fn what_is_missing_of_several_files_is_named() {
     fs::remove_file(&index).unwrap();
     let message = refused(&there, &Options::default());
     assert!(
-        message.contains("model-00001-of-00002.safetensors, model-00002-of-00002.safetensors"),
+        message.contains("weights in 2 files, and model.safetensors.index.json, which says")
+            && message.contains("is not there"),
         "{message}"
     );
+    // A part alone is no model.
+    let message = refused(&there.join("model-00001-of-00002.safetensors"), &Options::default());
+    assert!(message.contains("one of the 2 files of model.safetensors"), "{message}");
 }
 
 const ARCH: &str = "  H_cycles: 2

@@ -3,9 +3,8 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use super::{narrow, report, watched};
+use super::{expect_room, narrow, report, watched};
 use crate::cli::values::{Split, count};
-use crate::data::destination::expect_free;
 use crate::data::maze::build::{self, Summary};
 use crate::data::maze::{CsvOptions, GenerateOptions, Recipe};
 use crate::error::Result;
@@ -78,7 +77,9 @@ pub enum Augment {
 pub fn run(args: Args) -> Result<()> {
     let (json, split, seed) = (args.json, args.split.into(), args.seed);
     if !args.force {
-        expect_free(&args.out, &[split])?;
+        let made = args.generate.map(|n| narrow(n, "--generate")).transpose()?;
+        let side = args.size;
+        expect_room(&args.out, split, made.map(|count| (count, side * side)), json)?;
     }
     let summary = if let Some(csv) = args.csv {
         let options = CsvOptions {

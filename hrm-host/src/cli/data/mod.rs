@@ -8,12 +8,13 @@ pub mod sudoku;
 use std::io::Write;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::counter::Counter;
-use crate::data;
+use crate::data::{self, destination};
 use crate::error::{Error, Result};
 use crate::style;
 
@@ -113,6 +114,27 @@ fn in_words(seconds: f64) -> String {
         ..172_800.0 => format!("{:.0} hours", seconds / 3600.0),
         _ => format!("{:.0} days", seconds / 86_400.0),
     }
+}
+
+/// Refuses to write `split` of `out` where that would lose something. `generated` is how many puzzles are made, and of how
+/// many cells: they may take the place of as many others that were made, and then that is said.
+fn expect_room(
+    out: &Path,
+    split: data::split::Split,
+    generated: Option<(u32, usize)>,
+    json: bool,
+) -> Result<()> {
+    let Some((puzzles, cells)) = generated else { return Ok(destination::expect_free(out, &[split])?) };
+    if destination::expect_free_or_as_many(out, split, puzzles, cells)? && !json {
+        let path = out.join(split.name());
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(
+            style::stderr(),
+            "{}: as many puzzles are there already, and are replaced",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Prints what was built.

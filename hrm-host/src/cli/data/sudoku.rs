@@ -4,10 +4,9 @@ use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{narrow, report, watched};
+use super::{expect_room, narrow, report, watched};
 use crate::cli::values::{GridSize, Split, clue_range, count};
 use crate::cli::words::counted;
-use crate::data::destination::expect_free;
 use crate::data::sudoku::build::{self, Summary};
 use crate::data::sudoku::{CsvOptions, GenerateOptions, Size};
 use crate::error::{Error, Result};
@@ -140,10 +139,16 @@ impl Args {
 pub fn run(args: Args) -> Result<()> {
     let (json, force) = (args.json, args.force);
     let options = args.validate()?;
-    if !force {
-        expect_free(&options.out, &[options.split.into()])?;
-    }
     let (out, split, seed) = (options.out, options.split.into(), options.seed);
+    if !force {
+        let generated = match options.source {
+            Source::Generate { count, size, .. } => {
+                Some((narrow(count, "--generate")?, usize::from(size.width()).pow(2)))
+            }
+            Source::Csv { .. } => None,
+        };
+        expect_room(&out, split, generated, json)?;
+    }
     let summary = match options.source {
         Source::Csv { path, subsample, augment, min_rating } => {
             let options = CsvOptions {

@@ -88,12 +88,15 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Whether it is called as a task's file is; those that describe a dataset are not.
+/// Names of files that describe a collection (RE-ARC has `metadata.json`) or a dataset, and hold no task.
+const DESCRIPTIONS: [&str; 6] = ["dataset", "identifiers", "metadata", "manifest", "dataset_info", "package"];
+
+/// Whether it is called as a task's file is.
 fn is_json(path: &Path) -> bool {
     let stem = path.file_stem().unwrap_or_default();
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         && !is_hidden(path)
-        && !["dataset", "identifiers"].iter().any(|other| stem == *other)
+        && !DESCRIPTIONS.iter().any(|other| stem == *other)
 }
 
 /// The last part of a directory's path, also of `.` and `..`.
@@ -131,6 +134,7 @@ mod tests {
                 "one/data/far/g.json",
                 "one/data/far/away/h.json",
                 "one/dataset.json",
+                "one/metadata.json",
                 "two/AboveBelow/f.json",
             ],
         );

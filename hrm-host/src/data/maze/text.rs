@@ -2,27 +2,28 @@
 //!
 //! | cell | characters |
 //! |---|---|
-//! | wall | `#`, also `% 1 █ ■ ▓` |
+//! | wall | `#`, also `% 1 @ W w X █ ■ ▓ ▒` |
 //! | free | space, also `. 0 _ ·` |
-//! | start | `S` or `s` |
-//! | goal | `G`, also `g E e` (end, exit) |
-//! | path, in answers | `o`, also `O` and `*` |
+//! | start | `S`, also `s` and `A` |
+//! | goal | `G`, also `g`, `E e` (end, exit), `F f` (finish), `T t` (target) and `B` |
+//! | path, in answers | `o`, also `O * •` |
 
 use super::grid::{Maze, ParseError};
 use crate::data::plain::plain;
 
 /// The characters, for messages.
-pub const CHARACTERS: &str = "# (or % 1 █) for a wall, a space (or . 0 _) where it is free, S, and G (or E)";
+pub const CHARACTERS: &str =
+    "# (or % 1 W X █) for a wall, a space (or . 0 _) where it is free, S (or A), and G (or E F B)";
 
 /// The published character that `c` stands for.
 #[must_use]
 pub const fn character(c: char) -> Option<u8> {
     Some(match c {
-        '#' | '%' | '1' | '█' | '■' | '▓' => b'#',
+        '#' | '%' | '1' | '@' | 'W' | 'w' | 'X' | '█' | '■' | '▓' | '▒' => b'#',
         ' ' | '.' | '0' | '_' | '·' => b' ',
-        'S' | 's' => b'S',
-        'G' | 'g' | 'E' | 'e' => b'G',
-        'o' | 'O' | '*' => b'o',
+        'S' | 's' | 'A' => b'S',
+        'G' | 'g' | 'E' | 'e' | 'F' | 'f' | 'T' | 't' | 'B' => b'G',
+        'o' | 'O' | '*' | '•' => b'o',
         _ => return None,
     })
 }
@@ -108,8 +109,14 @@ mod tests {
     #[test]
     fn characters_of_other_programs_are_read() {
         let published = ROWS.concat();
-        for (wall, free, start, goal) in [('#', '.', 'S', 'E'), ('1', '0', 's', 'g'), ('█', ' ', 'S', 'G')]
-        {
+        for (wall, free, start, goal) in [
+            ('#', '.', 'S', 'E'),
+            ('1', '0', 's', 'g'),
+            ('█', ' ', 'S', 'G'),
+            ('#', ' ', 'A', 'B'),
+            ('W', '.', 'S', 'F'),
+            ('X', '_', 's', 't'),
+        ] {
             let written = |c: char| match c {
                 '#' => wall,
                 ' ' => free,
@@ -118,6 +125,9 @@ mod tests {
             };
             let text: String = published.chars().map(written).collect();
             assert_eq!(cells(&text).unwrap(), published.as_bytes(), "{text}");
+        }
+        for path in ['o', 'O', '*', '•'] {
+            assert_eq!(cells(&format!("S{path}{path}G")).unwrap(), b"SooG");
         }
         assert_eq!(cells("S#?"), Err(ParseError::Character { character: '?', position: 2 }));
     }

@@ -57,7 +57,6 @@ fn bad_rows_name_line_field_and_expectation() {
         (row(QUESTION, four, "1"), "line 3, answer: found 16 cells, expected 81 cells"),
         (row(&wrong(QUESTION, 2, "y"), ANSWER, "1"), "line 3, question: found 'y' at character 3"),
         (row(QUESTION, &wrong(ANSWER, 80, "é"), "1"), "line 3, answer: found 'é' at character 81"),
-        (row(QUESTION, ANSWER, "hard"), "line 3, rating: found \"hard\", expected a number"),
         (row(QUESTION, ANSWER, "1,2"), "line 3, fields: found 5, expected 4"),
         (row(QUESTION, &wrong(ANSWER, 2, "."), "1"), "line 3, answer: found a blank at row 1, column 3"),
         (

@@ -5,6 +5,7 @@ use super::grid::Size;
 use super::text::{self, Found, TextError};
 use crate::data::error::{Error, Place, Result};
 use crate::data::plain;
+use crate::files;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -115,7 +116,7 @@ fn list(path: &Path) -> Result<Form> {
 }
 
 fn reader(path: &Path) -> Result<BufReader<File>> {
-    Ok(BufReader::new(File::open(path).map_err(Error::io(path, "open the puzzles"))?))
+    Ok(BufReader::new(files::try_open_again(path).map_err(Error::io(path, "open the puzzles"))?))
 }
 
 /// The next line, and its number.
@@ -134,7 +135,7 @@ fn next_line(lines: &mut BufReader<File>, path: &Path, number: &mut u64) -> Resu
 }
 
 fn grids(path: &Path) -> Result<Vec<Found>> {
-    let file = File::open(path).map_err(Error::io(path, "open the puzzles"))?;
+    let file = files::try_open_again(path).map_err(Error::io(path, "open the puzzles"))?;
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read the puzzles"))?;
     if bytes.len() as u64 > LARGEST {

@@ -91,8 +91,11 @@ impl Line {
             let cells = text.matches('\t').count() + 1;
             return if cells == side { Self::Row(Row::default()) } else { Self::Empty };
         }
-        if ["#", "//", "%"].iter().any(|mark| trimmed.starts_with(mark)) {
+        if ["#", "//", "%", "```", "~~~"].iter().any(|mark| trimmed.starts_with(mark)) {
             return Self::Comment;
+        }
+        if let Some(list) = list_in_code(trimmed) {
+            return Self::of(list, size);
         }
         if let Some(found) = whole(text, size) {
             return Self::Boards(found);
@@ -112,6 +115,10 @@ impl Line {
         if let Some(gaps) = gaps(text, size) {
             return gaps;
         }
+        // `]`, `};`: the end of a list.
+        if trimmed.chars().all(separates) {
+            return Self::Rule;
+        }
         if has_word(trimmed) && !has_board(trimmed, side) {
             let inner = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
             return match inner {
@@ -121,6 +128,18 @@ impl Line {
         }
         Self::Odd(odd(trimmed, size))
     }
+}
+
+/// The list in a line of code, `array([[5, 3, 0],` or `[0, 7, 9]], dtype=uint8)` for example, without what is around it:
+/// the digits of a type's name are no cells. `None` where nothing is.
+fn list_in_code(trimmed: &str) -> Option<&str> {
+    let (start, end) = (trimmed.find('[')?, trimmed.rfind(']')? + 1);
+    let list = trimmed.get(start..end)?;
+    let (before, after) = (trimmed[..start].trim_end(), trimmed[end..].trim_start());
+    let opens = before.is_empty() || before.ends_with(['(', '=']);
+    let closes = after.trim_matches([',', ';', ')']).is_empty()
+        || after.starts_with([',', ')']) && after.contains('=');
+    (opens && closes && list.len() < trimmed.len()).then_some(list)
 }
 
 /// Boards that are written in one piece each, or one that fills the line.

@@ -232,3 +232,28 @@ fn lists_are_read_line_by_line() {
         assert!(line(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn lists_in_code_are_read_without_the_code() {
+    let zeros = rows(|c| if c == '.' { '0' } else { c });
+    let list: Vec<String> = zeros.iter().map(|row| format!("[{}]", spread(row, ", "))).collect();
+    let list = list.join(",\n       ");
+    for (before, after) in [
+        ("array([", "])"),
+        ("np.array([", "], dtype=np.uint8)"),
+        ("tensor([", "], device='cuda:0', dtype=torch.int8)"),
+        ("grid = [", "]"),
+        ("grid = [\n", "\n]"),
+        ("let board = [", "];"),
+        ("int board[9][9] = {\n", "\n};"),
+        ("```python\ngrid = [", "]\n```"),
+        ("~~~\n", "\n~~~"),
+    ] {
+        reads(&format!("{before}{list}{after}\n"));
+        reads(&format!("{before}{}{after}", list.replace('\n', "")));
+    }
+    let columns = |text: &str| text.replace(", ", " ").replace("],", "]");
+    reads(&columns(&format!("[{list}]")));
+    let refused = boards("array([[5, 3, 0, 0, 7], dtype=uint8)", Size::Nine).unwrap_err();
+    assert!(refused.found.contains("5 cells"), "{refused}");
+}
